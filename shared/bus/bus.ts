@@ -1,0 +1,136 @@
+import type { NatsConnection } from 'nats';
+import { connect } from 'nats';
+import type { z } from 'zod';
+import type { Request } from '#shared/contracts/contract.ts';
+import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
+import type { Entity } from '#shared/contracts/subjects.ts';
+import { controlSubject, eventsStream } from '#shared/contracts/subjects.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import type { Artifacts } from './artifacts.ts';
+import { openArtifacts } from './artifacts.ts';
+import type { FollowOptions, RawEvent } from './log.ts';
+import { append, follow, lastSeq, read } from './log.ts';
+import type { Delivery } from './pull.ts';
+import { pull } from './pull.ts';
+import type { AskOptions } from './requests.ts';
+import { answer, ask, askEach } from './requests.ts';
+import { declareArchiveConsumer, declareStreams, declareTaskConsumers, jetStreamReady } from './streams.ts';
+import type { Tasks } from './tasks.ts';
+import { openTasks } from './tasks.ts';
+
+export type BusOptions = {
+  url: string;
+  user?: string | undefined;
+  password?: string | undefined;
+  /** Name of the service: its queue group and its connection's name. */
+  name: string;
+  /** How long a runner may hold a task without a sign of life. */
+  leaseMs: number;
+  /** Copies that JetStream keeps of each stream. */
+  replicas: number;
+};
+
+/** What services meet on. Everything that knows NATS is behind it. */
+export type Bus = {
+  /** Appends to the log: see `append` in log.ts. */
+  append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
+  read(entity: Entity, id: string): Promise<Recorded[]>;
+  lastSeq(): Promise<number>;
+  follow(options: FollowOptions): AsyncGenerator<RawEvent>;
+  /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
+  declareArchive(name: string, from: number): Promise<void>;
+  pullArchive(name: string, batch: number, signal: AbortSignal, onEvent: (delivery: Delivery) => void): Promise<void>;
+  ask<I extends z.ZodType, O extends z.ZodType>(
+    contract: Request<I, O>,
+    input: z.input<I>,
+    options?: AskOptions,
+  ): Promise<z.output<O>>;
+  answer<I extends z.ZodType, O extends z.ZodType>(
+    contract: Request<I, O>,
+    handle: (question: z.output<I>) => Promise<z.output<O>> | z.output<O>,
+  ): void;
+  /** Asks every instance of every service. */
+  askEach(subject: string, waitMs: number): Promise<unknown[]>;
+  /** Answers what every instance answers. */
+  answerEach(subject: string, handle: () => Promise<unknown>): void;
+  /** Tells a runner that something was decided about a run. */
+  nudge(runId: string): void;
+  onNudge(runId: string, handle: () => void): { unsubscribe(): void };
+  tasks: Tasks;
+  artifacts: Artifacts;
+  connected(): boolean;
+  /** Refuses new questions, finishes those at hand. */
+  drain(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** Connects, waits for JetStream, declares streams and consumers. `problem` hears of bugs in answers. */
+export async function openBus(options: BusOptions, problem: (error: unknown) => void): Promise<Bus> {
+  const nc = await open(options);
+  let up = true;
+  void (async () => {
+    for await (const { type } of nc.status()) {
+      if (type === 'disconnect' || type === 'reconnect') up = type === 'reconnect';
+    }
+    up = false;
+  })();
+  const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
+  await declareStreams(jsm, options.replicas);
+  await declareTaskConsumers(jsm, options.leaseMs);
+  const answering: { drain(): Promise<void> }[] = [];
+  const drain = async () => {
+    await Promise.all(answering.splice(0).map((each) => each.drain()));
+  };
+  const unsubscriber = (sub: { unsubscribe(): void }) => ({
+    unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
+  });
+  return {
+    append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
+    read: (entity, id) => read(nc, entity, id),
+    lastSeq: () => lastSeq(jsm),
+    follow: (followOptions) => follow(nc, jsm, followOptions),
+    declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
+    async pullArchive(name, batch, signal, onEvent) {
+      const end = await pull(nc, eventsStream, name, { batch, expiresMs: 5_000, signal }, onEvent);
+      if (end === 'lost') await new Promise((resolve) => setTimeout(resolve, 100));
+    },
+    ask: (contract, input, askOptions) => ask(nc, contract, input, askOptions),
+    answer: (contract, handle) => void answering.push(answer(nc, options.name, contract, handle, problem)),
+    askEach: (subject, waitMs) => askEach(nc, subject, waitMs),
+    answerEach(subject, handle) {
+      nc.subscribe(subject, {
+        callback: (_error, msg) => void handle().then((value) => msg.respond(JSON.stringify(value)), problem),
+      });
+    },
+    nudge: (runId) => nc.publish(controlSubject(runId)),
+    onNudge: (runId, handle) => unsubscriber(nc.subscribe(controlSubject(runId), { callback: () => handle() })),
+    tasks: openTasks(nc, jsm),
+    artifacts: openArtifacts(nc.jetstream(), options.replicas),
+    connected: () => up,
+    drain,
+    async [Symbol.asyncDispose]() {
+      await drain();
+      if (!nc.isClosed()) await nc.close();
+    },
+  };
+}
+
+async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {
+  try {
+    return await connect({
+      servers: url.split(','),
+      user,
+      pass: password,
+      name,
+      maxReconnectAttempts: -1,
+      waitOnFirstConnect: true,
+      reconnectTimeWait: 200,
+      reconnectJitter: 200,
+      pingInterval: 5_000,
+      maxPingOut: 2,
+      noEcho: false,
+    });
+  } catch (error) {
+    throw new Failure('unavailable', `NATS at ${url} refused the connection: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,182 @@
+import type { JetStreamManager, NatsConnection } from 'nats';
+import { AckPolicy, headers, nanos } from 'nats';
+import { z } from 'zod';
+import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
+import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
+import type { Entity } from '#shared/contracts/subjects.ts';
+import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import type { Delivery, PullEnd } from './pull.ts';
+import { pull } from './pull.ts';
+import { dedupWindowMs, startingAt } from './streams.ts';
+
+const payloadBytesMax = 7_500_000;
+const attemptMs = 2_000;
+
+/**
+ * Appends an event and answers its sequence. `expected` is the sequence of the entity's last event (0: none yet): if another
+ * writer was first, it is refused with a `conflict`. While NATS is away it is tried again with the same id until `deadlineMs`.
+ */
+export async function append(
+  nc: NatsConnection,
+  event: TokaEvent,
+  expected: number | undefined,
+  deadlineMs: number,
+): Promise<number> {
+  const payload = JSON.stringify(event);
+  if (Buffer.byteLength(payload) > payloadBytesMax) {
+    throw new Failure(
+      'too-large',
+      `an event of type ${event.type} has ${Buffer.byteLength(payload)} bytes, more than ${payloadBytesMax}`,
+    );
+  }
+  const header = headers();
+  header.set('Nats-Msg-Id', event.id);
+  if (expected !== undefined) header.set('Nats-Expected-Last-Subject-Sequence', String(expected));
+  return publishUntil(nc, subjectOf(event), payload, header, deadlineMs);
+}
+
+type PubAck = { seq?: number; error?: { code: number; err_code: number; description: string } };
+const wrongLastSequence = 10071;
+
+/** Publishes to a stream until it is acknowledged: `js.publish` is three times slower, for its promise and timer per message. */
+export async function publishUntil(
+  nc: NatsConnection,
+  subject: string,
+  payload: string,
+  header: ReturnType<typeof headers>,
+  deadlineMs: number,
+): Promise<number> {
+  const until = Date.now() + Math.min(deadlineMs, dedupWindowMs);
+  for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
+    let reason: string;
+    try {
+      const reply = await nc.request(subject, payload, { headers: header, timeout: attemptMs });
+      const ack = reply.json<PubAck>();
+      if (ack.error?.err_code === wrongLastSequence)
+        throw new Failure('conflict', `another writer was first on ${subject}`);
+      if (ack.error && ack.error.code < 500) throw new Failure('internal', `${subject}: ${ack.error.description}`);
+      if (ack.seq !== undefined) return ack.seq;
+      reason = ack.error?.description ?? 'no acknowledgement';
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      reason = messageOf(error);
+    }
+    if (nc.isClosed() || Date.now() + wait > until) {
+      throw new Failure('unavailable', `the log did not take an event on ${subject}: ${reason}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+/** All events of one entity in order, straight from the stream: commands do not depend on the store. */
+export async function read(nc: NatsConnection, entity: Entity, id: string): Promise<Recorded[]> {
+  const subject = entitySubject(entity, id);
+  const events: Recorded[] = [];
+  for (let seq = 1; ; ) {
+    const next = await nextOf(nc, subject, seq);
+    if (!next) return events;
+    events.push(next);
+    seq = next.seq + 1;
+  }
+}
+
+/** The first event on `subject` at or after `seq`, by JetStream's direct get. */
+async function nextOf(nc: NatsConnection, subject: string, seq: number): Promise<Recorded | undefined> {
+  const query = JSON.stringify({ seq, next_by_subj: subject });
+  for (let attempt = 1; ; attempt++) {
+    let reason: string;
+    try {
+      const message = await nc.request(`$JS.API.DIRECT.GET.${eventsStream}`, query, { timeout: attemptMs });
+      if (message.headers?.code === 404) return undefined;
+      const found = Number(message.headers?.get('Nats-Sequence'));
+      if (found > 0) return { ...parseEvent(message.json()), seq: found };
+      reason = message.headers?.description ?? 'no sequence in the answer';
+    } catch (error) {
+      if (error instanceof z.ZodError) throw error;
+      reason = messageOf(error);
+    }
+    if (attempt >= 20 || nc.isClosed()) throw new Failure('unavailable', `the log could not be read: ${reason}`);
+    await new Promise((resolve) => setTimeout(resolve, Math.min(50 * attempt, 500)));
+  }
+}
+
+/** The sequence of the log's last event, 0 for none. */
+export const lastSeq = async (jsm: JetStreamManager): Promise<number> =>
+  (await jsm.streams.info(eventsStream)).state.last_seq;
+
+export type FollowOptions = { from: number; subject?: string; signal: AbortSignal };
+
+/**
+ * Every event from sequence `from` on, in order, without gap or double, for as long as `signal` is not aborted. The ephemeral
+ * consumer behind it is made anew from the last position when a server was restarted. A slow reader slows the pulling.
+ */
+export async function* follow(
+  nc: NatsConnection,
+  jsm: JetStreamManager,
+  { from, subject, signal }: FollowOptions,
+): AsyncGenerator<RawEvent> {
+  let next = from;
+  while (!signal.aborted) {
+    let consumer: string;
+    try {
+      const info = await jsm.consumers.add(eventsStream, {
+        ack_policy: AckPolicy.None,
+        inactive_threshold: nanos(60_000),
+        mem_storage: true,
+        num_replicas: 1,
+        ...(subject ? { filter_subject: subject } : {}),
+        ...startingAt(next),
+      });
+      consumer = info.name;
+    } catch {
+      if (nc.isClosed()) return;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      continue;
+    }
+    for await (const raw of pulled(nc, consumer, signal)) {
+      next = raw.seq + 1;
+      yield raw;
+    }
+    if (!nc.isClosed()) await jsm.consumers.delete(eventsStream, consumer).catch(() => false);
+  }
+}
+
+/** An event as it lies in the log; `bytes` are exact, for the hash chain. */
+export type RawEvent = { seq: number; subject: string; bytes: Uint8Array; pending: number };
+
+const batch = 500;
+
+/** Pulls until a message is missing from the consumer's count, or the consumer has gone. */
+async function* pulled(nc: NatsConnection, consumer: string, signal: AbortSignal): AsyncGenerator<RawEvent> {
+  for (let count = 0; !signal.aborted && !nc.isClosed(); ) {
+    const buffer: Delivery[] = [];
+    let end: PullEnd | undefined;
+    let wake = () => {};
+    void pull(nc, eventsStream, consumer, { batch, expiresMs: 5_000, signal }, (delivery) => {
+      buffer.push(delivery);
+      wake();
+    }).then((how) => {
+      end = how;
+      wake();
+    });
+    while (!end || buffer.length > 0) {
+      for (const delivery of buffer.splice(0)) {
+        count += 1;
+        if (delivery.consumerSeq !== count) return;
+        yield { seq: delivery.streamSeq, subject: delivery.subject, bytes: delivery.data, pending: delivery.pending };
+      }
+      if (!end && buffer.length === 0) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+    if (end === 'lost') return;
+  }
+}
+
+export const parseRaw = (raw: RawEvent): Recorded => ({
+  ...parseEvent(JSON.parse(new TextDecoder().decode(raw.bytes))),
+  seq: raw.seq,
+});

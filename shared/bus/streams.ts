@@ -1,0 +1,118 @@
+import type { ConsumerConfig, JetStreamManager, StreamConfig } from 'nats';
+import { AckPolicy, DeliverPolicy, DiscardPolicy, nanos, RetentionPolicy, StorageType } from 'nats';
+import { priorities } from '#shared/contracts/ids.ts';
+import { eventsStream, eventsSubjects, tasksOf, tasksStream, tasksSubjects } from '#shared/contracts/subjects.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+
+/** How long a publisher may repeat a message with the same id before it would count as new. */
+export const dedupWindowMs = 120_000;
+
+const events = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: eventsStream,
+  subjects: [eventsSubjects],
+  retention: RetentionPolicy.Limits,
+  storage: StorageType.File,
+  discard: DiscardPolicy.New,
+  num_replicas: replicas,
+  duplicate_window: nanos(dedupWindowMs),
+  allow_direct: true,
+  deny_delete: true,
+});
+
+const tasks = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: tasksStream,
+  subjects: [tasksSubjects],
+  retention: RetentionPolicy.Workqueue,
+  storage: StorageType.File,
+  num_replicas: replicas,
+  duplicate_window: nanos(dedupWindowMs),
+});
+
+/** The log and the work queue, made where they are missing. */
+export async function declareStreams(jsm: JetStreamManager, replicas: number): Promise<void> {
+  for (const wanted of [events(replicas), tasks(replicas)]) {
+    const info = await jsm.streams.info(wanted.name).catch(() => jsm.streams.add(wanted));
+    checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
+  }
+}
+
+/** One durable consumer per priority on the work queue; a task that is not renewed within `leaseMs` goes to another runner. */
+export async function declareTaskConsumers(jsm: JetStreamManager, leaseMs: number): Promise<void> {
+  for (const priority of priorities) {
+    await declareConsumer(jsm, tasksStream, {
+      durable_name: `runners-${priority}`,
+      filter_subject: tasksOf(priority),
+      ack_policy: AckPolicy.Explicit,
+      ack_wait: nanos(leaseMs),
+      max_deliver: -1,
+      max_ack_pending: 10_000,
+    });
+  }
+}
+
+/** A durable consumer over the whole log for a reader that keeps its own position. */
+export async function declareArchiveConsumer(jsm: JetStreamManager, name: string, from: number): Promise<void> {
+  await declareConsumer(jsm, eventsStream, {
+    durable_name: name,
+    ack_policy: AckPolicy.All,
+    ack_wait: nanos(30_000),
+    max_ack_pending: 20_000,
+    ...startingAt(from),
+  });
+}
+
+export const startingAt = (from: number): Partial<ConsumerConfig> =>
+  from <= 1
+    ? { deliver_policy: DeliverPolicy.All }
+    : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: from };
+
+async function declareConsumer(
+  jsm: JetStreamManager,
+  stream: string,
+  wanted: Partial<ConsumerConfig> & { durable_name: string },
+) {
+  const found = await jsm.consumers.info(stream, wanted.durable_name).catch(() => undefined);
+  const lease = wanted.ack_wait;
+  const info =
+    found && found.config.ack_wait !== lease
+      ? await jsm.consumers.update(stream, wanted.durable_name, wanted)
+      : (found ?? (await jsm.consumers.add(stream, wanted)));
+  const { filter_subject, ack_policy, ack_wait } = wanted;
+  checkEcho(`consumer ${wanted.durable_name}`, { filter_subject, ack_policy, ack_wait }, info.config);
+}
+
+/** Older servers drop fields that they do not know without a word: what came back must be what was asked for. */
+function checkEcho(what: string, wanted: object, got: object): void {
+  for (const [field, value] of Object.entries(wanted)) {
+    if (value === undefined) continue;
+    const echoed = (got as Record<string, unknown>)[field];
+    if (JSON.stringify(echoed) !== JSON.stringify(value)) {
+      throw new Failure(
+        'internal',
+        `${what}: nats-server has ${field} = ${JSON.stringify(echoed)} where ${JSON.stringify(value)} is needed; is its version older than 2.9, or was it made by another program?`,
+      );
+    }
+  }
+}
+
+/** Waits until JetStream answers: right after a start it may not yet. */
+export async function jetStreamReady(
+  open: () => Promise<JetStreamManager>,
+  deadlineMs: number,
+): Promise<JetStreamManager> {
+  const until = Date.now() + deadlineMs;
+  for (;;) {
+    try {
+      return await open();
+    } catch (error) {
+      if (Date.now() > until) {
+        throw new Failure(
+          'unavailable',
+          `JetStream does not answer: ${messageOf(error)}; is nats-server started with -js?`,
+          { cause: error },
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import type { Bus } from './bus/bus.ts';
+import type { AgentDraft, Draft, Recorded, RunDraft } from './contracts/events.ts';
+import { isAgentEvent, isRunEvent } from './contracts/events.ts';
+import type { Agent, AgentCommand } from './domain/agent.ts';
+import * as agents from './domain/agent.ts';
+import type { Run, RunCommand } from './domain/run.ts';
+import * as runs from './domain/run.ts';
+import { Failure } from './errors.ts';
+import type { Writer } from './event.ts';
+import { newEvent } from './event.ts';
+
+const attemptsMax = 5;
+
+export const foldAgent = (events: readonly Recorded[]) =>
+  events.filter(isAgentEvent).reduce<Agent | undefined>(agents.evolve, undefined);
+
+export const foldRun = (events: readonly Recorded[]) =>
+  events.filter(isRunEvent).reduce<Run | undefined>(runs.evolve, undefined);
+
+/** The result of a command: the sequence of the entity's last event, and whether the command added to it. */
+export type Outcome = { seq: number; changed: boolean };
+
+/** Commands an agent: read, fold, decide, append; anew when another writer was first. Throws the decision's Failure. */
+export const commandAgent = (bus: Bus, id: string, command: AgentCommand, writer: Writer): Promise<Outcome> =>
+  decideAndAppend(bus, 'agent', id, writer, (events) => agents.decide(foldAgent(events), command));
+
+/** Commands a run, as `commandAgent` does an agent, and nudges its runner. */
+export async function commandRun(bus: Bus, id: string, command: RunCommand, writer: Writer): Promise<Outcome> {
+  const outcome = await decideAndAppend(bus, 'run', id, writer, (events) => runs.decide(foldRun(events), command));
+  if (outcome.changed) bus.nudge(id);
+  return outcome;
+}
+
+async function decideAndAppend(
+  bus: Bus,
+  entity: 'agent' | 'run',
+  id: string,
+  writer: Writer,
+  decide: (events: Recorded[]) => (AgentDraft | RunDraft)[],
+): Promise<Outcome> {
+  for (let attempt = 1; ; attempt++) {
+    const events = await bus.read(entity, id);
+    let seq = events.at(-1)?.seq ?? 0;
+    const drafts = decide(events);
+    try {
+      for (const draft of drafts) seq = await bus.append(newEvent(draft as Draft, `${entity}/${id}`, writer), seq);
+      return { seq, changed: drafts.length > 0 };
+    } catch (error) {
+      if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
+    }
+  }
+}

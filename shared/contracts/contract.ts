@@ -1,0 +1,14 @@
+import type { z } from 'zod';
+
+/** A question that one service answers: its subject, and the schemas that both sides parse with. */
+export type Request<I extends z.ZodType, O extends z.ZodType> = { subject: string; input: I; output: O };
+
+export const request = <I extends z.ZodType, O extends z.ZodType>(
+  subject: string,
+  input: I,
+  output: O,
+): Request<I, O> => ({
+  subject,
+  input,
+  output,
+});

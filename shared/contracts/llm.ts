@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { request } from './contract.ts';
+
+/** What a model asks to be done. `args` is what it sent, unchecked: hostile input. */
+export const ToolCall = z.object({
+  callId: z.string().min(1).max(200),
+  tool: z.string().min(1).max(200),
+  args: z.record(z.string(), z.unknown()),
+});
+export type ToolCall = z.infer<typeof ToolCall>;
+
+export const ChatMessage = z.discriminatedUnion('role', [
+  z.object({ role: z.literal('user'), text: z.string() }),
+  z.object({ role: z.literal('assistant'), text: z.string(), toolCalls: z.array(ToolCall) }),
+  z.object({ role: z.literal('tool'), callId: z.string(), text: z.string(), isError: z.boolean() }),
+]);
+export type ChatMessage = z.infer<typeof ChatMessage>;
+
+export const ToolOffer = z.object({
+  name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/),
+  description: z.string(),
+  /** JSON Schema of its arguments. */
+  inputSchema: z.record(z.string(), z.unknown()),
+});
+export type ToolOffer = z.infer<typeof ToolOffer>;
+
+export const ChatRequest = z.object({
+  /** Who pays: the ledger's key. */
+  key: z
+    .string()
+    .regex(/^[a-zA-Z0-9_-]{1,64}$/)
+    .default('internal'),
+  agentId: z.string().optional(),
+  runId: z.string().optional(),
+  model: z.string().optional(),
+  system: z.string(),
+  messages: z.array(ChatMessage).min(1),
+  tools: z.array(ToolOffer).default([]),
+  /** `auto`, or the name of the one tool that must be called. */
+  toolChoice: z.union([z.literal('auto'), z.object({ name: z.string() })]).default('auto'),
+  maxOutputTokens: z.number().int().positive().optional(),
+  temperature: z.number().min(0).max(2).optional(),
+  /** Whether an equal earlier answer will do; without it: only at temperature 0. */
+  cache: z.boolean().optional(),
+});
+export type ChatRequest = z.infer<typeof ChatRequest>;
+export type ChatInput = z.input<typeof ChatRequest>;
+
+export const Usage = z.object({
+  inputTokens: z.number().int().nonnegative(),
+  outputTokens: z.number().int().nonnegative(),
+  /** Of the input tokens, those read from the provider's prompt cache. */
+  cachedInputTokens: z.number().int().nonnegative().default(0),
+});
+export type Usage = z.infer<typeof Usage>;
+
+export const StopReason = z.enum(['end', 'tool-calls', 'length', 'refusal']);
+
+/** What a model said. */
+export const Answer = z.object({ text: z.string(), toolCalls: z.array(ToolCall), stopReason: StopReason });
+export type Answer = z.infer<typeof Answer>;
+
+/** What a model call took. `costUsd` is null where the model's price is not known: never zero by guess. */
+export const CallFacts = z.object({
+  provider: z.string(),
+  model: z.string(),
+  usage: Usage,
+  costUsd: z.number().nonnegative().nullable(),
+  latencyMs: z.number().nonnegative(),
+  cache: z.enum(['hit', 'miss', 'bypass']),
+});
+export type CallFacts = z.infer<typeof CallFacts>;
+
+export const ChatResponse = z.object({ answer: Answer, facts: CallFacts });
+export type ChatResponse = z.infer<typeof ChatResponse>;
+
+/** One model call. It is answered as a stream: heartbeats while the model thinks, then the response. */
+export const chat = request('toka.llm.chat', ChatRequest, ChatResponse);

@@ -1,0 +1,141 @@
+import { z } from 'zod';
+import { runStatuses } from '#shared/domain/run.ts';
+import { AgentSpec } from './agent.ts';
+import { request } from './contract.ts';
+import { Deliverable, RunError } from './events.ts';
+import { AgentId, Priority, RunId, Seq } from './ids.ts';
+
+/** `minSeq`: answer once the archive has applied this sequence, so that one reads one's own writes. */
+const asked = { minSeq: Seq.optional() };
+const page = { ...asked, limit: z.number().int().min(1).max(500).default(100), cursor: z.string().max(200).optional() };
+const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), nextCursor: z.string().nullable() });
+
+export const RunUsage = z.object({
+  inputTokens: z.number(),
+  outputTokens: z.number(),
+  costUsd: z.number().nullable(),
+});
+
+export const RunView = z.object({
+  id: RunId,
+  agentId: AgentId,
+  workId: z.string(),
+  kind: z.enum(['objective', 'task', 'ad-hoc']),
+  trigger: z.enum(['objective', 'schedule', 'api']),
+  description: z.string(),
+  workstream: z.string(),
+  priority: Priority,
+  status: z.enum(runStatuses),
+  steps: z.number(),
+  retries: z.number(),
+  usage: RunUsage,
+  deliverable: Deliverable.nullable(),
+  verdict: z.object({ pass: z.boolean(), reasons: z.array(z.string()) }).nullable(),
+  result: z.string().nullable(),
+  error: RunError.nullable(),
+  runner: z.string().nullable(),
+  queuedAt: z.string(),
+  startedAt: z.string().nullable(),
+  endedAt: z.string().nullable(),
+  version: Seq,
+});
+export type RunView = z.infer<typeof RunView>;
+
+export const AgentView = z.object({
+  id: AgentId,
+  status: z.enum(['active', 'paused', 'removed']),
+  origin: z.enum(['file', 'api']),
+  spec: AgentSpec,
+  registeredAt: z.string(),
+  updatedAt: z.string(),
+  version: Seq,
+});
+export type AgentView = z.infer<typeof AgentView>;
+
+/** What an agent is doing, at a glance. `works`: those of its present definition, with the newest run of each. */
+export const AgentStatus = z.object({
+  id: AgentId,
+  status: z.enum(['active', 'paused', 'removed']),
+  state: z.enum(['idle', 'working', 'waiting', 'done', 'failed', 'paused']),
+  currentRunId: RunId.nullable(),
+  works: z.object({ total: z.number(), completed: z.number(), failed: z.number() }),
+  lastError: RunError.nullable(),
+  usage: RunUsage,
+});
+export type AgentStatus = z.infer<typeof AgentStatus>;
+
+export const StepView = z.object({
+  runId: RunId,
+  step: z.number(),
+  seq: Seq,
+  time: z.string(),
+  provider: z.string(),
+  model: z.string(),
+  tools: z.array(z.string()),
+  text: z.string(),
+  inputTokens: z.number(),
+  outputTokens: z.number(),
+  costUsd: z.number().nullable(),
+  latencyMs: z.number(),
+  cache: z.string(),
+});
+
+/** An event as it lies in the archive: its sequence and its exact JSON, parsed. */
+export const EventView = z.looseObject({ seq: Seq, id: z.string(), type: z.string(), subject: z.string() });
+
+export const UsageRow = z.object({
+  key: z.string(),
+  calls: z.number(),
+  inputTokens: z.number(),
+  outputTokens: z.number(),
+  costUsd: z.number(),
+  /** Calls whose price is not known: they are not in `costUsd`. */
+  callsWithoutPrice: z.number(),
+});
+
+const EventFilter = {
+  /** `run/<id>`, `agent/<id>`, … */
+  subject: z.string().max(200).optional(),
+  type: z.string().max(100).optional(),
+};
+
+export const listAgents = request(
+  'toka.store.query.agents',
+  z.object({
+    ...page,
+    workstream: z.string().optional(),
+    domain: z.string().optional(),
+    priority: Priority.optional(),
+  }),
+  pageOf(AgentView),
+);
+export const getAgent = request('toka.store.query.agent', z.object({ ...asked, id: AgentId }), AgentView);
+export const listAgentStatus = request('toka.store.query.agent-status', z.object(asked), z.array(AgentStatus));
+export const listRuns = request(
+  'toka.store.query.runs',
+  z.object({
+    ...page,
+    agentId: AgentId.optional(),
+    status: z.enum(runStatuses).optional(),
+    workstream: z.string().optional(),
+  }),
+  pageOf(RunView),
+);
+export const getRun = request('toka.store.query.run', z.object({ ...asked, id: RunId }), RunView);
+export const listSteps = request('toka.store.query.steps', z.object({ ...page, runId: RunId }), pageOf(StepView));
+export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
+export const listUsage = request(
+  'toka.store.query.usage',
+  z.object({ ...asked, by: z.enum(['agent', 'run', 'model', 'day']).default('agent') }),
+  z.array(UsageRow),
+);
+export const getArchive = request(
+  'toka.store.query.archive',
+  z.object(asked),
+  z.object({ seq: Seq, chainHead: z.string(), events: z.number(), databaseBytes: z.number() }),
+);
+export const verifyArchive = request(
+  'toka.store.query.verify',
+  z.object(asked),
+  z.object({ intact: z.boolean(), checked: z.number(), brokenAt: Seq.nullable(), chainHead: z.string() }),
+);

@@ -1,0 +1,27 @@
+import type { Priority } from './ids.ts';
+
+/** The log: one stream, the only thing by which a service changes another's mind. */
+export const eventsStream = 'EVENTS';
+export const eventsSubjects = 'toka.events.>';
+
+/** The work queue: runs that a runner may start now. */
+export const tasksStream = 'TASKS';
+export const tasksSubjects = 'toka.tasks.>';
+
+/** The object store for what is too big for an event. */
+export const artifactsBucket = 'artifacts';
+
+export type Entity = 'agent' | 'run' | 'llm' | 'system';
+
+/** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
+export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;
+
+export const taskSubject = (priority: Priority, runId: string) => `toka.tasks.${priority}.${runId}`;
+export const tasksOf = (priority: Priority) => `toka.tasks.${priority}.*`;
+
+/** A nudge that something was decided about a run; the event is the truth. */
+export const controlSubject = (runId: string) => `toka.control.run.${runId}`;
+
+/** Asked of every instance. */
+export const metricsSubject = 'toka.metrics';
+export const healthSubject = 'toka.health';

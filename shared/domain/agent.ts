@@ -1,0 +1,99 @@
+import type { AgentSpec } from '#shared/contracts/agent.ts';
+import type { AgentDraft, AgentEvent, Recorded } from '#shared/contracts/events.ts';
+import { Failure } from '#shared/errors.ts';
+import { worksOf } from './works.ts';
+
+/** An agent's life. `since` tells, by work, the event that introduced or last changed it: what a run is queued for. */
+export type Agent = {
+  id: string;
+  spec: AgentSpec;
+  origin: 'file' | 'api';
+  status: 'active' | 'paused' | 'removed';
+  since: Readonly<Record<string, { eventId: string; time: string }>>;
+  registeredAt: string;
+  updatedAt: string;
+  /** Sequence of its last event: the expectation of the next append. */
+  version: number;
+};
+
+export type AgentCommand =
+  | { type: 'register'; spec: AgentSpec; origin: Agent['origin'] }
+  | { type: 'update'; spec: AgentSpec; origin: Agent['origin'] }
+  | { type: 'pause' | 'resume' | 'remove'; reason: string };
+
+/** What has happened: folds one event into the agent. */
+export function evolve(agent: Agent | undefined, event: Recorded<AgentEvent>): Agent | undefined {
+  const version = event.seq;
+  switch (event.type) {
+    case 'toka.agent.registered.v1':
+    case 'toka.agent.updated.v1': {
+      const { spec, origin } = event.data;
+      return {
+        id: spec.name,
+        spec,
+        origin,
+        status: agent?.status === 'paused' ? 'paused' : 'active',
+        since: sinceOf(agent, event, spec),
+        registeredAt: agent?.registeredAt ?? event.time,
+        updatedAt: event.time,
+        version,
+      };
+    }
+    case 'toka.agent.paused.v1':
+      return agent && { ...agent, status: 'paused', version };
+    case 'toka.agent.resumed.v1':
+      return agent && { ...agent, status: 'active', version };
+    case 'toka.agent.removed.v1':
+      return agent && { ...agent, status: 'removed', version };
+  }
+}
+
+/** A work that stayed the same keeps the event that introduced it; a new or changed one takes this event. */
+function sinceOf(agent: Agent | undefined, event: Recorded<AgentEvent>, spec: AgentSpec): Agent['since'] {
+  const kept = agent && agent.status !== 'removed' ? agent : undefined;
+  const before = new Map((kept ? worksOf(kept.spec) : []).map((work) => [work.id, JSON.stringify(work)]));
+  const here = { eventId: event.id, time: event.time };
+  return Object.fromEntries(
+    worksOf(spec).map((work) => {
+      const same = before.get(work.id) === JSON.stringify(work);
+      return [work.id, (same && kept?.since[work.id]) || here];
+    }),
+  );
+}
+
+/** What may happen next: answers a command with events, or throws a Failure. Repeating a command yields none. */
+export function decide(agent: Agent | undefined, command: AgentCommand): AgentDraft[] {
+  if (command.type === 'register') return register(agent, command);
+  if (!agent || agent.status === 'removed') throw new Failure('not-found', 'there is no such agent');
+  switch (command.type) {
+    case 'update': {
+      const { spec, origin } = command;
+      if (spec.name !== agent.id) {
+        throw new Failure('invalid', `name: an agent keeps its name "${agent.id}"; make a new agent instead`, {
+          problems: [{ field: 'name', message: `must stay "${agent.id}"` }],
+        });
+      }
+      if (JSON.stringify(spec) === JSON.stringify(agent.spec) && origin === agent.origin) return [];
+      return [{ type: 'toka.agent.updated.v1', data: { spec, origin } }];
+    }
+    case 'pause':
+      return agent.status === 'paused' ? [] : [{ type: 'toka.agent.paused.v1', data: { reason: command.reason } }];
+    case 'resume':
+      return agent.status === 'active' ? [] : [{ type: 'toka.agent.resumed.v1', data: { reason: command.reason } }];
+    case 'remove':
+      return [{ type: 'toka.agent.removed.v1', data: { reason: command.reason } }];
+  }
+}
+
+function register(
+  agent: Agent | undefined,
+  { spec, origin }: Extract<AgentCommand, { type: 'register' }>,
+): AgentDraft[] {
+  if (agent && agent.status !== 'removed') {
+    throw new Failure(
+      'conflict',
+      `there is already an agent "${agent.id}"; replace it with PUT, or choose another name`,
+    );
+  }
+  return [{ type: 'toka.agent.registered.v1', data: { spec, origin } }];
+}

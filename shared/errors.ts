@@ -1,0 +1,44 @@
+/** Every code that a caller can act on, with the HTTP status it becomes. */
+export const statusOf = {
+  invalid: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  'not-found': 404,
+  timeout: 504,
+  conflict: 409,
+  'too-large': 413,
+  limited: 429,
+  internal: 500,
+  upstream: 502,
+  unavailable: 503,
+} as const;
+
+export type FailureCode = keyof typeof statusOf;
+
+/** One thing that is wrong with an input: which field, and what it should be. */
+export type Problem = { field: string; message: string; line?: number };
+
+type FailureOptions = { cause?: unknown; retryAfterMs?: number; problems?: Problem[] };
+
+/** The one error of this project: what went wrong, for someone who can act on it. It crosses the bus as it is. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly code: FailureCode;
+  readonly retryAfterMs: number | undefined;
+  readonly problems: Problem[] | undefined;
+
+  constructor(code: FailureCode, message: string, { cause, retryAfterMs, problems }: FailureOptions = {}) {
+    super(message, { cause });
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+    this.problems = problems;
+  }
+}
+
+const transient: ReadonlySet<FailureCode> = new Set(['timeout', 'limited', 'upstream', 'unavailable']);
+
+/** Whether the same call may succeed later without anyone changing anything. */
+export const isTransient = (error: unknown): boolean => error instanceof Failure && transient.has(error.code);
+
+/** What to tell a person about anything that was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

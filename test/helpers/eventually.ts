@@ -1,0 +1,16 @@
+/** Tries `check` until it answers something truthy; fails with its last error after `timeoutMs`. */
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 15_000): Promise<NonNullable<T>> {
+  const until = Date.now() + timeoutMs;
+  for (;;) {
+    let last: unknown;
+    try {
+      const value = await check();
+      if (value) return value;
+      last = new Error(`it stayed ${JSON.stringify(value)}`);
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > until) throw new Error(`nothing of the kind within ${timeoutMs} ms`, { cause: last });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

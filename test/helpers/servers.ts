@@ -1,0 +1,77 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { eventually } from './eventually.ts';
+import { freePort } from './ports.ts';
+import { temporaryFolder } from './temporary.ts';
+
+export type TestServer = {
+  url: string;
+  port: number;
+  /** kill -9. */
+  kill(): Promise<void>;
+  /** Starts it again on its data and its port. */
+  start(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** A real nats-server of this test's own, with JetStream on disk. */
+export const startNats = () =>
+  startServer((port, folder) => ['nats-server', '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], 'nats');
+
+/** A real redis-server of this test's own. */
+export const startRedis = () =>
+  startServer(
+    (port, folder) => [
+      'redis-server',
+      '--bind',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--dir',
+      folder,
+      '--appendonly',
+      'yes',
+      '--save',
+      '',
+    ],
+    'redis',
+  );
+
+async function startServer(command: (port: number, folder: string) => string[], scheme: string): Promise<TestServer> {
+  const folder = await temporaryFolder();
+  const port = await freePort();
+  let child: ChildProcess | undefined;
+  const start = async () => {
+    const [program = '', ...args] = command(port, folder.path);
+    child = spawn(program, args, { stdio: 'ignore' });
+    await eventually(() => answers(port));
+  };
+  const kill = async () => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  };
+  await start();
+  return {
+    url: `${scheme}://127.0.0.1:${port}`,
+    port,
+    kill,
+    start,
+    async [Symbol.asyncDispose]() {
+      await kill();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const answers = (port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });

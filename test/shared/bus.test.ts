@@ -1,0 +1,108 @@
+import test from 'ava';
+import { z } from 'zod';
+import type { Bus } from '#shared/bus/bus.ts';
+import { openBus } from '#shared/bus/bus.ts';
+import { parseRaw } from '#shared/bus/log.ts';
+import { request } from '#shared/contracts/contract.ts';
+import { Failure } from '#shared/errors.ts';
+import { newEvent } from '#shared/event.ts';
+import { newId } from '#shared/ids.ts';
+import { eventually } from '#test/helpers/eventually.ts';
+import { startNats } from '#test/helpers/servers.ts';
+
+const writer = { source: '/toka/test/1', actor: 'service:test' };
+const open = (url: string, leaseMs = 1_000) => openBus({ url, name: 'test', leaseMs, replicas: 1 }, () => undefined);
+const nudge = (id: string) =>
+  newEvent({ type: 'toka.run.dispatched.v1', data: { reason: 'test' } }, `run/${id}`, writer);
+
+test('an append is refused when another writer was first, and a repeated one is not doubled', async (t) => {
+  await using nats = await startNats();
+  await using bus = await open(nats.url);
+  const id = newId('run');
+  const first = nudge(id);
+  const seq = await bus.append(first, 0);
+  t.is(await bus.append(first, 0), seq, 'the same event again is the same event');
+  await t.throwsAsync(bus.append(nudge(id), 0), { instanceOf: Failure, code: 'conflict' });
+  await bus.append(nudge(id), seq);
+  const events = await bus.read('run', id);
+  t.is(events.length, 2);
+  t.deepEqual(events[0], { ...first, seq });
+});
+
+test('appends wait for a nats-server that is away, and a follower goes on without gap or double', async (t) => {
+  await using nats = await startNats();
+  await using bus = await open(nats.url);
+  const stop = new AbortController();
+  const seen: number[] = [];
+  const following = (async () => {
+    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) {
+      t.truthy(parseRaw(raw).id);
+      seen.push(raw.seq);
+    }
+  })();
+  for (let count = 0; count < 1_200; count++) await bus.append(nudge(newId('run')));
+  await nats.kill();
+  const waiting = Promise.all(Array.from({ length: 5 }, () => bus.append(nudge(newId('run')))));
+  await nats.start();
+  await waiting;
+  await eventually(() => seen.length >= 1_205);
+  t.deepEqual(
+    seen,
+    Array.from({ length: 1_205 }, (_, index) => index + 1),
+  );
+  stop.abort();
+  await following;
+});
+
+const double = request('toka.test.double', z.object({ value: z.number() }), z.number());
+
+test('a question is answered by one of the group, and its failure crosses the bus as it is', async (t) => {
+  await using nats = await startNats();
+  await using asker = await open(nats.url);
+  await t.throwsAsync(asker.ask(double, { value: 1 }), { code: 'unavailable' });
+  await using answerer = await open(nats.url);
+  answerer.answer(double, ({ value }) => {
+    if (value < 0) throw new Failure('limited', 'no negatives today', { retryAfterMs: 5_000 });
+    return value * 2;
+  });
+  await eventually(async () => (await asker.ask(double, { value: 21 })) === 42);
+  const refused = await t.throwsAsync<Failure>(asker.ask(double, { value: -1 }), {
+    code: 'limited',
+    message: 'no negatives today',
+  });
+  t.is(refused?.retryAfterMs, 5_000);
+  await t.throwsAsync(asker.ask(double, { value: 'x' as unknown as number }), { code: 'invalid', message: /value/ });
+});
+
+test('a task goes to one taker, comes back when its lease runs out, and not while it is renewed', async (t) => {
+  await using nats = await startNats();
+  await using bus = await open(nats.url, 500);
+  const low = newId('run');
+  const high = newId('run');
+  await bus.tasks.add('low', { runId: low }, newId('evt'));
+  await bus.tasks.add('high', { runId: high }, newId('evt'));
+  const first = await bus.tasks.take();
+  t.is(first?.task.runId, high, 'the most urgent first');
+  const second = await bus.tasks.take();
+  t.is(second?.task.runId, low);
+  t.is(await bus.tasks.take(), undefined);
+  first?.ack();
+  const renewing = setInterval(() => second?.working(), 100);
+  await new Promise((resolve) => setTimeout(resolve, 900));
+  t.is(await bus.tasks.take(), undefined, 'it is held');
+  clearInterval(renewing);
+  const again = await eventually(() => bus.tasks.take());
+  t.is(again.task.runId, low);
+  t.is(again.deliveries, 2);
+  t.deepEqual([...(await bus.tasks.queued())], [low]);
+});
+
+test('artifacts are kept by the hash of their bytes', async (t) => {
+  await using nats = await startNats();
+  await using bus: Bus = await open(nats.url);
+  const bytes = Buffer.alloc(300_000, 'x');
+  const ref = await bus.artifacts.put(bytes);
+  t.deepEqual(await bus.artifacts.put(bytes), ref);
+  t.true((await bus.artifacts.get(ref)).equals(bytes));
+  await t.throwsAsync(bus.artifacts.get({ ...ref, sha256: '0'.repeat(64) }), { code: 'not-found' });
+});
