@@ -24,6 +24,8 @@ const tasks = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   subjects: [tasksSubjects],
   retention: RetentionPolicy.Workqueue,
   storage: StorageType.File,
+  // A run has one task: a new one takes the place of an old one that nobody finished.
+  max_msgs_per_subject: 1,
   num_replicas: replicas,
   duplicate_window: nanos(dedupWindowMs),
 });

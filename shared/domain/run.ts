@@ -54,6 +54,9 @@ export type Run = {
   version: number;
 };
 
+/** Put back through no fault of the run's own: it does not use up a retry. */
+const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited']);
+
 export const hasEnded = (run: Pick<Run, 'status'>): boolean =>
   run.status === 'completed' || run.status === 'failed' || run.status === 'cancelled';
 
@@ -93,8 +96,10 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
       return { ...run, status: 'completed', result: event.data.result, error: null, endedAt: event.time };
     case 'toka.run.failed.v1':
       return { ...run, status: 'failed', error: event.data, endedAt: event.time };
-    case 'toka.run.retry-scheduled.v1':
-      return { ...run, status: 'waiting', error: event.data, retries: run.retries + 1, retryAt: event.data.at };
+    case 'toka.run.retry-scheduled.v1': {
+      const retries = run.retries + (noFault.has(event.data.code) ? 0 : 1);
+      return { ...run, status: 'waiting', error: event.data, retries, retryAt: event.data.at };
+    }
     case 'toka.run.cancelled.v1':
       return {
         ...run,

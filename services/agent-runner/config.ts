@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { Bytes } from '#shared/contracts/agent.ts';
+import { CommonConfig, setting } from '#shared/settings.ts';
+
+export const Config = CommonConfig.extend({
+  /** Runs that this runner executes at a time. */
+  MAX_CONCURRENT_AGENTS: setting.integer(1, 1_000).default(8),
+  /** Tool hosts that may run at a time. */
+  AGENT_POOL_SIZE: setting.integer(1, 1_000).default(10),
+  /** Where each run has its own folder. */
+  WORKSPACE_DIR: setting.text().default('.toka/workspaces'),
+  /** Where finished deliverables are written, as <agent>/<work>/<name>. */
+  DELIVERABLES_DIR: setting.text().default('.toka/deliverables'),
+  /** Folders (or URL beginnings) that an agent's `repository` may lie in, separated by commas. */
+  REPOSITORY_ROOTS: setting.text().default('.'),
+  MAX_MEMORY_PER_AGENT: Bytes.default(512 * 1024 ** 2),
+  MAX_CPU_PER_AGENT: setting.number(0.01, 64).default(0.5),
+  /** Seconds that a run may take from its start, where the agent sets no limits.timeout. */
+  AGENT_TIMEOUT: setting.number(1, 604_800).default(3_600),
+  /** Model calls of a run, where the agent sets no limits.max_steps. */
+  AGENT_MAX_STEPS: setting.integer(1, 1_000).default(50),
+  /** Input and output tokens of a run, where the agent sets no limits.max_tokens. */
+  AGENT_MAX_TOKENS: setting.integer(1, 1_000_000_000).default(2_000_000),
+  /** Seconds that one tool call may take. */
+  TOOL_TIMEOUT: setting.number(0.1, 3_600).default(30),
+  AGENT_SANDBOX_ENABLED: setting.flag().default(true),
+  CAPABILITY_VALIDATION: z.enum(['strict', 'warn', 'off']).default('strict'),
+  /** How often a run is put back after a passing fault before it fails. */
+  RUN_RETRIES: setting.integer(0, 100).default(5),
+  /** Seconds before the first retry; doubled for each further one. */
+  RETRY_BACKOFF: setting.number(0, 3_600).default(2),
+  RETRY_BACKOFF_MAX: setting.number(0, 86_400).default(120),
+  /** Keeps a run's folder after its end, and logs each step. */
+  DEBUG_AGENTS: setting.flag().default(false),
+});
+export type Config = z.output<typeof Config>;

@@ -1,0 +1,67 @@
+import type { Bus } from '#shared/bus/bus.ts';
+import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
+import { isRunEvent } from '#shared/contracts/events.ts';
+import type { ChatMessage } from '#shared/contracts/llm.ts';
+import { Answer } from '#shared/contracts/llm.ts';
+import type { WholeEvent } from '#shared/domain/conversation.ts';
+import { conversation } from '#shared/domain/conversation.ts';
+import type { Run } from '#shared/domain/run.ts';
+import { evolve } from '#shared/domain/run.ts';
+import type { Writer } from '#shared/event.ts';
+import { newEvent } from '#shared/event.ts';
+import { firstMessage } from './prompt.ts';
+
+const inlineBytesMax = 32 * 1024;
+
+/** A run as this runner knows it: folded from the log, and moved on only by what the log has taken. */
+export type Journal = {
+  readonly run: Run;
+  readonly messages: readonly ChatMessage[];
+  /** Appends an event and folds it in. Throws `conflict` when somebody else moved the run on: then it is no longer ours. */
+  record(draft: RunDraft): Promise<void>;
+};
+
+/** Folds a run from the log; undefined: there is no such run. */
+export async function openJournal(bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> {
+  let run: Run | undefined;
+  let messages: readonly ChatMessage[] = [];
+  const fold = (event: WholeEvent) => {
+    run = evolve(run, event);
+    if (event.type === 'toka.run.queued.v1') messages = [firstMessage(event.data.work)];
+    messages = conversation(messages, event);
+  };
+  for (const event of await bus.read('run', runId)) if (isRunEvent(event)) fold(await whole(bus, event));
+  if (!run) return undefined;
+
+  return {
+    get run() {
+      return run as Run;
+    },
+    get messages() {
+      return messages;
+    },
+    async record(draft) {
+      const slim = await slimmed(bus, draft);
+      const event = newEvent(slim as Draft, `run/${runId}`, writer, { correlationid: runId }) as RunEvent;
+      const seq = await bus.append(event, run?.version ?? 0);
+      fold({ ...event, seq, ...wholeAnswerOf(draft) });
+    },
+  };
+}
+
+const wholeAnswerOf = (draft: RunDraft) =>
+  draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer ? { wholeAnswer: draft.data.answer } : {};
+
+/** A long answer is kept in the object store, and the event holds the reference. */
+async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
+  if (draft.type !== 'toka.run.step-completed.v1') return draft;
+  const bytes = Buffer.from(JSON.stringify(draft.data.answer));
+  if (bytes.byteLength <= inlineBytesMax) return draft;
+  return { ...draft, data: { ...draft.data, answer: { artifact: await bus.artifacts.put(bytes) } } };
+}
+
+async function whole(bus: Bus, event: Recorded<RunEvent>): Promise<WholeEvent> {
+  if (event.type !== 'toka.run.step-completed.v1' || !('artifact' in event.data.answer)) return event;
+  const bytes = await bus.artifacts.get(event.data.answer.artifact);
+  return { ...event, wholeAnswer: Answer.parse(JSON.parse(bytes.toString('utf8'))) };
+}

@@ -1,0 +1,94 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Lease } from '#shared/bus/tasks.ts';
+import { foldRun } from '#shared/command.ts';
+import { hasEnded } from '#shared/domain/run.ts';
+import { messageOf } from '#shared/errors.ts';
+import type { Context } from '#shared/service.ts';
+import { runService } from '#shared/service.ts';
+import { Config } from './config.ts';
+import type { Outcome, Runner } from './execute.ts';
+import { execute } from './execute.ts';
+
+const idleMs = 1_000;
+
+/** The runner: takes dispatched runs from the work queue, as many as it has slots, and executes each by the durable loop. */
+export async function start(context: Context<Config>) {
+  const { bus, config, logger, metrics, instance, stopping, stack } = context;
+  const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer };
+  if (!config.AGENT_SANDBOX_ENABLED)
+    logger.warn('AGENT_SANDBOX_ENABLED=false: tools run with no more than path confinement');
+  const giveUp = new AbortController();
+  const active = new Set<Promise<void>>();
+  let wake = new AbortController();
+  const added = bus.tasks.onAdded(() => wake.abort());
+
+  const taking = (async () => {
+    while (!stopping.aborted) {
+      wake = new AbortController();
+      const lease = active.size < config.MAX_CONCURRENT_AGENTS ? await takeOne(context) : undefined;
+      if (lease) {
+        const work = hold(runner, lease, stopping, giveUp.signal).finally(() => {
+          active.delete(work);
+          metrics.runsActive.set(active.size);
+          wake.abort();
+        });
+        active.add(work);
+        metrics.runsActive.set(active.size);
+      } else {
+        await delay(idleMs, undefined, { signal: AbortSignal.any([wake.signal, stopping]) }).catch(() => undefined);
+      }
+    }
+  })();
+
+  stack.defer(async () => {
+    added.unsubscribe();
+    await taking;
+    const late = setTimeout(() => giveUp.abort(), config.SHUTDOWN_GRACE * 1000);
+    await Promise.allSettled(active);
+    clearTimeout(late);
+  });
+}
+
+async function takeOne({ bus, logger }: Context<Config>): Promise<Lease | undefined> {
+  try {
+    return await bus.tasks.take();
+  } catch (error) {
+    logger.warn({ reason: messageOf(error) }, 'no task could be taken');
+    return undefined;
+  }
+}
+
+/** Executes a task while holding its lease, and says to the queue what became of it. */
+async function hold(runner: Runner, lease: Lease, stopping: AbortSignal, giveUp: AbortSignal): Promise<void> {
+  const { bus, config, logger } = runner;
+  const { runId } = lease.task;
+  const cancelled = new AbortController();
+  const beat = setInterval(() => lease.working(), (config.TASK_LEASE * 1000) / 3);
+  const nudged = bus.onNudge(runId, () => {
+    bus.read('run', runId).then(
+      (events) => {
+        const run = foldRun(events);
+        if (run && hasEnded(run)) cancelled.abort();
+      },
+      () => undefined, // the next append will tell
+    );
+  });
+  let outcome: Outcome;
+  try {
+    outcome = await execute(runner, runId, { stopping, abort: AbortSignal.any([cancelled.signal, giveUp]) });
+  } catch (error) {
+    logger.warn(
+      { runId, reason: messageOf(error) },
+      'the run could not be read or recorded; it goes back to the queue',
+    );
+    outcome = 'handed-back';
+  } finally {
+    clearInterval(beat);
+    nudged.unsubscribe();
+  }
+  if (cancelled.signal.aborted || outcome === 'ended') lease.ack();
+  else if (outcome === 'handed-back') lease.nak(stopping.aborted ? undefined : 1_000);
+  // lost: its new holder acknowledges it
+}
+
+if (import.meta.main) await runService('agent-runner', Config, start);

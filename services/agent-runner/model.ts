@@ -1,0 +1,90 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import type { Bus } from '#shared/bus/bus.ts';
+import type { RunDraft } from '#shared/contracts/events.ts';
+import type { ChatInput, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
+import { chat } from '#shared/contracts/llm.ts';
+import type { Run } from '#shared/domain/run.ts';
+import { Failure, isTransient } from '#shared/errors.ts';
+import { clip } from '#shared/text.ts';
+import type { Journal } from './journal.ts';
+import { judgeMessage, judgePrompt, systemPrompt } from './prompt.ts';
+
+const attemptsMax = 3;
+const patienceMsMax = 5_000;
+const callMsMax = 900_000;
+
+/** One turn of the loop: asks the model what to do next. Answers the event to record. */
+export async function nextStep(
+  bus: Bus,
+  { run, messages }: Journal,
+  tools: ToolOffer[],
+  signal: AbortSignal,
+): Promise<RunDraft> {
+  const { answer, facts } = await askModel(
+    bus,
+    { ...common(run), system: systemPrompt(run.definition, run.work), messages: [...messages], tools },
+    signal,
+  );
+  // The model's own ids may repeat; ours are unique in the run, so that a result is always the result of one call.
+  const toolCalls = answer.toolCalls.map((call, index) => ({ ...call, callId: `call_${run.steps + 1}_${index + 1}` }));
+  return {
+    type: 'toka.run.step-completed.v1',
+    data: {
+      ...facts,
+      calls: toolCalls.map(({ callId, tool }) => ({ callId, tool })),
+      answer: { ...answer, toolCalls },
+    },
+  };
+}
+
+const Verdict = z.object({ pass: z.boolean(), reasons: z.array(z.string()).max(50).default([]) });
+const verdictTool: ToolOffer = {
+  name: 'verdict',
+  description: 'Gives the verdict on the deliverable.',
+  inputSchema: z.toJSONSchema(Verdict, { io: 'input' }),
+};
+
+/** Has the deliverable judged against the work's validation. Answers the event to record. */
+export async function judge(bus: Bus, run: Run, content: string, signal: AbortSignal): Promise<RunDraft> {
+  const name = run.deliverable?.name ?? '';
+  const { answer, facts } = await askModel(
+    bus,
+    {
+      ...common(run),
+      system: judgePrompt,
+      messages: [judgeMessage(run.work, name, content)],
+      tools: [verdictTool],
+      toolChoice: { name: verdictTool.name },
+    },
+    signal,
+  );
+  const verdict = Verdict.safeParse(answer.toolCalls.find(({ tool }) => tool === verdictTool.name)?.args);
+  if (!verdict.success) throw new Failure('upstream', 'the model gave no verdict that can be read on the deliverable');
+  const reasons = verdict.data.reasons.map((reason) => clip(reason, 2_000));
+  return { type: 'toka.run.validated.v1', data: { pass: verdict.data.pass, reasons, facts } };
+}
+
+/** An objective's calls may be answered from the cache, so that a call whose runner died is not paid twice; others want a fresh look. */
+const common = (run: Run) => ({
+  agentId: run.agentId,
+  runId: run.id,
+  model: run.definition.model,
+  cache: run.trigger === 'objective',
+});
+
+/** Asks the proxy, and a few times again after a passing fault that is worth waiting for on the spot. */
+async function askModel(bus: Bus, input: ChatInput, signal: AbortSignal): Promise<ChatResponse> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await bus.ask(chat, input, { timeoutMs: callMsMax, signal });
+    } catch (error) {
+      const waitMs = Math.max(
+        error instanceof Failure ? (error.retryAfterMs ?? 0) : 0,
+        250 * 2 ** attempt * (0.5 + Math.random()),
+      );
+      if (signal.aborted || !isTransient(error) || attempt === attemptsMax || waitMs > patienceMsMax) throw error;
+      await delay(waitMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}

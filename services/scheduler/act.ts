@@ -1,0 +1,50 @@
+import type { Bus } from '#shared/bus/bus.ts';
+import type { Draft, RunDraft } from '#shared/contracts/events.ts';
+import type { RunCommand } from '#shared/domain/run.ts';
+import { decide } from '#shared/domain/run.ts';
+import { definitionOf } from '#shared/domain/works.ts';
+import { Failure } from '#shared/errors.ts';
+import type { Writer } from '#shared/event.ts';
+import { newEvent } from '#shared/event.ts';
+import type { Action } from './plan.ts';
+
+/** Does one action: appends its event, and puts a dispatched run on the queue. Answers the sequence; 0 when another writer was first. */
+export async function act(bus: Bus, writer: Writer, action: Action): Promise<number> {
+  if (action.do === 'queue') {
+    const { agent, work, occasion } = action;
+    const { runId, since, trigger } = occasion;
+    const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work };
+    return (await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0)).seq;
+  }
+  const { run } = action;
+  const [draft] = decide(run, commandOf(action));
+  if (!draft) return 0;
+  const { seq, eventId } = await append(bus, writer, run.id, draft, run.version);
+  if (seq === 0) return 0;
+  if (action.do === 'dispatch') await bus.tasks.add(run.work.priority, { runId: run.id }, eventId);
+  else bus.nudge(run.id);
+  return seq;
+}
+
+function commandOf(action: Exclude<Action, { do: 'queue' }>): RunCommand {
+  switch (action.do) {
+    case 'dispatch':
+      return { type: 'dispatch', reason: action.reason };
+    case 'put-back':
+      return { type: 'put-back', error: action.error, at: action.at };
+    case 'fail':
+      return { type: 'fail', error: action.error };
+    case 'cancel':
+      return { type: 'cancel', reason: action.reason };
+  }
+}
+
+async function append(bus: Bus, writer: Writer, runId: string, draft: RunDraft, expected: number) {
+  const event = newEvent(draft as Draft, `run/${runId}`, writer, { correlationid: runId });
+  try {
+    return { seq: await bus.append(event, expected), eventId: event.id };
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'conflict') return { seq: 0, eventId: event.id };
+    throw error;
+  }
+}
