@@ -273,6 +273,10 @@ export function describe(issue: z.core.$ZodIssue, input: unknown): Located[] {
     ];
   if (issue.code === 'invalid_type')
     return [{ path, message: `must be ${article(issue.expected)}, not ${JSON.stringify(value)}` }];
+  if (issue.code === 'too_small' && issue.message.startsWith('Too '))
+    return [{ path, message: `must be at least ${issue.minimum}` }];
+  if (issue.code === 'too_big' && issue.message.startsWith('Too '))
+    return [{ path, message: `must be at most ${issue.maximum}` }];
   return [{ path, message: issue.message }];
 }
 
@@ -306,7 +310,9 @@ const unknownField = (known: readonly string[], name: string) => `is not a known
 
 function didYouMean(known: readonly string[], name: string): string {
   const [nearest] = known.map((each) => ({ each, off: distance(each, name) })).sort((a, b) => a.off - b.off);
-  if (nearest && nearest.off <= Math.max(2, name.length / 2)) return `; did you mean "${nearest.each}"?`;
+  const longer = name.length > 2 ? known.find((each) => each.includes(name)) : undefined;
+  const meant = nearest && nearest.off <= Math.max(2, name.length / 2.5) ? nearest.each : longer;
+  if (meant) return `; did you mean "${meant}"?`;
   return known.length > 0 && known.length <= 20 ? `; known are ${known.join(', ')}` : '';
 }
 

@@ -1,0 +1,258 @@
+import test from 'ava';
+import type { AgentInput } from '#shared/contracts/agent.ts';
+import type { Draft, Recorded } from '#shared/contracts/events.ts';
+import { definitionOf, worksOf } from '#shared/domain/works.ts';
+import { occasionOf } from '#shared/occasion.ts';
+import { agentSpec } from '#test/helpers/agents.ts';
+import { recorded } from '#test/helpers/events.ts';
+import type { Board } from '../../services/scheduler/board.ts';
+import { apply, emptyBoard } from '../../services/scheduler/board.ts';
+import type { Action } from '../../services/scheduler/plan.ts';
+import { plan } from '../../services/scheduler/plan.ts';
+import { rosterChanges } from '../../services/scheduler/roster.ts';
+
+const limits = { queuedMax: 4, spawnTimeoutS: 60, workstreamTimeoutS: 3_600 };
+const start = Date.UTC(2026, 0, 1);
+
+type World = {
+  board: Board;
+  nowMs(): number;
+  plan(nowMs?: number, changes?: Partial<typeof limits>): Action[];
+  happen(subject: string, ...drafts: Draft[]): void;
+  agent(changes?: Partial<AgentInput>): void;
+  carryOut(): void;
+  do(action: Action): void;
+  end(agentId: string, how: 'completed' | 'failed'): void;
+};
+
+/** A board on which agents were registered and events happened, a second apart from 2026 on. */
+function world(): World {
+  const board = emptyBoard();
+  let seq = 0;
+  const happen = (subject: string, ...drafts: Draft[]) => {
+    for (const event of recorded(subject, drafts, seq + 1)) apply(board, event as Recorded);
+    seq += drafts.length;
+  };
+  const self: World = {
+    board,
+    nowMs: () => start + (seq + 1) * 1000,
+    plan: (nowMs = self.nowMs(), changes: Partial<typeof limits> = {}) => plan(board, nowMs, { ...limits, ...changes }),
+    happen,
+    agent(changes: Partial<AgentInput> = {}) {
+      const spec = agentSpec(changes);
+      happen(`agent/${spec.name}`, { type: 'toka.agent.registered.v1', data: { spec, origin: 'file' } });
+    },
+    /** Does what the plan says, and what comes of it. */
+    carryOut() {
+      for (const action of self.plan()) self.do(action);
+    },
+    do(action: Action) {
+      if (action.do === 'queue') {
+        const { agent, work, occasion } = action;
+        const data = {
+          agentId: agent.id,
+          trigger: occasion.trigger,
+          since: occasion.since,
+          definition: definitionOf(agent.spec),
+          work,
+        };
+        happen(`run/${occasion.runId}`, { type: 'toka.run.queued.v1', data });
+      } else if (action.do === 'dispatch') {
+        happen(`run/${action.run.id}`, { type: 'toka.run.dispatched.v1', data: { reason: action.reason } });
+      } else if (action.do === 'fail') {
+        happen(`run/${action.run.id}`, { type: 'toka.run.failed.v1', data: action.error });
+      }
+    },
+    end(agentId: string, how: 'completed' | 'failed') {
+      const run = [...board.active.values()].find((each) => each.agentId === agentId && each.status === 'dispatched');
+      if (!run) throw new Error(`${agentId} has no dispatched run`);
+      happen(
+        `run/${run.id}`,
+        how === 'completed'
+          ? { type: 'toka.run.completed.v1', data: { result: '' } }
+          : { type: 'toka.run.failed.v1', data: { code: 'x', message: 'x' } },
+      );
+    },
+  };
+  return self;
+}
+
+const said = (actions: Action[]) =>
+  actions.map((action) =>
+    action.do === 'queue'
+      ? `queue ${action.agent.id}/${action.work.id}`
+      : `${action.do} ${action.run.agentId}/${action.run.work.id}`,
+  );
+const objective = (id: string, depends_on: string[] = []) => ({
+  id,
+  description: 'x',
+  deliverable: 'x',
+  validation: 'x',
+  depends_on,
+});
+
+test('each work of an agent is queued once, then dispatched, one at a time for an agent', (t) => {
+  const w = world();
+  w.agent({ objectives: [objective('a'), objective('b')] });
+  t.deepEqual(said(w.plan()), ['queue scout/a', 'queue scout/b']);
+  w.carryOut();
+  t.deepEqual(said(w.plan()), ['dispatch scout/a']);
+  w.carryOut();
+  t.deepEqual(said(w.plan()), []);
+  w.end('scout', 'completed');
+  t.deepEqual(said(w.plan()), ['dispatch scout/b']);
+});
+
+test('the more urgent agent goes first, and no more is dispatched than the queue may hold', (t) => {
+  const w = world();
+  for (const priority of ['low', 'critical', 'medium', 'high'] as const) w.agent({ name: priority, priority });
+  w.carryOut();
+  t.deepEqual(said(w.plan(undefined, { queuedMax: 3 })), [
+    'dispatch critical/objective-1',
+    'dispatch high/objective-1',
+    'dispatch medium/objective-1',
+  ]);
+});
+
+test('an objective waits for those it depends on, and fails when one of them failed', (t) => {
+  const w = world();
+  w.agent({ objectives: [objective('second', ['first']), objective('first'), objective('third', ['second'])] });
+  w.carryOut();
+  t.deepEqual(said(w.plan()), ['dispatch scout/first']);
+  w.carryOut();
+  w.end('scout', 'failed');
+  t.deepEqual(said(w.plan()), ['fail scout/second']);
+  w.carryOut();
+  t.deepEqual(said(w.plan()), ['fail scout/third'], 'and so on down the line');
+});
+
+test('an agent waits for the agents that it depends on, registered or not', (t) => {
+  const w = world();
+  w.agent({ name: 'after', depends_on: ['before'] });
+  w.carryOut();
+  t.deepEqual(said(w.plan()), []);
+  w.agent({ name: 'before' });
+  w.carryOut();
+  w.carryOut();
+  w.end('before', 'completed');
+  t.deepEqual(said(w.plan()), ['dispatch after/objective-1']);
+});
+
+test('a dispatched run that no runner starts in time is put back', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  w.carryOut();
+  t.deepEqual(said(w.plan(start + 60_000)), []);
+  t.deepEqual(said(w.plan(start + 64_000)), ['put-back scout/objective-1']);
+});
+
+test('a run that waits to be retried is dispatched when its time has come', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  w.carryOut();
+  const [run] = w.board.active.values();
+  const at = new Date(start + 30_000).toISOString();
+  w.happen(`run/${run?.id}`, { type: 'toka.run.retry-scheduled.v1', data: { code: 'unavailable', message: 'x', at } });
+  t.deepEqual(said(w.plan(start + 29_000)), []);
+  t.deepEqual(said(w.plan(start + 30_000)), ['dispatch scout/objective-1']);
+});
+
+test('a changed objective cancels the run that nobody began and queues anew; an unchanged one stays done', (t) => {
+  const w = world();
+  w.agent({ objectives: [objective('a'), objective('b')] });
+  w.carryOut();
+  w.carryOut();
+  w.end('scout', 'completed');
+  const spec = agentSpec({ objectives: [objective('a'), { ...objective('b'), description: 'y' }] });
+  w.happen('agent/scout', { type: 'toka.agent.updated.v1', data: { spec, origin: 'file' } });
+  t.deepEqual(said(w.plan()), ['queue scout/b', 'cancel scout/b']);
+});
+
+test('a paused agent starts nothing, and a removed one has its runs cancelled', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  w.happen('agent/scout', { type: 'toka.agent.paused.v1', data: { reason: 'x' } });
+  t.deepEqual(said(w.plan()), []);
+  w.happen('agent/scout', { type: 'toka.agent.removed.v1', data: { reason: 'x' } });
+  t.deepEqual(said(w.plan()), ['cancel scout/objective-1']);
+});
+
+test('a run that takes longer than the workstream timeout fails', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  t.deepEqual(said(w.plan(start + 3_700_000)), ['fail scout/objective-1']);
+});
+
+test('default tasks run with their own priority, after the agents that they name', (t) => {
+  const w = world();
+  w.agent({ name: 'other' });
+  w.agent({ tasks: { default: [{ description: 'tidy', priority: 'low', dependencies: ['other'] }] } });
+  w.carryOut();
+  t.deepEqual(said(w.plan()), ['dispatch other/objective-1', 'dispatch scout/objective-1']);
+  w.carryOut();
+  w.end('scout', 'completed');
+  t.deepEqual(said(w.plan()), []);
+  w.end('other', 'completed');
+  t.deepEqual(said(w.plan()), ['dispatch scout/task-1']);
+});
+
+test('a schedule queues only the latest time that has come, and never two runs at once', (t) => {
+  const w = world();
+  w.agent({ schedule: '*/10 * * * *' });
+  t.deepEqual(said(w.plan(start + 60_000)), []);
+  const later = start + 3 * 86_400_000 + 5_000;
+  const [first, ...more] = w.plan(later);
+  t.deepEqual(more, []);
+  if (first?.do !== 'queue') return t.fail('nothing was queued');
+  t.is(first.occasion.since, '2026-01-04T00:00:00.000Z');
+  w.do(first);
+  t.deepEqual(said(w.plan(later + 1_000, { workstreamTimeoutS: 1e9 })), ['dispatch scout/objective-1']);
+  t.deepEqual(
+    said(w.plan(later + 1_200_000, { workstreamTimeoutS: 1e9 })),
+    ['dispatch scout/objective-1'],
+    'the next time waits',
+  );
+});
+
+test('the same occasion always names the same run', (t) => {
+  const w = world();
+  w.agent();
+  const agent = w.board.agents.get('scout');
+  if (!agent) return t.fail();
+  const again = world();
+  again.board.agents.set('scout', agent);
+  t.deepEqual(occasionOf(agent, 'objective-1', 1), occasionOf(agent, 'objective-1', 2e12));
+  t.regex(occasionOf(agent, 'objective-1', 1)?.runId ?? '', /^run_[0-9A-HJKMNP-TV-Z]{26}$/);
+  t.is(worksOf(agent.spec).length, 1);
+});
+
+const file = (...agents: AgentInput[]) => ({
+  settings: {},
+  agents: agents.map((agent) => agentSpec(agent)),
+  problems: [],
+  fatal: false,
+});
+const changesOf = (changes: ReturnType<typeof rosterChanges>) =>
+  changes.map((change) => `${change.do} ${change.do === 'leave' ? change.id : change.spec.name}`);
+
+test('the file registers what is new, updates what changed, and leaves alone what the API made or removed', (t) => {
+  const w = world();
+  const known = (): Board['agents'] => w.board.agents;
+  t.deepEqual(changesOf(rosterChanges(file(agentSpec()), known())), ['register scout']);
+  w.agent();
+  t.deepEqual(changesOf(rosterChanges(file(agentSpec()), known())), []);
+  t.deepEqual(changesOf(rosterChanges(file(agentSpec({ version: '2' })), known())), ['update scout']);
+  t.deepEqual(changesOf(rosterChanges(file(), known())), ['leave scout']);
+  w.happen('agent/scout', { type: 'toka.agent.removed.v1', data: { reason: 'x' } });
+  t.deepEqual(changesOf(rosterChanges(file(agentSpec()), known())), ['leave scout']);
+  t.deepEqual(changesOf(rosterChanges(file(agentSpec({ version: '2' })), known())), ['register scout']);
+  w.happen('agent/mine', {
+    type: 'toka.agent.registered.v1',
+    data: { spec: agentSpec({ name: 'mine' }), origin: 'api' },
+  });
+  t.deepEqual(changesOf(rosterChanges(file(agentSpec({ name: 'mine', version: '3' })), known())), ['leave mine']);
+});
