@@ -1,14 +1,17 @@
 import type { Answer, ChatRequest, Usage } from '#shared/contracts/llm.ts';
+import type { Traits } from './models.ts';
 
 type CompleteOptions = {
   model: string;
-  /** Aborted when the call's time is over. */
+  /** Aborted when the call's time is over; its reason says why. */
   signal: AbortSignal;
   maxOutputTokens: number;
+  /** What this model takes and what it refuses. */
+  traits: Traits;
 };
 
-/** What a provider answered; `model` is what it says it used. */
-export type Completion = { answer: Answer; usage: Usage; model: string };
+/** What a provider answered: `model` is what it says it used, and `usage` is undefined where it does not say. */
+export type Completion = { answer: Answer; usage: Usage | undefined; model: string };
 
 /** Who speaks to models: one call in our contract's words, or a Failure. It neither retries nor caches. */
 export type Provider = {

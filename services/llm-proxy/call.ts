@@ -1,0 +1,94 @@
+import type { CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
+import { Failure } from '#shared/errors.ts';
+import type { Cache } from './cache.ts';
+import { cacheKey } from './cache.ts';
+import type { Models } from './models.ts';
+import type { Completion, Provider } from './provider.ts';
+import type { RateLimit } from './rate-limit.ts';
+
+export type Caller = {
+  provider: Provider;
+  baseUrl: string;
+  models: Models;
+  /** Undefined: RESPONSE_CACHE_ENABLED=false. */
+  cache: Cache | undefined;
+  limit: RateLimit;
+  defaultModel: string;
+  maxOutputTokens: number;
+  timeoutMs: number;
+  /** Aborted with a Failure when the service must stop now. */
+  giveUp: AbortSignal;
+};
+
+/** What became of a call: `reached` tells whether the provider was asked. */
+export type Outcome = { facts: CallFacts; reached: boolean; response?: ChatResponse; failure?: unknown };
+
+const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 };
+
+/** One model call: cache, limit, provider. Never throws: a failure is an outcome too. */
+export async function call(caller: Caller, request: ChatRequest): Promise<Outcome> {
+  const { provider, models } = caller;
+  const began = performance.now();
+  const model = request.model ?? caller.defaultModel;
+  const facts: CallFacts = {
+    provider: provider.name,
+    model,
+    usage: nothing,
+    costUsd: 0,
+    latencyMs: 0,
+    cache: 'bypass',
+  };
+  const since = () => Math.round(performance.now() - began);
+  let reached = false;
+  try {
+    checkTools(request);
+    const maxOutputTokens = Math.min(request.maxOutputTokens ?? caller.maxOutputTokens, caller.maxOutputTokens);
+    const place = { provider: provider.name, baseUrl: caller.baseUrl, model, maxOutputTokens };
+    const key = caller.cache && wantsCache(request) ? cacheKey(request, place) : undefined;
+    const found = key === undefined ? null : await caller.cache?.read(key);
+    if (found) {
+      Object.assign(facts, { model: found.model, usage: found.usage, cache: 'hit', latencyMs: since() });
+      return { facts, reached, response: { answer: found.answer, facts } };
+    }
+    if (found !== null) facts.cache = 'miss';
+    await caller.limit.admit();
+    reached = true;
+    const signal = AbortSignal.any([caller.giveUp, AbortSignal.timeout(caller.timeoutMs)]);
+    const traits = models.traits(provider.name, model);
+    const completion = await provider.complete(request, { model, signal, maxOutputTokens, traits });
+    const usage = completion.usage ?? estimate(request, completion);
+    const costUsd = completion.usage ? models.cost(provider.name, completion.model, usage) : null;
+    Object.assign(facts, { model: completion.model, usage, costUsd, latencyMs: since() });
+    if (key !== undefined && isWhole(request, completion)) {
+      await caller.cache?.write(key, { answer: completion.answer, usage, model: completion.model });
+    }
+    return { facts, reached, response: { answer: completion.answer, facts } };
+  } catch (failure) {
+    facts.latencyMs = since();
+    if (reached && mayHaveCost(failure)) facts.costUsd = null;
+    return { facts, reached, failure };
+  }
+}
+
+const wantsCache = (request: ChatRequest) => request.cache ?? request.temperature === 0;
+
+function checkTools({ tools, toolChoice }: ChatRequest): void {
+  if (toolChoice === 'auto' || tools.some(({ name }) => name === toolChoice.name)) return;
+  throw new Failure('invalid', `toolChoice names "${toolChoice.name}", which is none of the tools`);
+}
+
+/** Only a finished answer that is what was asked for is worth giving again. */
+function isWhole({ toolChoice }: ChatRequest, { answer }: Completion): boolean {
+  if (answer.stopReason !== 'end' && answer.stopReason !== 'tool-calls') return false;
+  return toolChoice === 'auto' || answer.toolCalls.some(({ tool }) => tool === toolChoice.name);
+}
+
+/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
+const mayHaveCost = (failure: unknown) =>
+  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';
+
+/** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
+function estimate({ system, messages, tools }: ChatRequest, { answer }: Completion): CallFacts['usage'] {
+  const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);
+  return { inputTokens: tokens([system, messages, tools]), outputTokens: tokens(answer), cachedInputTokens: 0 };
+}

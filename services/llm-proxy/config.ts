@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import { CommonConfig, setting } from '#shared/settings.ts';
+
+export const baseUrls = { anthropic: 'https://api.anthropic.com', openai: 'https://api.openai.com/v1' } as const;
+
+export const Config = CommonConfig.extend({
+  LLM_PROVIDER: z.enum(['anthropic', 'openai', 'demo']).default('demo'),
+  ANTHROPIC_API_KEY: setting.secret().optional(),
+  ANTHROPIC_BASE_URL: setting.url().default(baseUrls.anthropic),
+  OPENAI_API_KEY: setting.secret().optional(),
+  /** With its version, e.g. http://127.0.0.1:11434/v1 for Ollama. */
+  OPENAI_BASE_URL: setting.url().default(baseUrls.openai),
+  /** The model of agents that name none; without it, the provider's default. */
+  LLM_MODEL: setting.text().optional(),
+  /** Seconds that a whole model call may take. */
+  LLM_TIMEOUT: setting.number(0.1, 3_600).default(300),
+  /** Output tokens that a call may ask for at most, and gets where it does not say. */
+  LLM_MAX_OUTPUT_TOKENS: setting.integer(1, 1_000_000).default(8_192),
+  /** Model calls that this instance makes at a time. */
+  LLM_CONCURRENCY: setting.integer(1, 10_000).default(64),
+  /** Logs the shape of each call, and its beginning. */
+  LLM_DEBUG: setting.flag().default(false),
+  MODELS_FILE: setting.text().default('config/models.toml'),
+  REDIS_URL: setting.url().default('redis://127.0.0.1:6379'),
+  REDIS_PASSWORD: setting.secret().optional(),
+  /** Model calls of all instances together in each window. */
+  RATE_LIMIT_REQUESTS: setting.integer(1, 1_000_000).default(100),
+  /** Seconds. */
+  RATE_LIMIT_WINDOW: setting.number(0.1, 86_400).default(60),
+  RESPONSE_CACHE_ENABLED: setting.flag().default(true),
+  /** Answers that are kept. */
+  RESPONSE_CACHE_SIZE: setting.integer(1, 1_000_000).default(1_024),
+  /** Seconds that an answer is kept. */
+  RESPONSE_CACHE_TTL: setting.integer(1, 31_536_000).default(3_600),
+  /** Read, and without effect until there is a context cache. */
+  CONTEXT_CACHE_SIZE: setting.integer(1, 1_000_000).default(2_048),
+  CONTEXT_CACHE_TTL: setting.integer(1, 31_536_000).default(7_200),
+}).superRefine((config, context) => {
+  for (const provider of ['anthropic', 'openai'] as const) {
+    const upper = provider === 'anthropic' ? 'ANTHROPIC' : 'OPENAI';
+    const elsewhere = config[`${upper}_BASE_URL`].replace(/\/+$/, '') !== baseUrls[provider];
+    if (config.LLM_PROVIDER !== provider || config[`${upper}_API_KEY`] || elsewhere) continue;
+    context.addIssue({ code: 'custom', path: [`${upper}_API_KEY`], message: 'is required' });
+  }
+});
+export type Config = z.output<typeof Config>;

@@ -1,0 +1,41 @@
+import type { ChatRequest } from '#shared/contracts/llm.ts';
+import { messageOf } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import { clip } from '#shared/text.ts';
+import type { Outcome } from './call.ts';
+
+const beginningCharsMax = 200;
+const beginning = (text: string) => clip(text, beginningCharsMax);
+
+/** LLM_DEBUG: the shape of a call, and the beginnings of its last message and its answer. */
+export function logCall(logger: Logger, request: ChatRequest, { facts, response, failure }: Outcome): void {
+  const { agentId, runId, system, messages, tools, toolChoice, temperature } = request;
+  const last = messages.at(-1);
+  const answer = response?.answer;
+  logger.info(
+    {
+      agentId,
+      runId,
+      facts,
+      request: {
+        roles: messages
+          .map(({ role }) => role)
+          .join(' ')
+          .slice(-beginningCharsMax),
+        chars: system.length + messages.reduce((sum, { text }) => sum + text.length, 0),
+        tools: tools.map(({ name }) => name),
+        toolChoice,
+        temperature,
+        last: last && { role: last.role, text: beginning(last.text) },
+      },
+      response: answer && {
+        stopReason: answer.stopReason,
+        chars: answer.text.length,
+        text: beginning(answer.text),
+        calls: answer.toolCalls.map(({ tool, args }) => `${tool} ${beginning(JSON.stringify(args))}`),
+      },
+      failure: failure === undefined ? undefined : beginning(messageOf(failure)),
+    },
+    'model call',
+  );
+}

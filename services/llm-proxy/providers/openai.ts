@@ -1,0 +1,124 @@
+import OpenAI from 'openai';
+import type { ChatMessage, ChatRequest } from '#shared/contracts/llm.ts';
+import { baseUrls } from '../config.ts';
+import type { Traits } from '../models.ts';
+import type { Provider } from '../provider.ts';
+import type { Upstream } from '../upstream.ts';
+import { callUpstream } from '../upstream.ts';
+import type { Parts, RawCall } from './answer.ts';
+import { createMeter, toCompletion } from './answer.ts';
+
+type Options = { apiKey: string | undefined; baseUrl: string; timeoutMs: number };
+
+/** OpenAI's chat completions, and everything that speaks them (Ollama, vLLM, llama.cpp), through OpenAI's own SDK. */
+export function createOpenAi({ apiKey, baseUrl, timeoutMs }: Options): Provider {
+  const upstream: Upstream = { label: 'OpenAI', keySetting: 'OPENAI_API_KEY', urlSetting: 'OPENAI_BASE_URL', baseUrl };
+  const client = new OpenAI({
+    apiKey: apiKey ?? 'none',
+    adminAPIKey: null,
+    baseURL: baseUrl,
+    maxRetries: 0,
+    timeout: timeoutMs,
+    logLevel: 'off',
+  });
+  // OpenAI's newer models refuse the old name, other servers do not know the new one.
+  const limitName = baseUrl.startsWith(baseUrls.openai) ? 'max_completion_tokens' : 'max_tokens';
+  return {
+    name: 'openai',
+    defaultModel: 'gpt-6.1-terra',
+    async complete(request, { model, signal, maxOutputTokens, traits }) {
+      const body = { ...toBody(request, traits), model, [limitName]: maxOutputTokens };
+      const parts = await callUpstream(upstream, signal, () => client.chat.completions.create(body, { signal }), read);
+      return toCompletion(upstream.label, { ...parts, model: parts.model || model });
+    },
+  };
+}
+
+function toBody({ system, messages, tools, toolChoice, temperature }: ChatRequest, traits: Traits) {
+  const forced = toolChoice === 'auto' ? undefined : toolChoice.name;
+  const effort = tools.length > 0 ? traits.tools_reasoning_effort : undefined;
+  const first = system ? [{ role: 'system' as const, content: system }] : [];
+  return {
+    messages: [...first, ...messages.map(toMessage)],
+    ...(tools.length > 0 ? { tools: tools.map(toTool) } : {}),
+    ...(forced === undefined ? {} : { tool_choice: { type: 'function' as const, function: { name: forced } } }),
+    ...(temperature !== undefined && traits.temperature ? { temperature } : {}),
+    ...(effort ? { reasoning_effort: effort } : {}),
+    stream: true as const,
+    stream_options: { include_usage: true },
+  };
+}
+
+const toTool = ({ name, description, inputSchema }: ChatRequest['tools'][number]) => ({
+  type: 'function' as const,
+  function: { name, description, parameters: inputSchema },
+});
+
+function toMessage(message: ChatMessage): OpenAI.ChatCompletionMessageParam {
+  switch (message.role) {
+    case 'user':
+      return { role: 'user', content: message.text };
+    case 'tool':
+      // There is no flag for it on this wire.
+      return {
+        role: 'tool',
+        tool_call_id: message.callId,
+        content: `${message.isError ? 'Error: ' : ''}${message.text}`,
+      };
+    case 'assistant': {
+      const calls = message.toolCalls.map(({ callId, tool, args }) => ({
+        id: callId,
+        type: 'function' as const,
+        function: { name: tool, arguments: JSON.stringify(args) },
+      }));
+      return calls.length > 0
+        ? { role: 'assistant', content: message.text || null, tool_calls: calls }
+        : { role: 'assistant', content: message.text };
+    }
+  }
+}
+
+const stopReasons: Record<string, Parts['stopReason']> = {
+  tool_calls: 'tool-calls',
+  function_call: 'tool-calls',
+  length: 'length',
+  content_filter: 'refusal',
+};
+
+async function read(chunks: AsyncIterable<OpenAI.ChatCompletionChunk>): Promise<Parts> {
+  const spend = createMeter('OpenAI');
+  const calls = new Map<number, RawCall>();
+  const parts: Parts = { model: '', text: '', calls: [], stopReason: undefined, usage: undefined };
+  let refused = false;
+  for await (const chunk of chunks) {
+    const choice = chunk.choices[0];
+    const { content, refusal, tool_calls } = choice?.delta ?? {};
+    spend((content?.length ?? 0) + (refusal?.length ?? 0));
+    parts.model ||= chunk.model;
+    parts.text += (content ?? '') + (refusal ?? '');
+    refused ||= Boolean(refusal);
+    for (const delta of tool_calls ?? []) extend(calls, delta, spend);
+    if (chunk.usage) parts.usage = usageOf(chunk.usage);
+    if (choice?.finish_reason) parts.stopReason = stopReasons[choice.finish_reason] ?? 'end';
+  }
+  if (refused && parts.stopReason) parts.stopReason = 'refusal';
+  return { ...parts, calls: [...calls.values()] };
+}
+
+type CallDelta = OpenAI.ChatCompletionChunk.Choice.Delta.ToolCall;
+
+/** Some servers leave out a call's id or place; a call without either is the next one. */
+function extend(calls: Map<number, RawCall>, delta: Partial<CallDelta>, spend: (chars: number) => void): void {
+  const index = delta.index ?? calls.size;
+  const call = calls.get(index) ?? { callId: delta.id || `call_${index + 1}`, tool: '', json: '' };
+  spend((delta.function?.name?.length ?? 0) + (delta.function?.arguments?.length ?? 0));
+  call.tool += delta.function?.name ?? '';
+  call.json += delta.function?.arguments ?? '';
+  calls.set(index, call);
+}
+
+const usageOf = ({ prompt_tokens, completion_tokens, prompt_tokens_details }: OpenAI.CompletionUsage) => ({
+  inputTokens: prompt_tokens,
+  outputTokens: completion_tokens,
+  cachedInputTokens: prompt_tokens_details?.cached_tokens ?? 0,
+});

@@ -1,0 +1,36 @@
+import { Redis } from 'ioredis';
+import { messageOf } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import { rememberSecret } from '#shared/secrets.ts';
+import { cacheScripts } from './cache-scripts.ts';
+import { limitScripts } from './limit-scripts.ts';
+
+const answerMsMax = 1_000;
+const reconnectMsMax = 1_000;
+
+/** Opens Redis, or begins to: it comes and goes without stopping anyone. A command fails at once while it is away. */
+export async function openRedis(url: string, password: string | undefined, logger: Logger): Promise<Redis> {
+  const own = decodeURIComponent(new URL(url).password);
+  if (own) rememberSecret(own);
+  const redis = new Redis(url, {
+    ...(password === undefined ? {} : { password }),
+    lazyConnect: true,
+    connectTimeout: 2_000,
+    commandTimeout: answerMsMax,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), reconnectMsMax),
+    scripts: { ...cacheScripts, ...limitScripts },
+  });
+  let away = false;
+  redis.on('error', (error: unknown) => {
+    if (!away) logger.warn({ reason: messageOf(error) }, 'Redis is away');
+    away = true;
+  });
+  redis.on('ready', () => {
+    if (away) logger.info('Redis is back');
+    away = false;
+  });
+  await redis.connect().catch(() => undefined);
+  return redis;
+}
