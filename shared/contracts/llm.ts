@@ -11,7 +11,12 @@ export type ToolCall = z.infer<typeof ToolCall>;
 
 export const ChatMessage = z.discriminatedUnion('role', [
   z.object({ role: z.literal('user'), text: z.string() }),
-  z.object({ role: z.literal('assistant'), text: z.string(), toolCalls: z.array(ToolCall) }),
+  z.object({
+    role: z.literal('assistant'),
+    text: z.string(),
+    toolCalls: z.array(ToolCall),
+    reasoning: z.string().optional(),
+  }),
   z.object({ role: z.literal('tool'), callId: z.string(), text: z.string(), isError: z.boolean() }),
 ]);
 export type ChatMessage = z.infer<typeof ChatMessage>;
@@ -57,7 +62,13 @@ export type Usage = z.infer<typeof Usage>;
 export const StopReason = z.enum(['end', 'tool-calls', 'length', 'refusal']);
 
 /** What a model said. */
-export const Answer = z.object({ text: z.string(), toolCalls: z.array(ToolCall), stopReason: StopReason });
+export const Answer = z.object({
+  text: z.string(),
+  toolCalls: z.array(ToolCall),
+  stopReason: StopReason,
+  /** What the provider wants back, unread, with this turn: its model's thinking, signed. */
+  reasoning: z.string().optional(),
+});
 export type Answer = z.infer<typeof Answer>;
 
 /** What a model call took. `costUsd` is null where the model's price is not known: never zero by guess. */

@@ -13,7 +13,13 @@ export function conversation(messages: readonly ChatMessage[], event: WholeEvent
     case 'toka.run.step-completed.v1': {
       const answer = event.wholeAnswer ?? event.data.answer;
       if (!('text' in answer)) throw new Error(`event ${event.id}: its answer was not fetched`);
-      const said: ChatMessage = { role: 'assistant', text: answer.text, toolCalls: answer.toolCalls };
+      const { text, toolCalls, reasoning } = answer;
+      const said: ChatMessage = {
+        role: 'assistant',
+        text,
+        toolCalls,
+        ...(reasoning === undefined ? {} : { reasoning }),
+      };
       return answer.toolCalls.length > 0 ? [...messages, said] : [...messages, said, { role: 'user', text: goOn }];
     }
     case 'toka.run.tool-returned.v1': {
