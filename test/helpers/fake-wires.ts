@@ -1,0 +1,279 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { z } from 'zod';
+import type { FakeAnswer, FakeRequest } from './fake-provider.ts';
+
+export type Wire = 'anthropic' | 'openai';
+
+type Common = { timeMs: number; headers: IncomingHttpHeaders; body: Record<string, unknown> };
+
+/** An answer as one JSON body, as server-sent events, and the event of an error in the middle. */
+type Frames = { whole: string; events: string[]; error: string };
+
+const schema = z.looseObject({ properties: z.record(z.string(), z.unknown()).default({}) });
+
+const AnthropicBody = z.looseObject({
+  model: z.string(),
+  max_tokens: z.number().int().positive(),
+  system: z.string().default(''),
+  stream: z.boolean().default(false),
+  tools: z.array(z.looseObject({ name: z.string(), input_schema: schema })).default([]),
+  tool_choice: z
+    .union([z.object({ type: z.literal('tool'), name: z.string() }), z.object({ type: z.literal('auto') })])
+    .optional(),
+  messages: z.array(
+    z.object({
+      role: z.enum(['user', 'assistant']),
+      content: z.array(
+        z.discriminatedUnion('type', [
+          z.strictObject({ type: z.literal('text'), text: z.string().regex(/\S/) }),
+          z.strictObject({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
+          z.strictObject({ type: z.literal('redacted_thinking'), data: z.string() }),
+          z.strictObject({
+            type: z.literal('tool_use'),
+            id: z.string(),
+            name: z.string(),
+            input: z.record(z.string(), z.unknown()),
+          }),
+          z.strictObject({
+            type: z.literal('tool_result'),
+            tool_use_id: z.string(),
+            content: z.string(),
+            is_error: z.boolean().default(false),
+          }),
+        ]),
+      ),
+    }),
+  ),
+});
+
+/** Reads a body of POST /v1/messages, and is as strict about it as the real one where it matters. */
+export function parseAnthropic(common: Common): FakeRequest {
+  const { model, system, tools, tool_choice, messages, stream } = AnthropicBody.parse(common.body);
+  if (messages.some(({ role }, index) => role !== (index % 2 === 0 ? 'user' : 'assistant')))
+    throw new Error('roles must alternate');
+  const said = messages.flatMap(({ role, content }): FakeRequest['messages'] => {
+    if (role === 'assistant') {
+      const text = content.map((block) => (block.type === 'text' ? block.text : '')).join('');
+      return [
+        {
+          role,
+          text,
+          tools: content.flatMap((block) => (block.type === 'tool_use' ? [block.name] : [])),
+          isError: false,
+        },
+      ];
+    }
+    return content.map((block) =>
+      block.type === 'tool_result'
+        ? { role: 'tool', text: block.content, tools: [], isError: block.is_error }
+        : { role: 'user', text: block.type === 'text' ? block.text : '', tools: [], isError: false },
+    );
+  });
+  return {
+    ...common,
+    ...summary('anthropic', system, said),
+    model,
+    tools: Object.fromEntries(tools.map(({ name, input_schema }) => [name, Object.keys(input_schema.properties)])),
+    forced: tool_choice?.type === 'tool' ? tool_choice.name : undefined,
+    stream,
+  };
+}
+
+const OpenAiBody = z.looseObject({
+  model: z.string(),
+  stream: z.boolean().default(false),
+  tools: z
+    .array(z.object({ type: z.literal('function'), function: z.looseObject({ name: z.string(), parameters: schema }) }))
+    .default([]),
+  tool_choice: z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) }).optional(),
+  messages: z.array(
+    z.discriminatedUnion('role', [
+      z.strictObject({ role: z.literal('system'), content: z.string() }),
+      z.strictObject({ role: z.literal('user'), content: z.string() }),
+      z.strictObject({ role: z.literal('tool'), tool_call_id: z.string(), content: z.string() }),
+      z.strictObject({
+        role: z.literal('assistant'),
+        content: z.string().nullable(),
+        tool_calls: z
+          .array(
+            z.strictObject({
+              id: z.string(),
+              type: z.literal('function'),
+              function: z.strictObject({ name: z.string(), arguments: z.string() }),
+            }),
+          )
+          .min(1)
+          .optional(),
+      }),
+    ]),
+  ),
+});
+
+/** Reads a body of POST /v1/chat/completions. */
+export function parseOpenAi(common: Common): FakeRequest {
+  const { model, tools, tool_choice, messages, stream } = OpenAiBody.parse(common.body);
+  const system = messages.flatMap((each) => (each.role === 'system' ? [each.content] : [])).join('\n');
+  const said = messages.flatMap((each): FakeRequest['messages'] => {
+    if (each.role === 'system') return [];
+    const called = each.role === 'assistant' ? (each.tool_calls ?? []) : [];
+    const isError = each.role === 'tool' && each.content.startsWith('Error: ');
+    return [{ role: each.role, text: each.content ?? '', tools: called.map((call) => call.function.name), isError }];
+  });
+  return {
+    ...common,
+    ...summary('openai', system, said),
+    model,
+    tools: Object.fromEntries(
+      tools.map((tool) => [tool.function.name, Object.keys(tool.function.parameters.properties)]),
+    ),
+    forced: tool_choice?.function.name,
+    stream,
+  };
+}
+
+const summary = (wire: Wire, system: string, messages: FakeRequest['messages']) => ({
+  wire,
+  system,
+  messages,
+  conversation: JSON.stringify([system, messages]),
+  turns: messages.filter(({ role }) => role === 'assistant').length,
+});
+
+const defaults = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0 };
+const halves = (text: string) =>
+  [text.slice(0, text.length / 2), text.slice(text.length / 2)].filter((part) => part !== '');
+const callsOf = ({ toolCalls = [] }: FakeAnswer) =>
+  toolCalls.map(({ tool, args = {}, raw, callId }, index) => ({
+    id: callId ?? `fake_call_${index + 1}`,
+    tool,
+    args,
+    json: raw ?? JSON.stringify(args),
+  }));
+
+/** An answer on Anthropic's wire, where cached input is counted apart. */
+export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames {
+  const { inputTokens, outputTokens, cachedInputTokens } = { ...defaults, ...answer.usage };
+  const calls = callsOf(answer);
+  const blocks = [
+    ...(answer.thinking
+      ? [
+          {
+            start: { type: 'thinking', thinking: '', signature: '' },
+            deltas: [
+              { type: 'thinking_delta', thinking: answer.thinking },
+              { type: 'signature_delta', signature: 'signed' },
+            ],
+          },
+        ]
+      : []),
+    ...(answer.text
+      ? [
+          {
+            start: { type: 'text', text: '' },
+            deltas: halves(answer.text).map((text) => ({ type: 'text_delta', text })),
+          },
+        ]
+      : []),
+    ...calls.map(({ id, tool, json }) => ({
+      start: { type: 'tool_use', id, name: tool, input: {} },
+      deltas: halves(json).map((partial_json) => ({ type: 'input_json_delta', partial_json })),
+    })),
+  ];
+  const usage = {
+    input_tokens: inputTokens - cachedInputTokens,
+    cache_read_input_tokens: cachedInputTokens,
+    cache_creation_input_tokens: 0,
+    output_tokens: 1,
+  };
+  const message = {
+    id: 'msg_fake',
+    type: 'message',
+    role: 'assistant',
+    model: answer.model ?? request.model,
+    content: [],
+    stop_reason: null,
+    stop_sequence: null,
+    usage,
+  };
+  const stop_reason = answer.stopReason ?? (calls.length > 0 ? 'tool_use' : 'end_turn');
+  const event = (data: { type: string; [field: string]: unknown }) =>
+    `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+  return {
+    whole: JSON.stringify({
+      ...message,
+      content: [
+        ...(answer.text ? [{ type: 'text', text: answer.text }] : []),
+        ...calls.map(({ id, tool, args }) => ({ type: 'tool_use', id, name: tool, input: args })),
+      ],
+      stop_reason,
+      usage: { ...usage, output_tokens: outputTokens },
+    }),
+    events: [
+      event({ type: 'message_start', message }),
+      event({ type: 'ping' }),
+      ...blocks.flatMap(({ start, deltas }, index) => [
+        event({ type: 'content_block_start', index, content_block: start }),
+        ...deltas.map((delta) => event({ type: 'content_block_delta', index, delta })),
+        event({ type: 'content_block_stop', index }),
+      ]),
+      event({
+        type: 'message_delta',
+        delta: { stop_reason, stop_sequence: null },
+        usage: { output_tokens: outputTokens },
+      }),
+      event({ type: 'message_stop' }),
+    ],
+    error: event({ type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }),
+  };
+}
+
+/** An answer on OpenAI's wire. */
+export function sendOpenAi(request: FakeRequest, answer: FakeAnswer): Frames {
+  const { inputTokens, outputTokens, cachedInputTokens } = { ...defaults, ...answer.usage };
+  const calls = callsOf(answer);
+  const head = { id: 'chatcmpl-fake', created: 1, model: answer.model ?? request.model };
+  const usage = {
+    prompt_tokens: inputTokens,
+    completion_tokens: outputTokens,
+    total_tokens: inputTokens + outputTokens,
+    prompt_tokens_details: { cached_tokens: cachedInputTokens },
+  };
+  const finish_reason = answer.stopReason ?? (calls.length > 0 && !request.forced ? 'tool_calls' : 'stop');
+  const data = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
+  const chunk = (delta: object, finish: string | null = null) =>
+    data({ ...head, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason: finish }] });
+  return {
+    whole: JSON.stringify({
+      ...head,
+      object: 'chat.completion',
+      choices: [
+        {
+          index: 0,
+          finish_reason,
+          message: {
+            role: 'assistant',
+            content: answer.text ?? null,
+            tool_calls: calls.map(({ id, tool, json }) => ({
+              id,
+              type: 'function',
+              function: { name: tool, arguments: json },
+            })),
+          },
+        },
+      ],
+      usage,
+    }),
+    events: [
+      chunk({ role: 'assistant', content: '' }),
+      ...halves(answer.text ?? '').map((content) => chunk({ content })),
+      ...calls.flatMap(({ id, tool, json }, index) => [
+        chunk({ tool_calls: [{ index, id, type: 'function', function: { name: tool, arguments: '' } }] }),
+        ...halves(json).map((part) => chunk({ tool_calls: [{ index, function: { arguments: part } }] })),
+      ]),
+      chunk({}, finish_reason),
+      data({ ...head, object: 'chat.completion.chunk', choices: [], usage }),
+      'data: [DONE]\n\n',
+    ],
+    error: data({ error: { type: 'server_error', message: 'Overloaded' } }),
+  };
+}

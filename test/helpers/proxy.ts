@@ -1,0 +1,86 @@
+import type { Bus } from '#shared/bus/bus.ts';
+import { openBus } from '#shared/bus/bus.ts';
+import type { LlmEvent, Recorded } from '#shared/contracts/events.ts';
+import { isLlmEvent } from '#shared/contracts/events.ts';
+import type { ChatInput, ChatResponse } from '#shared/contracts/llm.ts';
+import { chat } from '#shared/contracts/llm.ts';
+import type { Running } from '#shared/service.ts';
+import { startService } from '#shared/service.ts';
+import { Config } from '../../services/llm-proxy/config.ts';
+import { start } from '../../services/llm-proxy/main.ts';
+import type { FakeProvider, FakeScript } from './fake-provider.ts';
+import { startFakeProvider } from './fake-provider.ts';
+import type { Wire } from './fake-wires.ts';
+import type { TestServer } from './servers.ts';
+import { startNats, startRedis } from './servers.ts';
+
+export const wires = ['anthropic', 'openai'] as const;
+export const keyOfTests = 'sk-test-0123456789-very-secret';
+
+/** One llm-proxy (or several) on a real nats-server and redis-server, in front of a fake provider. */
+export type ProxySystem = {
+  fake: FakeProvider;
+  nats: TestServer;
+  redis: TestServer;
+  bus: Bus;
+  proxies: Running[];
+  environment: Record<string, string>;
+  ask(input?: Partial<ChatInput>): Promise<ChatResponse>;
+  ledger(): Promise<Recorded<LlmEvent>[]>;
+  /** The value of a metric's sample whose line begins so, of the first proxy. */
+  metric(beginning: string): Promise<number | undefined>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+type Options = { script: FakeScript; environment?: Record<string, string>; proxies?: number };
+
+export async function startProxySystem(
+  wire: Wire,
+  { script, environment = {}, proxies = 1 }: Options,
+): Promise<ProxySystem> {
+  await using stack = new AsyncDisposableStack();
+  const fake = stack.use(await startFakeProvider({ script }));
+  const nats = stack.use(await startNats());
+  const redis = stack.use(await startRedis());
+  const bus = stack.use(await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined));
+  const whole = {
+    NATS_URL: nats.url,
+    REDIS_URL: redis.url,
+    METRICS_PORT: '0',
+    METRICS_HOST: '127.0.0.1',
+    LOG_LEVEL: 'silent',
+    CONFIG_FILE: 'none',
+    LLM_PROVIDER: wire,
+    ANTHROPIC_API_KEY: keyOfTests,
+    OPENAI_API_KEY: keyOfTests,
+    ANTHROPIC_BASE_URL: fake.url,
+    OPENAI_BASE_URL: fake.openAiUrl,
+    ...environment,
+  };
+  const running: Running[] = [];
+  for (let count = 0; count < proxies; count++) {
+    running.push(stack.use(await startService('llm-proxy', Config, start, whole)));
+  }
+  const owned = stack.move();
+  return {
+    fake,
+    nats,
+    redis,
+    bus,
+    proxies: running,
+    environment: whole,
+    ask: (input = {}) => bus.ask(chat, { ...question('Hello?'), ...input }, { timeoutMs: 20_000 }),
+    ledger: async () => (await bus.read('llm', 'internal')).filter(isLlmEvent),
+    metric: (beginning) => readMetric(running[0]?.port ?? 0, beginning),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** The smallest chat. */
+export const question = (text: string): ChatInput => ({ system: 'You are terse.', messages: [{ role: 'user', text }] });
+
+export async function readMetric(port: number, beginning: string): Promise<number | undefined> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const line = text.split('\n').find((each) => each.startsWith(beginning));
+  return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ') + 1));
+}
