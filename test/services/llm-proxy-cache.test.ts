@@ -1,0 +1,252 @@
+import test from 'ava';
+import { Redis } from 'ioredis';
+import type { ChatInput } from '#shared/contracts/llm.ts';
+import { chat } from '#shared/contracts/llm.ts';
+import { Failure } from '#shared/errors.ts';
+import { startService } from '#shared/service.ts';
+import { eventually } from '#test/helpers/eventually.ts';
+import { question, readMetric, startProxySystem } from '#test/helpers/proxy.ts';
+import { canonical } from '../../services/llm-proxy/cache.ts';
+import { Config } from '../../services/llm-proxy/config.ts';
+import { start } from '../../services/llm-proxy/main.ts';
+
+const cached = (text: string, more: Partial<ChatInput> = {}): ChatInput => ({
+  ...question(text),
+  cache: true,
+  ...more,
+});
+
+test('an equal question is answered from the cache, for nothing, and by any instance', async (t) => {
+  await using system = await startProxySystem('openai', {
+    script: (_request, count) => ({ text: `Answer ${count}`, usage: { inputTokens: 1_000 } }),
+    environment: { LLM_MODEL: 'gpt-4.1' },
+    proxies: 2,
+  });
+  const first = await system.ask(cached('a'));
+  t.is(first.facts.cache, 'miss');
+  t.true((first.facts.costUsd ?? 0) > 0);
+  for (let count = 0; count < 10; count++) {
+    const { answer, facts } = await system.ask(cached('a'));
+    t.is(answer.text, 'Answer 1');
+    t.like(facts, { cache: 'hit', costUsd: 0, model: 'gpt-4.1', usage: { inputTokens: 1_000 } });
+  }
+  t.is(system.fake.requests.length, 1);
+  t.deepEqual(
+    (await system.ledger()).map(({ data }) => data.cache),
+    ['miss', ...Array<'hit'>(10).fill('hit')],
+  );
+  t.is(
+    (await Promise.all(system.proxies.map(({ port }) => readMetric(port, 'llm_tokens_total{')))).filter(Boolean).length,
+    1,
+  );
+  t.is(await system.metric('llm_rate_limit_remaining{'), 99, 'a hit is no call');
+});
+
+test('anything that can change an answer makes another question of it', async (t) => {
+  await using system = await startProxySystem('anthropic', {
+    script: (_request, count) => ({ text: `Answer ${count}` }),
+  });
+  const tools = [{ name: 'look', description: 'Looks', inputSchema: { type: 'object', properties: { a: {}, b: {} } } }];
+  const questions: Partial<ChatInput>[] = [
+    cached('a'),
+    cached('b'),
+    cached('a', { system: 'You are wordy.' }),
+    cached('a', { agentId: 'scout' }),
+    cached('a', { agentId: 'other' }),
+    cached('a', { model: 'claude-other' }),
+    cached('a', { temperature: 0.5 }),
+    cached('a', { temperature: 0 }),
+    cached('a', { maxOutputTokens: 5 }),
+    cached('a', { tools }),
+    cached('a', { tools, toolChoice: { name: 'look' } }),
+    cached('a', {
+      messages: [
+        { role: 'user', text: 'a' },
+        { role: 'assistant', text: 'x', toolCalls: [] },
+      ],
+    }),
+  ];
+  for (const each of questions) t.is((await system.ask(each)).facts.cache, 'miss');
+  t.is(system.fake.requests.length, questions.length);
+  const same = { ...cached('a', { agentId: 'scout' }), runId: 'run_2', key: 'someone' };
+  t.is((await system.ask(same)).facts.cache, 'hit', 'whose run it is and who pays changes nothing');
+  const reordered = [
+    { inputSchema: { properties: { b: {}, a: {} }, type: 'object' }, description: 'Looks', name: 'look' },
+  ];
+  t.is((await system.ask(cached('a', { tools: reordered }))).facts.cache, 'hit', 'the order of fields changes nothing');
+});
+
+test('only questions that may be repeated are cached, and only answers that are whole', async (t) => {
+  await using system = await startProxySystem('openai', { script: () => ({ text: 'Yes.' }) });
+  const states = async (input: Partial<ChatInput>) => [
+    (await system.ask(input)).facts.cache,
+    (await system.ask(input)).facts.cache,
+  ];
+  t.deepEqual(await states(question('a')), ['bypass', 'bypass']);
+  t.deepEqual(await states({ ...question('b'), temperature: 0.1 }), ['bypass', 'bypass']);
+  t.deepEqual(await states({ ...question('c'), temperature: 0 }), ['miss', 'hit']);
+  t.deepEqual(await states({ ...question('d'), temperature: 0, cache: false }), ['bypass', 'bypass']);
+  system.fake.play(() => ({ text: 'Ye', stopReason: 'length' }));
+  t.deepEqual(await states(cached('e')), ['miss', 'miss']);
+  system.fake.play(() => ({ text: 'No.', stopReason: 'content_filter' }));
+  t.deepEqual(await states(cached('f')), ['miss', 'miss']);
+  system.fake.play(() => ({ text: 'I would rather talk.' }));
+  const tools = [{ name: 'verdict', description: '', inputSchema: { type: 'object' } }];
+  t.deepEqual(await states(cached('g', { tools, toolChoice: { name: 'verdict' } })), ['miss', 'miss']);
+  system.fake.play(() => ({ status: 500 }));
+  await t.throwsAsync(system.ask(cached('h')));
+  system.fake.play(() => ({ text: 'Yes.' }));
+  t.deepEqual(await states(cached('h')), ['miss', 'hit']);
+});
+
+test('RESPONSE_CACHE_ENABLED=false passes the cache by', async (t) => {
+  await using system = await startProxySystem('openai', {
+    script: () => ({ text: 'Yes.' }),
+    environment: { RESPONSE_CACHE_ENABLED: 'false' },
+  });
+  for (let count = 0; count < 2; count++) t.is((await system.ask(cached('a'))).facts.cache, 'bypass');
+});
+
+test('an answer is forgotten after RESPONSE_CACHE_TTL', async (t) => {
+  await using system = await startProxySystem('anthropic', {
+    script: () => ({ text: 'Yes.' }),
+    environment: { RESPONSE_CACHE_TTL: '1' },
+  });
+  const began = Date.now();
+  t.is((await system.ask(cached('a'))).facts.cache, 'miss');
+  t.is((await system.ask(cached('a'))).facts.cache, 'hit');
+  await eventually(async () => (await system.ask(cached('a'))).facts.cache === 'miss');
+  t.true(Date.now() - began >= 1_000);
+});
+
+test('the cache never holds more than RESPONSE_CACHE_SIZE answers, and forgets the least recently used', async (t) => {
+  await using system = await startProxySystem('openai', {
+    script: () => ({ text: 'Yes.' }),
+    environment: { RESPONSE_CACHE_SIZE: '3', RATE_LIMIT_REQUESTS: '1000' },
+  });
+  const redis = new Redis(system.redis.url);
+  try {
+    const held = async () => (await redis.keys('{toka:cache}:*')).filter((key) => /:[0-9a-f]{64}$/.test(key)).length;
+    for (const text of ['a', 'b', 'c']) await system.ask(cached(text));
+    t.is(await held(), 3);
+    t.is((await system.ask(cached('a'))).facts.cache, 'hit');
+    await system.ask(cached('d'));
+    t.is(await held(), 3);
+    for (const text of ['a', 'c', 'd']) t.is((await system.ask(cached(text))).facts.cache, 'hit', text);
+    t.is((await system.ask(cached('b'))).facts.cache, 'miss', 'b was used least recently');
+    await Promise.all(Array.from({ length: 40 }, (_, index) => system.ask(cached(`many ${index}`))));
+    t.is(await held(), 3);
+    t.is(await redis.zcard('{toka:cache}:used'), 3);
+    t.is(await redis.zcard('{toka:cache}:due'), 3);
+  } finally {
+    redis.disconnect();
+  }
+});
+
+test('what Redis holds is not believed', async (t) => {
+  await using system = await startProxySystem('openai', { script: () => ({ text: 'Yes.' }) });
+  await system.ask(cached('a'));
+  const redis = new Redis(system.redis.url);
+  try {
+    const [entry = ''] = (await redis.keys('{toka:cache}:*')).filter((key) => /:[0-9a-f]{64}$/.test(key));
+    for (const poison of ['no JSON', '{"answer":{"text":"Evil"}}', '']) {
+      await redis.set(entry, poison);
+      const { answer, facts } = await system.ask(cached('a'));
+      t.is(answer.text, 'Yes.');
+      t.is(facts.cache, 'miss');
+    }
+  } finally {
+    redis.disconnect();
+  }
+});
+
+test('never do more than RATE_LIMIT_REQUESTS calls begin in a window, however many ask however many proxies', async (t) => {
+  const limit = 40;
+  const windowMs = 1_500;
+  await using system = await startProxySystem('anthropic', {
+    script: () => ({ text: 'Yes.' }),
+    environment: {
+      RATE_LIMIT_REQUESTS: String(limit),
+      RATE_LIMIT_WINDOW: String(windowMs / 1_000),
+      LLM_CONCURRENCY: '1000',
+    },
+    proxies: 2,
+  });
+  t.is(await system.metric('llm_rate_limit_requests{'), limit);
+  t.is(await system.metric('llm_rate_limit_remaining{'), limit, 'shown before any call');
+  const ends = await Promise.allSettled(Array.from({ length: 300 }, (_, index) => system.ask(question(`${index}`))));
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason] : []));
+  t.is(ends.length - failures.length, limit);
+  t.is(system.fake.requests.length, limit);
+  for (const failure of failures) {
+    t.true(failure instanceof Failure && failure.code === 'limited' && /RATE_LIMIT_REQUESTS/.test(failure.message));
+    t.true(failure.retryAfterMs > 0 && failure.retryAfterMs <= windowMs + 1);
+  }
+  await eventually(async () => {
+    const left = await Promise.all(system.proxies.map(({ port }) => readMetric(port, 'llm_rate_limit_remaining{')));
+    return left.every((each) => each === limit);
+  });
+
+  // Callers that do as they are told: all get through, and no window holds too many.
+  system.fake.requests.length = 0;
+  await Promise.all(
+    Array.from({ length: limit * 2 + 5 }, async (_, index) => {
+      for (;;) {
+        try {
+          return await system.ask(question(`again ${index}`));
+        } catch (error) {
+          if (!(error instanceof Failure) || error.code !== 'limited') throw error;
+          await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs));
+        }
+      }
+    }),
+  );
+  const times = system.fake.requests.map(({ timeMs }) => timeMs).sort((a, b) => a - b);
+  t.is(times.length, limit * 2 + 5);
+  // Redis counts when a call is let through; the way from there to the provider takes a moment.
+  const wayMs = 500;
+  for (const [index, time] of times.entries()) {
+    const later = times[index + limit];
+    t.true(later === undefined || later - time >= windowMs - wayMs, `calls ${index} to ${index + limit}`);
+  }
+  const ledger = await system.ledger();
+  t.is(ledger.length, limit * 3 + 5, 'a call that was refused is no call');
+});
+
+test('without Redis no call is made, and with it again all goes on', async (t) => {
+  await using system = await startProxySystem('openai', { script: () => ({ text: 'Yes.' }) });
+  const ready = async () => (await fetch(`http://127.0.0.1:${system.proxies[0]?.port}/health/ready`)).status;
+  t.is(await ready(), 200);
+  await system.ask(cached('a'));
+  await system.redis.kill();
+  const began = Date.now();
+  const failure = await t.throwsAsync<Failure>(system.ask(cached('a')), { code: 'unavailable', message: /Redis/ });
+  t.is(failure?.retryAfterMs, 1_000);
+  t.true(Date.now() - began < 3_000);
+  t.is(system.fake.requests.length, 1);
+  t.is(await ready(), 503);
+  t.is(await eventually(async () => (await system.metric('llm_rate_limit_remaining{')) === 0), true);
+
+  await system.redis.start();
+  const { facts } = await eventually(() => system.ask(cached('a')));
+  t.is(facts.cache, 'hit', 'what Redis kept on disk is still there');
+  t.is((await eventually(() => system.ask(question('b')))).answer.text, 'Yes.');
+  t.is(await ready(), 200);
+});
+
+test('a proxy starts without Redis, says that it is not ready, and finds it later', async (t) => {
+  await using system = await startProxySystem('openai', { script: () => ({ text: 'Yes.' }) });
+  await system.proxies[0]?.[Symbol.asyncDispose]();
+  await system.redis.kill();
+  await using late = await startService('llm-proxy', Config, start, system.environment);
+  t.is((await fetch(`http://127.0.0.1:${late.port}/health/ready`)).status, 503);
+  await t.throwsAsync(system.bus.ask(chat, question('a')), { code: 'unavailable', message: /Redis/ });
+  await system.redis.start();
+  await eventually(async () => (await fetch(`http://127.0.0.1:${late.port}/health/ready`)).status === 200);
+  t.is((await system.ask()).answer.text, 'Yes.');
+});
+
+test('canonical JSON has one form for equal values', (t) => {
+  t.is(canonical({ b: [{ d: 1, c: undefined }], a: null }), canonical({ a: null, b: [{ d: 1 }] }));
+  t.not(canonical({ a: ['1', 2] }), canonical({ a: [2, '1'] }));
+});
