@@ -1,11 +1,13 @@
 import type { ChatRequest } from '#shared/contracts/llm.ts';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
+import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import type { Outcome } from './call.ts';
 
 const beginningCharsMax = 200;
-const beginning = (text: string) => clip(text, beginningCharsMax);
+/** Scrubbed before it is cut: half a secret would not be known as one. */
+const beginning = (text: string) => clip(scrub(text), beginningCharsMax);
 
 /** LLM_DEBUG: the shape of a call, and the beginnings of its last message and its answer. */
 export function logCall(logger: Logger, request: ChatRequest, { facts, response, failure }: Outcome): void {

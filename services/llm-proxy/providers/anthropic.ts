@@ -32,8 +32,12 @@ export function createAnthropic({ apiKey, baseUrl, timeoutMs }: Options): Provid
     defaultModel: 'claude-sonnet-5-5',
     async complete(request, { model, signal, maxOutputTokens, traits }) {
       const body = { ...toBody(request, traits), model, max_tokens: maxOutputTokens, stream: true as const };
-      const parts = await callUpstream(upstream, signal, () => client.messages.create(body, { signal }), read);
-      return toCompletion(upstream.label, parts);
+      return callUpstream(
+        upstream,
+        signal,
+        () => client.messages.create(body, { signal }),
+        async (events) => toCompletion(upstream.label, await read(events)),
+      );
     },
   };
 }

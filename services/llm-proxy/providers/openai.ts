@@ -28,8 +28,15 @@ export function createOpenAi({ apiKey, baseUrl, timeoutMs }: Options): Provider 
     defaultModel: 'gpt-6.1-terra',
     async complete(request, { model, signal, maxOutputTokens, traits }) {
       const body = { ...toBody(request, traits), model, [limitName]: maxOutputTokens };
-      const parts = await callUpstream(upstream, signal, () => client.chat.completions.create(body, { signal }), read);
-      return toCompletion(upstream.label, { ...parts, model: parts.model || model });
+      return callUpstream(
+        upstream,
+        signal,
+        () => client.chat.completions.create(body, { signal }),
+        async (chunks) => {
+          const parts = await read(chunks);
+          return toCompletion(upstream.label, { ...parts, model: parts.model || model });
+        },
+      );
     },
   };
 }
