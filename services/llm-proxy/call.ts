@@ -1,9 +1,9 @@
-import type { CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
+import type { Answer, CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Cache } from './cache.ts';
 import { cacheKey } from './cache.ts';
 import type { Models } from './models.ts';
-import type { Completion, Provider } from './provider.ts';
+import type { Provider } from './provider.ts';
 import type { RateLimit } from './rate-limit.ts';
 
 export type Caller = {
@@ -30,43 +30,39 @@ export async function call(caller: Caller, request: ChatRequest): Promise<Outcom
   const { provider, models } = caller;
   const began = performance.now();
   const model = request.model ?? caller.defaultModel;
-  const facts: CallFacts = {
-    provider: provider.name,
-    model,
-    usage: nothing,
-    costUsd: 0,
-    latencyMs: 0,
-    cache: 'bypass',
-  };
-  const since = () => Math.round(performance.now() - began);
+  let cache: CallFacts['cache'] = 'bypass';
   let reached = false;
+  const factsOf = (took: Pick<CallFacts, 'model' | 'usage' | 'costUsd'>): CallFacts => {
+    return { provider: provider.name, ...took, latencyMs: Math.round(performance.now() - began), cache };
+  };
   try {
     checkTools(request);
     const maxOutputTokens = Math.min(request.maxOutputTokens ?? caller.maxOutputTokens, caller.maxOutputTokens);
     const place = { provider: provider.name, baseUrl: caller.baseUrl, model, maxOutputTokens };
     const key = caller.cache && wantsCache(request) ? cacheKey(request, place) : undefined;
     const found = key === undefined ? null : await caller.cache?.read(key);
+    if (found !== null) cache = found ? 'hit' : 'miss';
     if (found) {
-      Object.assign(facts, { model: found.model, usage: found.usage, cache: 'hit', latencyMs: since() });
+      const facts = factsOf({ model: found.model, usage: found.usage, costUsd: 0 });
       return { facts, reached, response: { answer: found.answer, facts } };
     }
-    if (found !== null) facts.cache = 'miss';
     await caller.limit.admit();
     reached = true;
     const signal = AbortSignal.any([caller.giveUp, AbortSignal.timeout(caller.timeoutMs)]);
     const traits = models.traits(provider.name, model);
     const completion = await provider.complete(request, { model, signal, maxOutputTokens, traits });
-    const usage = completion.usage ?? estimate(request, completion);
-    const costUsd = completion.usage ? models.cost(provider.name, completion.model, usage) : null;
-    Object.assign(facts, { model: completion.model, usage, costUsd, latencyMs: since() });
-    if (key !== undefined && isWhole(request, completion)) {
-      await caller.cache?.write(key, { answer: completion.answer, usage, model: completion.model });
-    }
-    return { facts, reached, response: { answer: completion.answer, facts } };
+    const { answer, model: used } = completion;
+    const usage = completion.usage ?? estimate(request, answer);
+    const facts = factsOf({
+      model: used,
+      usage,
+      costUsd: completion.usage ? models.cost(provider.name, used, usage) : null,
+    });
+    if (key !== undefined && isWhole(request, answer)) await caller.cache?.write(key, { answer, usage, model: used });
+    return { facts, reached, response: { answer, facts } };
   } catch (failure) {
-    facts.latencyMs = since();
-    if (reached && mayHaveCost(failure)) facts.costUsd = null;
-    return { facts, reached, failure };
+    const costUsd = reached && mayHaveCost(failure) ? null : 0;
+    return { facts: factsOf({ model, usage: nothing, costUsd }), reached, failure };
   }
 }
 
@@ -78,7 +74,7 @@ function checkTools({ tools, toolChoice }: ChatRequest): void {
 }
 
 /** Only a finished answer that is what was asked for is worth giving again. */
-function isWhole({ toolChoice }: ChatRequest, { answer }: Completion): boolean {
+function isWhole({ toolChoice }: ChatRequest, answer: Answer): boolean {
   if (answer.stopReason !== 'end' && answer.stopReason !== 'tool-calls') return false;
   return toolChoice === 'auto' || answer.toolCalls.some(({ tool }) => tool === toolChoice.name);
 }
@@ -88,7 +84,7 @@ const mayHaveCost = (failure: unknown) =>
   !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';
 
 /** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
-function estimate({ system, messages, tools }: ChatRequest, { answer }: Completion): CallFacts['usage'] {
+function estimate({ system, messages, tools }: ChatRequest, answer: Answer): CallFacts['usage'] {
   const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);
   return { inputTokens: tokens([system, messages, tools]), outputTokens: tokens(answer), cachedInputTokens: 0 };
 }

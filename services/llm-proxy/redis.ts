@@ -24,7 +24,7 @@ export async function openRedis(url: string, password: string | undefined, logge
   });
   let away = false;
   redis.on('error', (error: unknown) => {
-    if (!away) logger.warn({ reason: messageOf(error) }, 'Redis is away');
+    if (!away) logger.warn({ reason: messageOf(error) || String(error) }, 'Redis is away');
     away = true;
   });
   redis.on('ready', () => {

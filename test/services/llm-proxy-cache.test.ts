@@ -246,6 +246,21 @@ test('a proxy starts without Redis, says that it is not ready, and finds it late
   t.is((await system.ask()).answer.text, 'Yes.');
 });
 
+test('a Redis that asks for a password is given REDIS_PASSWORD', async (t) => {
+  await using system = await startProxySystem('openai', { script: () => ({ text: 'Yes.' }) });
+  const redis = new Redis(system.redis.url);
+  await redis.config('SET', 'requirepass', 'password-of-the-tests');
+  redis.disconnect();
+  await system.proxies[0]?.[Symbol.asyncDispose]();
+  const readiness = async (environment: Record<string, string>) => {
+    await using proxy = await startService('llm-proxy', Config, start, { ...system.environment, ...environment });
+    return (await fetch(`http://127.0.0.1:${proxy.port}/health/ready`)).status;
+  };
+  t.is(await readiness({}), 503);
+  t.is(await readiness({ REDIS_PASSWORD: 'password-of-the-tests' }), 200);
+  t.is(await readiness({ REDIS_URL: system.redis.url.replace('//', '//:password-of-the-tests@') }), 200);
+});
+
 test('canonical JSON has one form for equal values', (t) => {
   t.is(canonical({ b: [{ d: 1, c: undefined }], a: null }), canonical({ a: null, b: [{ d: 1 }] }));
   t.not(canonical({ a: ['1', 2] }), canonical({ a: [2, '1'] }));

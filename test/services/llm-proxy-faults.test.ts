@@ -53,6 +53,7 @@ const cases: Case[] = [
     'upstream',
     /arguments that are no JSON object/,
   ],
+  ['an answer without end', { text: 'x'.repeat(4_100_000) }, 'upstream', /longer than 4000000 characters/],
   ['a call without a name', { toolCalls: [{ tool: '', raw: '{}' }] }, 'upstream', /does not hold/],
 ];
 

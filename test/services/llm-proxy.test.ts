@@ -212,6 +212,10 @@ for (const wire of wires) {
     t.is(await system.metric('llm_cost_unknown_total{'), 1);
     t.is((await system.ask({ model: 'priced' })).facts.costUsd, null, 'beyond the prompt that the price is for');
     t.is(await system.metric('llm_cost_usd_total{'), undefined);
+    system.fake.play(() => ({ text: 'Fine.', usage: { inputTokens: -1 } }));
+    const { costUsd, usage } = (await system.ask({ model: 'priced' })).facts;
+    t.is(costUsd, null, 'a count that cannot be true is none');
+    t.true(usage.inputTokens > 0, 'and is estimated');
   });
 }
 
