@@ -144,24 +144,20 @@ async function reply(response: ServerResponse, request: FakeRequest, answer: Fak
   else if (fault === 'error-event') response.end(frames.error);
 }
 
-/** Something to say for each argument that a tool may have. */
-const known: Record<string, unknown> = {
-  path: 'report.md',
-  content: '# Report\n\nThe folder was listed and a file was read.\n',
-  summary: 'A report on the folder',
-  name: 'report.md',
-};
+const report = '# Report\n\nThe folder was listed and a file was read.\n';
 
-/** An agent's model: lists the files, reads one, writes a report, hands it in; and judges that all is well. */
+/** An agent's model: lists the files, reads one, writes a report if it may, hands it in; and judges that all is well. */
 export const agentScript: FakeScript = ({ forced, tools, turns }) => {
-  const call = (tool: string, own: Record<string, unknown> = {}): FakeAnswer => {
-    const fitting = (tools[tool] ?? []).filter((name) => name in known).map((name) => [name, known[name]]);
-    return { text: `Step ${turns + 1}.`, toolCalls: [{ tool, args: { ...Object.fromEntries(fitting), ...own } }] };
-  };
+  const call = (tool: string, args: Record<string, unknown>): FakeAnswer => ({
+    text: `Step ${turns + 1}.`,
+    toolCalls: [{ tool, args }],
+  });
   if (forced === 'verdict') return { toolCalls: [{ tool: 'verdict', args: { pass: true, reasons: [] } }] };
   if (!tools.submit_deliverable) return { text: 'The work is done.' };
   if (turns === 0) return call('list_files', { path: '.' });
   if (turns === 1) return call('read_file', { path: 'README.md' });
-  if (turns === 2) return call('write_file');
-  return call('submit_deliverable');
+  const summary = 'A report on the folder.';
+  if (!tools.write_file) return call('submit_deliverable', { summary, content: report });
+  if (turns === 2) return call('write_file', { path: 'report.md', content: report });
+  return call('submit_deliverable', { summary, path: 'report.md' });
 };
