@@ -1,0 +1,139 @@
+import type { ChildProcess } from 'node:child_process';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Bus } from '#shared/bus/bus.ts';
+import { openBus } from '#shared/bus/bus.ts';
+import { parseRaw } from '#shared/bus/log.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
+import { eventually } from './eventually.ts';
+import { freePort } from './ports.ts';
+import type { TestServer } from './servers.ts';
+import { startNats, startRedis } from './servers.ts';
+import { temporaryFolder } from './temporary.ts';
+
+export const serviceNames = ['store', 'llm-proxy', 'scheduler', 'agent-runner', 'gateway'] as const;
+export type Name = (typeof serviceNames)[number];
+
+export const jwtSecret = 'a-secret-of-the-tests-that-is-long-enough';
+
+/** Five real processes on a real nats-server and redis-server, with a folder of their own. */
+export type System = {
+  folder: string;
+  nats: TestServer;
+  redis: TestServer;
+  bus: Bus;
+  api: string;
+  management: string;
+  database: string;
+  /** Every event of the log so far, in order. */
+  events: Recorded[];
+  /** kill -9. */
+  kill(name: Name): Promise<void>;
+  start(name: Name): Promise<void>;
+  /** Waits for an event that satisfies `test`, past ones included. */
+  saw(test: (event: Recorded) => boolean, timeoutMs?: number): Promise<Recorded>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+type Options = {
+  /** The text of agents.toml. */
+  agents: string;
+  /** Files of the folder `repository`, which agents may use as "repository". */
+  files?: Record<string, string>;
+  environment?: Record<string, string>;
+};
+
+/** Brings the whole system up; disposing it ends every process. */
+export async function startSystem({ agents, files = {}, environment = {} }: Options): Promise<System> {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await temporaryFolder()).path;
+  const nats = stack.use(await startNats());
+  const redis = stack.use(await startRedis());
+  const repository = join(folder, 'repository');
+  for (const [name, text] of Object.entries({ 'README.md': '# A small project\n', ...files })) {
+    await mkdir(join(repository, name, '..'), { recursive: true });
+    await writeFile(join(repository, name), text);
+  }
+  await writeFile(join(folder, 'agents.toml'), agents.replaceAll('$REPOSITORY', repository));
+  const [port, management] = [await freePort(), await freePort()];
+  const database = join(folder, 'toka.sqlite');
+  const env = {
+    PATH: process.env.PATH ?? '',
+    NATS_URL: nats.url,
+    REDIS_URL: redis.url,
+    CONFIG_FILE: join(folder, 'agents.toml'),
+    METRICS_PORT: '0',
+    METRICS_HOST: '127.0.0.1',
+    TASK_LEASE: '1',
+    SHUTDOWN_GRACE: '2',
+    PORT: String(port),
+    MANAGEMENT_PORT: String(management),
+    JWT_SECRET: jwtSecret,
+    DATABASE_FILE: database,
+    WORKSPACE_DIR: join(folder, 'workspaces'),
+    DELIVERABLES_DIR: join(folder, 'deliverables'),
+    REPOSITORY_ROOTS: folder,
+    RETRY_BACKOFF: '0.2',
+    LLM_PROVIDER: 'demo',
+    ...environment,
+  };
+
+  const children = new Map<Name, ChildProcess>();
+  const kill = async (name: Name) => {
+    const child = children.get(name);
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  };
+  const start = async (name: Name) => {
+    const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
+    const child = fork(`services/${name}/main.ts`, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    child.stdout?.pipe(log, { end: false });
+    child.stderr?.pipe(log, { end: false });
+    children.set(name, child);
+    await new Promise<void>((resolve, reject) => {
+      child.once('message', () => resolve());
+      child.once('exit', async (code) =>
+        reject(
+          new Error(
+            `${name} ended with ${code}:\n${(await readFile(join(folder, `${name}.log`), 'utf8')).slice(-2_000)}`,
+          ),
+        ),
+      );
+    });
+  };
+  stack.defer(async () => {
+    await Promise.all(serviceNames.map(kill));
+  });
+  const bus = stack.use(await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined));
+  const events: Recorded[] = [];
+  const stop = new AbortController();
+  const following = (async () => {
+    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) events.push(parseRaw(raw));
+  })();
+  stack.defer(async () => {
+    stop.abort();
+    await following;
+  });
+  await Promise.all(serviceNames.map(start));
+
+  const owned = stack.move();
+  return {
+    folder,
+    nats,
+    redis,
+    bus,
+    api: `http://127.0.0.1:${port}`,
+    management: `http://127.0.0.1:${management}`,
+    database,
+    events,
+    kill,
+    start,
+    saw: (test, timeoutMs = 30_000) => eventually(() => events.find(test), timeoutMs),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
