@@ -67,6 +67,7 @@ async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signa
   });
   await using tools = openToolHost({
     workspace: workspace.path,
+    tools: offers.map(({ name }) => name),
     memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
     timeoutMs: config.TOOL_TIMEOUT * 1000,
     signal: abort,
