@@ -93,7 +93,7 @@ async function checkArchive(t: ExecutionContext, { bus, database }: System): Pro
         seq: number;
         bytes: Uint8Array;
       }[];
-      return all.length >= last && all;
+      return all.length >= last ? all : undefined;
     } finally {
       db.close();
     }

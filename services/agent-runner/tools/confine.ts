@@ -38,7 +38,8 @@ function openAt(address: string, path: string): Folder {
   const here = hasDescriptors ? `${descriptors}/${fd}` : path;
   return {
     path,
-    at: (name) => (name === undefined ? here : `${here}/${single(name)}`),
+    // "N" itself is a link to the folder, which O_NOFOLLOW refuses.
+    at: (name) => `${here}/${name === undefined ? '.' : single(name)}`,
     [Symbol.dispose]: () => closeSync(fd),
   };
 }
