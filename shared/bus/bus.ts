@@ -14,7 +14,13 @@ import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
-import { declareArchiveConsumer, declareStreams, declareTaskConsumers, jetStreamReady } from './streams.ts';
+import {
+  declareArchiveConsumer,
+  declareStreams,
+  declareTaskConsumers,
+  jetStreamReady,
+  resetArchiveConsumer,
+} from './streams.ts';
 import type { Tasks } from './tasks.ts';
 import { openTasks } from './tasks.ts';
 
@@ -39,6 +45,7 @@ export type Bus = {
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
   /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
   declareArchive(name: string, from: number): Promise<void>;
+  resetArchive(name: string, from: number): Promise<void>;
   pullArchive(name: string, batch: number, signal: AbortSignal, onEvent: (delivery: Delivery) => void): Promise<void>;
   ask<I extends z.ZodType, O extends z.ZodType>(
     contract: Request<I, O>,
@@ -90,6 +97,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     lastSeq: () => lastSeq(jsm),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
+    resetArchive: (name, from) => resetArchiveConsumer(jsm, name, from),
     async pullArchive(name, batch, signal, onEvent) {
       const end = await pull(nc, eventsStream, name, { batch, expiresMs: 5_000, signal }, onEvent);
       if (end === 'lost') await new Promise((resolve) => setTimeout(resolve, 100));

@@ -176,7 +176,7 @@ async function* pulled(nc: NatsConnection, consumer: string, signal: AbortSignal
   }
 }
 
-export const parseRaw = (raw: RawEvent): Recorded => ({
+export const parseRaw = (raw: Pick<RawEvent, 'seq' | 'bytes'>): Recorded => ({
   ...parseEvent(JSON.parse(new TextDecoder().decode(raw.bytes))),
   seq: raw.seq,
 });

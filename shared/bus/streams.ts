@@ -63,6 +63,12 @@ export async function declareArchiveConsumer(jsm: JetStreamManager, name: string
   });
 }
 
+/** Makes that consumer anew, to start at `from`. */
+export async function resetArchiveConsumer(jsm: JetStreamManager, name: string, from: number): Promise<void> {
+  await jsm.consumers.delete(eventsStream, name).catch(() => false);
+  await declareArchiveConsumer(jsm, name, from);
+}
+
 export const startingAt = (from: number): Partial<ConsumerConfig> =>
   from <= 1
     ? { deliver_policy: DeliverPolicy.All }

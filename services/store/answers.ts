@@ -1,0 +1,82 @@
+import type { AgentStatus, AgentView, RunView } from '#shared/contracts/store.ts';
+import type { Agent } from '#shared/domain/agent.ts';
+import type { Run } from '#shared/domain/run.ts';
+import { hasEnded } from '#shared/domain/run.ts';
+import { worksOf } from '#shared/domain/works.ts';
+import type { Database } from './database.ts';
+
+export const agentView = ({ since, ...agent }: Agent): AgentView => agent;
+
+/** A run as it is shown: without what only decides its next action. */
+export const runView = (run: Run): RunView => ({
+  id: run.id,
+  agentId: run.agentId,
+  workId: run.work.id,
+  kind: run.work.kind,
+  trigger: run.trigger,
+  description: run.work.description,
+  workstream: run.definition.workstream,
+  priority: run.work.priority,
+  status: run.status,
+  steps: run.steps,
+  retries: run.retries,
+  usage: run.usage,
+  deliverable: run.deliverable,
+  verdict: run.verdict && { pass: run.verdict.pass, reasons: [...run.verdict.reasons] },
+  result: run.result,
+  error: run.error,
+  runner: run.runner,
+  queuedAt: run.queuedAt,
+  startedAt: run.startedAt,
+  endedAt: run.endedAt,
+  version: run.version,
+});
+
+/** Every agent at a glance. */
+export function listStatus(db: Database): AgentStatus[] {
+  const newest = db.prepare<[string], { state: string; id: string }>(
+    'SELECT MAX(id) AS id, state FROM runs WHERE agent = ? GROUP BY work',
+  );
+  const used = db.prepare<[string], { input: number; output: number; cost: number; unpriced: number }>(
+    `SELECT TOTAL(input) AS input, TOTAL(output) AS output, TOTAL(cost) AS cost, TOTAL(unpriced) AS unpriced
+     FROM usage WHERE agent = ?`,
+  );
+  const agents = db
+    .prepare<[], { state: string }>("SELECT state FROM agents WHERE status <> 'removed' ORDER BY id")
+    .all();
+  return agents.map(({ state }) => {
+    const agent: Agent = JSON.parse(state);
+    const runs = newest.all(agent.id).map((row): Run => JSON.parse(row.state));
+    const { input = 0, output = 0, cost = 0, unpriced = 0 } = used.get(agent.id) ?? {};
+    const usage = { inputTokens: input, outputTokens: output, costUsd: unpriced > 0 ? null : cost };
+    return { ...statusOf(agent, runs), usage };
+  });
+}
+
+/** What an agent is doing, from the newest run of each of its works. */
+export function statusOf(agent: Agent, newest: readonly Run[]): Omit<AgentStatus, 'usage'> {
+  const works = new Set(worksOf(agent.spec).map(({ id }) => id));
+  const own = newest.filter(({ work }) => works.has(work.id));
+  const count = (status: Run['status']) => own.filter((run) => run.status === status).length;
+  const current = newest.find(({ status }) => status === 'running' || status === 'dispatched');
+  const lastFailed = newest
+    .filter(({ status }) => status === 'failed')
+    .toSorted((a, b) => a.version - b.version)
+    .at(-1);
+  const facts = { total: works.size, completed: count('completed'), failed: count('failed') };
+  const stateOf = (): AgentStatus['state'] => {
+    if (current) return 'working';
+    if (agent.status === 'paused') return 'paused';
+    if (newest.some((run) => !hasEnded(run))) return 'waiting';
+    if (facts.failed > 0) return 'failed';
+    return facts.completed === facts.total ? 'done' : 'idle';
+  };
+  return {
+    id: agent.id,
+    status: agent.status,
+    state: stateOf(),
+    currentRunId: current?.id ?? null,
+    works: facts,
+    lastError: lastFailed?.error ?? null,
+  };
+}

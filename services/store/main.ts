@@ -1,0 +1,16 @@
+import type { Context } from '#shared/service.ts';
+import { runService } from '#shared/service.ts';
+import { openArchive } from './archive.ts';
+import { Config } from './config.ts';
+import { followLog } from './follow.ts';
+import { answerQueries } from './queries.ts';
+
+/** The archive: copies the event log into SQLite, folds it into views, and answers questions about it. */
+export async function start({ bus, config, logger, metrics, stack, check }: Context<Config>) {
+  const archive = stack.use(openArchive(config.DATABASE_FILE, logger));
+  const follower = stack.use(await followLog(bus, archive, metrics, logger)); // commit, then acknowledge
+  check('archive', follower.state);
+  answerQueries(bus, archive, follower);
+}
+
+if (import.meta.main) await runService('store', Config, start);

@@ -1,0 +1,22 @@
+const pageBytesMax = 4 * 1024 ** 2;
+
+/** Cuts rows into a page: at most `limit`, and not more than a message can carry. `rows` may hold one more than `limit`. */
+export function pageOf<R, T>(
+  rows: readonly R[],
+  limit: number,
+  textOf: (row: R) => string,
+  cursorOf: (row: R) => string | number,
+  itemOf: (row: R, value: unknown) => T,
+): { items: T[]; nextCursor: string | null } {
+  const items: T[] = [];
+  let bytes = 0;
+  for (const [index, row] of rows.entries()) {
+    const text = textOf(row);
+    bytes += Buffer.byteLength(text);
+    const before = rows[index - 1];
+    if (before !== undefined && (index >= limit || bytes > pageBytesMax))
+      return { items, nextCursor: String(cursorOf(before)) };
+    items.push(itemOf(row, JSON.parse(text)));
+  }
+  return { items, nextCursor: null };
+}

@@ -1,0 +1,117 @@
+import type { Recorded } from '#shared/contracts/events.ts';
+import { isAgentEvent, isRunEvent } from '#shared/contracts/events.ts';
+import type { Agent } from '#shared/domain/agent.ts';
+import * as agents from '#shared/domain/agent.ts';
+import type { Run } from '#shared/domain/run.ts';
+import * as runs from '#shared/domain/run.ts';
+import { clip } from '#shared/text.ts';
+import type { Database, Meta } from './database.ts';
+import { openFolded } from './folded.ts';
+
+/** Raise it when a view or a fold changes: the views are then made anew from the events. */
+const version = 1;
+const textCharsMax = 4_000;
+
+const tables = `
+  CREATE TABLE agents (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL,
+    status TEXT NOT NULL, workstream TEXT NOT NULL, domain TEXT NOT NULL, priority TEXT NOT NULL
+  ) WITHOUT ROWID;
+  CREATE TABLE runs (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL,
+    agent TEXT NOT NULL, work TEXT NOT NULL, status TEXT NOT NULL, workstream TEXT NOT NULL
+  );
+  CREATE INDEX runs_by_agent ON runs (agent, work, id);
+  CREATE INDEX runs_by_status ON runs (status, id);
+  CREATE TABLE steps (
+    run TEXT NOT NULL, step INTEGER NOT NULL, view TEXT NOT NULL,
+    PRIMARY KEY (run, step)
+  ) WITHOUT ROWID;
+  CREATE TABLE usage (
+    agent TEXT NOT NULL, run TEXT NOT NULL, model TEXT NOT NULL, day TEXT NOT NULL,
+    calls INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL, cost REAL NOT NULL, unpriced INTEGER NOT NULL,
+    PRIMARY KEY (agent, run, model, day)
+  ) WITHOUT ROWID;
+`;
+const names = ['agents', 'runs', 'steps', 'usage'];
+
+/** What is asked for, folded from the events by the same pure functions that the writers decide with. */
+export function openViews(db: Database, meta: Meta) {
+  if (meta.get('views-version') !== String(version)) {
+    db.transaction(() => {
+      for (const name of names) db.exec(`DROP TABLE IF EXISTS ${name}`);
+      db.exec(tables);
+      meta.set('views-version', version);
+      meta.set('views-seq', 0);
+    })();
+  }
+  const agentStates = openFolded<Agent>(
+    db.prepare('SELECT state FROM agents WHERE id = ?'),
+    db.prepare('INSERT OR REPLACE INTO agents VALUES (@id, @state, @status, @workstream, @domain, @priority)'),
+    ({ status, spec: { workstream, domain, priority } }) => ({ status, workstream, domain, priority }),
+  );
+  const runStates = openFolded<Run>(
+    db.prepare('SELECT state FROM runs WHERE id = ?'),
+    db.prepare('INSERT OR REPLACE INTO runs VALUES (@id, @state, @agent, @work, @status, @workstream)'),
+    ({ agentId, work, status, definition }) => ({
+      agent: agentId,
+      work: work.id,
+      status,
+      workstream: definition.workstream,
+    }),
+  );
+  const insertStep = db.prepare('INSERT OR REPLACE INTO steps VALUES (?, ?, ?)');
+  const addUsage = db.prepare(
+    `INSERT INTO usage VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1,
+     input = input + excluded.input, output = output + excluded.output, cost = cost + excluded.cost, unpriced = unpriced + excluded.unpriced`,
+  );
+
+  return {
+    /** Sequence of the last event that is in the views. */
+    seq: () => Number(meta.get('views-seq') ?? 0),
+    apply(event: Recorded): void {
+      const id = event.subject.slice(event.subject.indexOf('/') + 1);
+      if (isAgentEvent(event)) agentStates.evolve(id, (agent) => agents.evolve(agent, event));
+      if (isRunEvent(event)) {
+        const run = runStates.evolve(id, (state) => runs.evolve(state, event));
+        if (run && event.type === 'toka.run.step-completed.v1')
+          insertStep.run(id, run.steps, JSON.stringify(stepView(run, event)));
+      }
+      if (event.type === 'toka.llm.called.v1') {
+        const { agentId, runId, model, usage, costUsd } = event.data;
+        const { inputTokens, outputTokens } = usage;
+        const key = [agentId ?? '', runId ?? '', model, event.time.slice(0, 10)];
+        addUsage.run(...key, inputTokens, outputTokens, costUsd ?? 0, costUsd === null ? 1 : 0);
+      }
+    },
+    /** Writes what has changed: the views are then as of `seq`. */
+    flush(seq: number): void {
+      agentStates.flush();
+      runStates.flush();
+      meta.set('views-seq', seq);
+    },
+    /** A transaction was undone: so is what was folded in it. */
+    forget(): void {
+      agentStates.forget();
+      runStates.forget();
+    },
+  };
+}
+
+type StepCompleted = Extract<Recorded, { type: 'toka.run.step-completed.v1' }>;
+
+const stepView = (run: Run, { seq, time, data }: StepCompleted) => ({
+  runId: run.id,
+  step: run.steps,
+  seq,
+  time,
+  provider: data.provider,
+  model: data.model,
+  tools: data.calls.map(({ tool }) => tool),
+  text: 'text' in data.answer ? clip(data.answer.text, textCharsMax) : '',
+  inputTokens: data.usage.inputTokens,
+  outputTokens: data.usage.outputTokens,
+  costUsd: data.costUsd,
+  latencyMs: data.latencyMs,
+  cache: data.cache,
+});
