@@ -1,12 +1,17 @@
 const pageBytesMax = 4 * 1024 ** 2;
 
-/** Cuts rows into a page: at most `limit`, and not more than a message can carry. `rows` may hold one more than `limit`. */
+type Columns<R, T> = {
+  /** The row's JSON. */
+  textOf(row: R): string;
+  cursorOf(row: R): string | number;
+  itemOf(row: R, value: unknown): T;
+};
+
+/** Cuts rows, of which there may be one more than `limit`, into a page that a message can carry. */
 export function pageOf<R, T>(
   rows: readonly R[],
   limit: number,
-  textOf: (row: R) => string,
-  cursorOf: (row: R) => string | number,
-  itemOf: (row: R, value: unknown) => T,
+  { textOf, cursorOf, itemOf }: Columns<R, T>,
 ): { items: T[]; nextCursor: string | null } {
   const items: T[] = [];
   let bytes = 0;

@@ -79,9 +79,11 @@ export const StepView = z.object({
   latencyMs: z.number(),
   cache: z.string(),
 });
+export type StepView = z.infer<typeof StepView>;
 
 /** An event as it lies in the archive: its sequence and its exact JSON, parsed. */
 export const EventView = z.looseObject({ seq: Seq, id: z.string(), type: z.string(), subject: z.string() });
+export type EventView = z.infer<typeof EventView>;
 
 export const UsageRow = z.object({
   key: z.string(),

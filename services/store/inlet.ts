@@ -1,0 +1,90 @@
+import type { Delivery } from '#shared/bus/pull.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import type { Metrics } from '#shared/metrics.ts';
+import type { Archive } from './archive.ts';
+
+const waitMsMax = 2_000;
+const waitersMax = 10_000;
+
+/** What stands between the log and the archive. */
+export type Inlet = {
+  /** Takes the next event: `gap` says that those before it are missing, and it was not taken. */
+  take(delivery: Delivery): 'taken' | 'known' | 'gap';
+  /** Commits what was taken, and acknowledges it. */
+  flush(): void;
+  /** Leaves what was taken but not committed to the consumer, which brings it again. */
+  forget(): void;
+  /** `ok`, or what keeps SQLite from committing. */
+  state(): string;
+  /** Resolves once the archive holds `seq`. Throws `unavailable` when that takes longer than two seconds. */
+  reach(seq: number): Promise<void>;
+};
+
+/** Batches by nature: whatever has come while the last commit was on its way is the next one. */
+export function createInlet(archive: Archive, metrics: Metrics, logger: Logger): Inlet {
+  let queue: Delivery[] = [];
+  let flushing: NodeJS.Immediate | undefined;
+  let state = 'ok';
+  let waiters: { seq: number; resolve(): void }[] = [];
+
+  const flush = () => {
+    flushing = undefined;
+    const last = queue.at(-1);
+    if (!last) return;
+    const startedMs = performance.now();
+    try {
+      archive.commit(queue.map(({ streamSeq, data }) => ({ seq: streamSeq, bytes: data })));
+    } catch (error) {
+      if (state === 'ok') logger.error({ err: error }, 'events cannot be written to SQLite; trying again');
+      state = `SQLite: ${messageOf(error)}`;
+      return;
+    }
+    state = 'ok';
+    last.ack();
+    metrics.archiveCommitSeconds.observe((performance.now() - startedMs) / 1000);
+    metrics.archiveEvents.inc(queue.length);
+    metrics.archiveSeq.set(archive.seq);
+    metrics.archiveLag.set(last.pending);
+    queue = [];
+    const reached = waiters.filter(({ seq }) => seq <= archive.seq);
+    if (reached.length > 0) waiters = waiters.filter(({ seq }) => seq > archive.seq);
+    for (const { resolve } of reached) resolve();
+  };
+
+  return {
+    take(delivery) {
+      const { streamSeq } = delivery;
+      // A crash between commit and acknowledgement brings events again.
+      if (streamSeq <= archive.seq) delivery.ack();
+      const taken = archive.seq + queue.length;
+      if (streamSeq <= taken) return 'known';
+      if (streamSeq > taken + 1) return 'gap';
+      queue.push(delivery);
+      if (state === 'ok') flushing ??= setImmediate(flush);
+      return 'taken';
+    },
+    flush,
+    forget() {
+      clearImmediate(flushing);
+      flushing = undefined;
+      queue = [];
+    },
+    state: () => state,
+    async reach(seq) {
+      if (seq <= archive.seq) return;
+      const late = new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${seq}`, {
+        retryAfterMs: 1_000,
+      });
+      if (waiters.length >= waitersMax) throw late;
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const waiter = { seq, resolve };
+      waiters.push(waiter);
+      const timer = setTimeout(() => {
+        waiters = waiters.filter((each) => each !== waiter);
+        reject(late);
+      }, waitMsMax);
+      await promise.finally(() => clearTimeout(timer));
+    },
+  };
+}
