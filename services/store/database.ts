@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import Database from 'better-sqlite3';
+import Sqlite from 'better-sqlite3';
 import { Failure, messageOf } from '#shared/errors.ts';
 
-export type Database = Database.Database;
+export type Database = Sqlite.Database;
 
 /** Opens the file and makes the tables that are missing. Throws `invalid` with DATABASE_FILE where it cannot be used. */
 export function openDatabase(file: string): Database {
   try {
     if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    const db = new Database(file);
+    const db = new Sqlite(file);
     db.pragma('page_size = 16384'); // two thirds more events a second than with 4096
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL'); // a commit is on the disk before the log hears of it

@@ -61,5 +61,6 @@ async function checkSameLog(bus: Bus, archive: Archive): Promise<void> {
   for await (const raw of bus.follow({ from: archive.seq, signal: stop.signal })) {
     if (!archive.isLast(raw)) throw new Failure('conflict', `the archive is of another log. ${advice}`);
     stop.abort();
+    break;
   }
 }
