@@ -178,7 +178,8 @@ test('two stores have the same chain, and a changed byte breaks it where it was 
   for (let index = 0; index < 10; index++) heads.add((await bus.ask(store.getArchive, { minSeq })).chainHead);
   t.is(heads.size, 1);
   await _two[Symbol.asyncDispose]();
-  t.like(await bus.ask(store.verifyArchive, {}), { intact: true, brokenAt: null, chainHead: [...heads][0] });
+  const { chainHead } = await bus.ask(store.getArchive, { minSeq: await bus.lastSeq() });
+  t.like(await bus.ask(store.verifyArchive, {}), { intact: true, brokenAt: null, chainHead });
   const db = new Database(file);
   db.prepare("UPDATE events SET bytes = CAST(replace(CAST(bytes AS TEXT), 'ada', 'eve') AS BLOB) WHERE seq = ?").run(
     minSeq,
