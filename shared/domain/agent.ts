@@ -18,7 +18,8 @@ export type Agent = {
 
 export type AgentCommand =
   | { type: 'register'; spec: AgentSpec; origin: Agent['origin'] }
-  | { type: 'update'; spec: AgentSpec; origin: Agent['origin'] }
+  /** `version`: only if the agent is still at it. */
+  | { type: 'update'; spec: AgentSpec; origin: Agent['origin']; version?: number | undefined }
   | { type: 'pause' | 'resume' | 'remove'; reason: string };
 
 /** What has happened: folds one event into the agent. */
@@ -67,7 +68,12 @@ export function decide(agent: Agent | undefined, command: AgentCommand): AgentDr
   if (!agent || agent.status === 'removed') throw new Failure('not-found', 'there is no such agent');
   switch (command.type) {
     case 'update': {
-      const { spec, origin } = command;
+      const { spec, origin, version = agent.version } = command;
+      if (version !== agent.version)
+        throw new Failure(
+          'stale',
+          `the agent is at version ${agent.version} and no longer at ${version}; read it again`,
+        );
       if (spec.name !== agent.id) {
         throw new Failure('invalid', `name: an agent keeps its name "${agent.id}"; make a new agent instead`, {
           problems: [{ field: 'name', message: `must stay "${agent.id}"` }],

@@ -1,36 +1,9 @@
-import type { AgentStatus, AgentView, RunView } from '#shared/contracts/store.ts';
+import type { AgentStatus } from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { worksOf } from '#shared/domain/works.ts';
 import type { Database } from './database.ts';
-
-export const agentView = ({ since, ...agent }: Agent): AgentView => agent;
-
-/** A run as it is shown: without what only decides its next action. */
-export const runView = (run: Run): RunView => ({
-  id: run.id,
-  agentId: run.agentId,
-  workId: run.work.id,
-  kind: run.work.kind,
-  trigger: run.trigger,
-  description: run.work.description,
-  workstream: run.definition.workstream,
-  priority: run.work.priority,
-  status: run.status,
-  steps: run.steps,
-  retries: run.retries,
-  usage: run.usage,
-  deliverable: run.deliverable,
-  verdict: run.verdict && { pass: run.verdict.pass, reasons: [...run.verdict.reasons] },
-  result: run.result,
-  error: run.error,
-  runner: run.runner,
-  queuedAt: run.queuedAt,
-  startedAt: run.startedAt,
-  endedAt: run.endedAt,
-  version: run.version,
-});
 
 /** Every agent at a glance. */
 export function listStatus(db: Database): AgentStatus[] {

@@ -1,0 +1,53 @@
+import { jwtVerify } from 'jose';
+import { z } from 'zod';
+import { Failure } from '#shared/errors.ts';
+
+export const scopes = [
+  'agents:read',
+  'agents:write',
+  'runs:read',
+  'runs:write',
+  'events:read',
+  'usage:read',
+  'admin',
+] as const;
+export type Scope = (typeof scopes)[number];
+
+/** Who asks. `expiresMs`: epoch milliseconds until which the token counts. */
+export type Caller = { sub: string; scopes: ReadonlySet<string>; expiresMs: number };
+
+const Claims = z.object({
+  sub: z.string().min(1).max(200),
+  exp: z.number(),
+  scope: z.string().max(2_000).default(''),
+});
+
+/** Checks bearer tokens: JWTs signed with HS256, with `sub`, `exp` and `scope` (names with spaces between). */
+export function createAuth(secret: string) {
+  const key = new TextEncoder().encode(secret);
+  return async (authorization: string | undefined): Promise<Caller> => {
+    const token = /^Bearer\s+(\S{1,8000})$/i.exec(authorization ?? '')?.[1];
+    if (!token) throw new Failure('unauthorized', 'a token is needed: send "Authorization: Bearer <token>"');
+    const payload = await jwtVerify(token, key, { algorithms: ['HS256'], clockTolerance: 5 }).then(
+      (verified) => verified.payload,
+      (error) => {
+        const expired = error instanceof Error && 'code' in error && error.code === 'ERR_JWT_EXPIRED';
+        throw new Failure('unauthorized', expired ? 'the token has expired' : 'the token is not valid');
+      },
+    );
+    const claims = Claims.safeParse(payload);
+    if (!claims.success) {
+      const fields = claims.error.issues.map(({ path }) => path.join('.')).join(', ');
+      throw new Failure('unauthorized', `the token lacks a claim that counts: ${fields}`);
+    }
+    const { sub, exp, scope } = claims.data;
+    return { sub, scopes: new Set(scope.split(' ').filter(Boolean)), expiresMs: exp * 1000 };
+  };
+}
+export type Auth = ReturnType<typeof createAuth>;
+
+/** Throws `forbidden` where the caller lacks a scope; `admin` has all. */
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (caller.scopes.has(scope) || caller.scopes.has('admin')) return;
+  throw new Failure('forbidden', `the scope "${scope}" is missing from the token`);
+}

@@ -1,0 +1,28 @@
+import type { z } from 'zod';
+import { CommonConfig, setting } from '#shared/settings.ts';
+
+const howToMake = 'make one with: openssl rand -base64 48';
+
+export const Config = CommonConfig.extend({
+  /** The Agent API's port; 0 takes any that is free. */
+  PORT: setting.integer(0, 65_535).default(8080),
+  /** The management API's port; 0 takes any that is free. */
+  MANAGEMENT_PORT: setting.integer(0, 65_535).default(9000),
+  /** The address that both listen on. */
+  HOST: setting.text().default('127.0.0.1'),
+  /** What tokens are signed with (HS256). */
+  JWT_SECRET: setting
+    .secret()
+    .refine((value) => value.length >= 32, `must have at least 32 characters; ${howToMake}`)
+    .refine(
+      (value) => !/change.?me|your[-_ ]|example|placeholder|^(.)\1+$/i.test(value),
+      `is a placeholder; ${howToMake}`,
+    ),
+  /** Whether GET :9000/agents/status needs no token. */
+  PUBLIC_STATUS: setting.flag().default(true),
+  /** Bytes that a request's body may have. */
+  BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),
+  /** Event streams that may be open at a time. */
+  SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
+});
+export type Config = z.output<typeof Config>;

@@ -1,0 +1,39 @@
+import type { Context } from '#shared/service.ts';
+import { runService } from '#shared/service.ts';
+import { createApp } from './app.ts';
+import { createAuth } from './auth.ts';
+import { Config } from './config.ts';
+import { createDenials } from './denials.ts';
+import { listen } from './listen.ts';
+import { openApiRoute } from './openapi.ts';
+import { agentRoutes } from './routes/agents.ts';
+import { eventRoutes } from './routes/events.ts';
+import { runRoutes } from './routes/runs.ts';
+import { managementRoutes, systemRoutes } from './routes/system.ts';
+
+/** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
+export async function start({ bus, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
+  const api = [
+    ...agentRoutes(bus, writer),
+    ...runRoutes(bus, writer),
+    ...eventRoutes({ bus, metrics, logger, clientsMax: config.SSE_CLIENTS_MAX, stopping }),
+    ...systemRoutes(bus),
+  ];
+  const management = [...managementRoutes(bus, config.PUBLIC_STATUS), ...api];
+  const shared = {
+    auth: createAuth(config.JWT_SECRET),
+    bodyBytesMax: config.BODY_BYTES_MAX,
+    metrics,
+    logger,
+    denied: createDenials(bus, writer, logger),
+  };
+  const serve = async (setting: 'PORT' | 'MANAGEMENT_PORT', routes: typeof api) => {
+    const app = createApp({ ...shared, routes: [...routes, openApiRoute(routes)] });
+    const { port } = stack.use(await listen(app, setting, config[setting], config.HOST));
+    logger.info({ port, host: config.HOST, setting }, 'serving HTTP');
+  };
+  await serve('PORT', api);
+  await serve('MANAGEMENT_PORT', management);
+}
+
+if (import.meta.main) await runService('gateway', Config, start);

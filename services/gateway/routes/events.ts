@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import type { Bus } from '#shared/bus/bus.ts';
+import { subjectOf } from '#shared/contracts/events.ts';
+import { EventView, listEvents } from '#shared/contracts/store.ts';
+import { Failure } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import type { Metrics } from '#shared/metrics.ts';
+import type { Route } from '../route.ts';
+import { refusal, route } from '../route.ts';
+import { streamEvents } from '../sse.ts';
+
+const Sequence = z.coerce.number('must be a sequence: a whole number').int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+
+type EventOptions = { bus: Bus; metrics: Metrics; logger: Logger; clientsMax: number; stopping: AbortSignal };
+
+/** The log, live and by sequence. */
+export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: EventOptions): Route[] {
+  let clients = 0;
+  return [
+    route({
+      method: 'get',
+      path: '/events',
+      scope: 'events:read',
+      summary: 'The live log as Server-Sent Events; it goes on after Last-Event-ID without a gap',
+      query: z.strictObject({
+        subject: z
+          .string()
+          .regex(/^(agent|run|llm|system)\/([A-Za-z0-9_-]{1,100}|\*)$/, 'must be such as "run/run_01…", or "run/*"')
+          .optional(),
+        type: z
+          .string()
+          .regex(/^[a-z0-9.-]{1,100}\*?$/, 'must be a type such as "toka.run.completed.v1", or its beginning and "*"')
+          .optional(),
+        since: Sequence.optional(),
+      }),
+      answer: { mediaType: 'text/event-stream' },
+      async handle({ query: { subject, type, since }, caller, ctx }) {
+        if (clients >= clientsMax)
+          throw new Failure('unavailable', `${clients} event streams are open, which is as many as may be`, {
+            retryAfterMs: 5_000,
+          });
+        const last = lastEventId(ctx.get('last-event-id')) ?? since ?? (await bus.lastSeq());
+        const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
+        const sent = streamEvents(bus, ctx, {
+          from: last + 1,
+          subject: subject === undefined ? undefined : subjectOf({ subject }),
+          wanted: (each) =>
+            type === undefined || (type.endsWith('*') ? each.startsWith(type.slice(0, -1)) : each === type),
+          signal: AbortSignal.any([stopping, expires]),
+        });
+        metrics.sseClients.set((clients += 1));
+        void sent
+          .catch((error) => logger.warn({ err: error }, 'an event stream broke'))
+          .finally(() => metrics.sseClients.set((clients -= 1)));
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/events/:seq',
+      scope: 'events:read',
+      summary: 'One event by its sequence',
+      params: z.object({ seq: Sequence }),
+      answer: EventView,
+      async handle({ params: { seq } }) {
+        const { items } = await bus
+          .ask(listEvents, { cursor: String(seq - 1), limit: 1, minSeq: seq > 0 ? seq : 1 })
+          .catch((error) => {
+            if (error instanceof Failure && error.code === 'unavailable') return { items: [] };
+            throw error;
+          });
+        if (seq === 0 || items[0]?.seq !== seq) throw new Failure('not-found', `there is no event ${seq}`);
+        return items[0];
+      },
+    }),
+  ];
+}
+
+function lastEventId(header: string): number | undefined {
+  if (header === '') return undefined;
+  const parsed = Sequence.safeParse(header);
+  if (parsed.success) return parsed.data;
+  throw refusal([{ field: 'Last-Event-ID', message: 'must be a sequence: a whole number' }]);
+}

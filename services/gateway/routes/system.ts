@@ -1,0 +1,143 @@
+import { AggregatorRegistry } from 'prom-client';
+import { z } from 'zod';
+import type { Bus } from '#shared/bus/bus.ts';
+import {
+  AgentStatus,
+  getArchive,
+  listAgentStatus,
+  listUsage,
+  UsageRow,
+  verifyArchive,
+} from '#shared/contracts/store.ts';
+import { healthSubject, metricsSubject } from '#shared/contracts/subjects.ts';
+import { Failure } from '#shared/errors.ts';
+import { version } from '#shared/version.ts';
+import { seqQuery } from '../paging.ts';
+import type { Route } from '../route.ts';
+import { route } from '../route.ts';
+
+const gatherMs = 400;
+const keptMs = 1_000;
+
+const Instance = z.object({
+  service: z.string(),
+  instance: z.string(),
+  version: z.string(),
+  ready: z.boolean(),
+  checks: z.record(z.string(), z.string()),
+});
+const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
+
+/** How the whole is doing. */
+export function systemRoutes(bus: Bus): Route[] {
+  const gatherMetrics = shared(() => bus.askEach(metricsSubject, gatherMs));
+  return [
+    route({
+      method: 'get',
+      path: '/health',
+      scope: null,
+      summary: 'Whether this gateway can answer',
+      answer: z.object({ status: z.string(), version: z.string() }),
+      handle() {
+        if (!bus.connected()) throw new Failure('unavailable', 'NATS is away');
+        return { status: 'ok', version };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/metrics',
+      scope: null,
+      summary: 'The metrics of every instance, for Prometheus',
+      answer: { mediaType: 'text/plain' },
+      async handle({ ctx }) {
+        const each = await gatherMetrics();
+        ctx.type = 'text/plain; version=0.0.4; charset=utf-8';
+        // Every sample carries its service and instance, so nothing is summed that should not be.
+        return AggregatorRegistry.aggregate(each as object[][] as never).metrics();
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/status',
+      scope: 'runs:read',
+      summary: 'Services, archive and agents at a glance',
+      answer: z.object({
+        ready: z.boolean(),
+        missing: z.array(z.string()),
+        services: z.array(Instance),
+        log: z.object({ seq: z.number() }),
+        archive: z.object({ seq: z.number(), databaseBytes: z.number() }).nullable(),
+        agents: z.record(z.string(), z.number()),
+      }),
+      handle: () => statusOf(bus),
+    }),
+    route({
+      method: 'get',
+      path: '/usage',
+      scope: 'usage:read',
+      summary: 'Tokens and cost by agent, run, model or day',
+      query: seqQuery.extend({ by: z.enum(['agent', 'run', 'model', 'day']).default('agent') }),
+      answer: z.object({ items: z.array(UsageRow) }),
+      handle: async ({ query }) => ({ items: await bus.ask(listUsage, query) }),
+    }),
+    route({
+      method: 'get',
+      path: '/audit/verify',
+      scope: 'admin',
+      summary: "Computes the archive's hash chain anew and says where it breaks, if it does",
+      answer: verifyArchive.output,
+      handle: () => bus.ask(verifyArchive, {}, { timeoutMs: 600_000 }),
+    }),
+  ];
+}
+
+/** What port 9000 has besides. */
+export const managementRoutes = (bus: Bus, isPublic: boolean): Route[] => [
+  route({
+    method: 'get',
+    path: '/agents/status',
+    scope: isPublic ? null : 'agents:read',
+    summary: 'Every agent: its state, current run, progress, last error and cost',
+    query: seqQuery,
+    answer: z.object({ items: z.array(AgentStatus) }),
+    handle: async ({ query }) => ({ items: await bus.ask(listAgentStatus, query) }),
+  }),
+];
+
+async function statusOf(bus: Bus) {
+  const [answers, seq, archive, agents] = await Promise.all([
+    bus.askEach(healthSubject, gatherMs),
+    bus.lastSeq(),
+    bus.ask(getArchive, {}).catch(() => null),
+    bus.ask(listAgentStatus, {}).catch(() => []),
+  ]);
+  const services = answers.flatMap((answer) => {
+    const parsed = Instance.safeParse(answer);
+    return parsed.success ? [parsed.data] : [];
+  });
+  const missing = expected.filter((name) => !services.some(({ service }) => service === name));
+  const states = Map.groupBy(agents, ({ state }) => state);
+  return {
+    ready: missing.length === 0 && services.every(({ ready }) => ready),
+    missing,
+    services: services.toSorted((a, b) => a.service.localeCompare(b.service)),
+    log: { seq },
+    archive: archive && { seq: archive.seq, databaseBytes: archive.databaseBytes },
+    agents: Object.fromEntries([...states].map(([state, each]) => [state, each.length])),
+  };
+}
+
+/** One asks, all who come within a second share the answer: these routes are open to anyone. */
+function shared<T>(ask: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined;
+  return () => {
+    if (answer) return answer;
+    const asked = ask();
+    answer = asked;
+    const forget = () => {
+      answer = undefined;
+    };
+    asked.then(() => setTimeout(forget, keptMs).unref(), forget);
+    return asked;
+  };
+}
