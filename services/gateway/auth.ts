@@ -1,6 +1,7 @@
 import { jwtVerify } from 'jose';
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
+import type { Writer } from '#shared/event.ts';
 
 export const scopes = [
   'agents:read',
@@ -51,3 +52,6 @@ export function requireScope(caller: Caller, scope: Scope): void {
   if (caller.scopes.has(scope) || caller.scopes.has('admin')) return;
   throw new Failure('forbidden', `the scope "${scope}" is missing from the token`);
 }
+
+/** Appends on the caller's behalf. */
+export const on = (writer: Writer, { sub }: Caller): Writer => ({ ...writer, actor: `user:${sub}` });

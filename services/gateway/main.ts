@@ -6,6 +6,7 @@ import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
 import { openApiRoute } from './openapi.ts';
+import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { eventRoutes } from './routes/events.ts';
 import { runRoutes } from './routes/runs.ts';
@@ -15,6 +16,7 @@ import { managementRoutes, systemRoutes } from './routes/system.ts';
 export async function start({ bus, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
   const api = [
     ...agentRoutes(bus, writer),
+    ...agentRunRoutes(bus, writer),
     ...runRoutes(bus, writer),
     ...eventRoutes({ bus, metrics, logger, clientsMax: config.SSE_CLIENTS_MAX, stopping }),
     ...systemRoutes(bus),

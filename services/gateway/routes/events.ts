@@ -16,6 +16,10 @@ type EventOptions = { bus: Bus; metrics: Metrics; logger: Logger; clientsMax: nu
 /** The log, live and by sequence. */
 export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: EventOptions): Route[] {
   let clients = 0;
+  const count = (change: 1 | -1) => {
+    clients += change;
+    metrics.sseClients.set(clients);
+  };
   return [
     route({
       method: 'get',
@@ -48,10 +52,8 @@ export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: Even
             type === undefined || (type.endsWith('*') ? each.startsWith(type.slice(0, -1)) : each === type),
           signal: AbortSignal.any([stopping, expires]),
         });
-        metrics.sseClients.set((clients += 1));
-        void sent
-          .catch((error) => logger.warn({ err: error }, 'an event stream broke'))
-          .finally(() => metrics.sseClients.set((clients -= 1)));
+        count(1);
+        void sent.catch((error) => logger.warn({ err: error }, 'an event stream broke')).finally(() => count(-1));
       },
     }),
     route({

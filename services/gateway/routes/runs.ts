@@ -8,6 +8,7 @@ import { runStatuses } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
+import { on } from '../auth.ts';
 import { pageOf, pageQuery, seqQuery } from '../paging.ts';
 import type { Route } from '../route.ts';
 import { bodyOf, route } from '../route.ts';
@@ -51,12 +52,7 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
       answer: RunView,
       async handle({ params: { id }, body, caller, ctx }) {
         const reason = body?.reason ?? 'asked by the API';
-        const { seq } = await commandRun(
-          bus,
-          id,
-          { type: 'cancel', reason },
-          { ...writer, actor: `user:${caller.sub}` },
-        );
+        const { seq } = await commandRun(bus, id, { type: 'cancel', reason }, on(writer, caller));
         ctx.set('Toka-Seq', String(seq));
         return fromLog(bus, id);
       },
