@@ -98,5 +98,6 @@ function named(environment: Environment): Record<string, string> {
 function isSecret(schema: z.ZodObject, name: string): boolean {
   let type: unknown = schema.shape[name];
   while (type instanceof z.ZodOptional || type instanceof z.ZodDefault) type = type.unwrap();
-  return type instanceof z.ZodType && secrets.has(type as z.ZodString);
+  // Not `has`: a secret with further checks inherits that it is one.
+  return type instanceof z.ZodType && secrets.get(type as z.ZodString)?.secret === true;
 }

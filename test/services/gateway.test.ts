@@ -139,7 +139,7 @@ const bad: [string, string, unknown, number, RegExp][] = [
   ['GET', '/runs/run_01KAR0000000000000000000ZZ', undefined, 404, /there is no run "run_01KAR0000000000000000000ZZ"/],
   ['POST', '/runs/run_01KAR0000000000000000000ZZ/cancel', {}, 404, /there is no such run/],
   ['GET', '/events?subject=run', undefined, 400, /subject must be such as "run\/run_01…", or "run\/\*"/],
-  ['GET', '/events?since=yesterday', undefined, 400, /since must be a sequence: a whole number/],
+  ['GET', '/events?since=yesterday', undefined, 400, /since must be a number/],
   ['GET', '/events/999999', undefined, 404, /there is no event 999999/],
   ['GET', '/usage?by=colour', undefined, 400, /by must be one of agent, run, model, day/],
   ['GET', '/nowhere', undefined, 404, /there is nothing at \/nowhere; see \/openapi.json/],
@@ -202,7 +202,7 @@ test('a token must be signed, fresh, and have the scope', async (t) => {
     });
     return items.length >= 5 && items;
   });
-  t.false(JSON.stringify(denied).includes('Bearer'));
+  t.false(JSON.stringify(denied).includes('nonsense'));
   t.is((await call('GET', '/health', undefined, { authorization: '' })).status, 200);
 });
 
@@ -277,7 +277,7 @@ test('a stream that reconnects with Last-Event-ID misses nothing and doubles not
       headers: { authorization: `Bearer ${admin}`, 'last-event-id': String(last) },
       signal: abort.signal,
     });
-    t.is(response.headers.get('content-type'), 'text/event-stream');
+    t.is(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
     let text = '';
     let events = 0;
     const decoder = new TextDecoder();
@@ -332,7 +332,7 @@ test('the API documents each of its routes, metrics come from all instances, and
   await call('POST', '/agents', agentInput());
   const items = await eventually(async () => {
     const found = (await (await fetch(`${management}/agents/status`)).json()) as { items: object[] };
-    return found.items.length > 0 && found.items;
+    return found.items.length > 0 ? found.items : undefined;
   });
   t.like(items[0], { id: 'scout', state: 'idle', works: { total: 1, completed: 0, failed: 0 } });
   t.is((await call('GET', '/audit/verify')).json.intact, true);

@@ -9,7 +9,7 @@ import type { Route } from '../route.ts';
 import { refusal, route } from '../route.ts';
 import { streamEvents } from '../sse.ts';
 
-const Sequence = z.coerce.number('must be a sequence: a whole number').int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+const Sequence = z.coerce.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 
 type EventOptions = { bus: Bus; metrics: Metrics; logger: Logger; clientsMax: number; stopping: AbortSignal };
 
