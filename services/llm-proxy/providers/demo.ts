@@ -20,5 +20,9 @@ export function createDemo(): Provider {
 /** There are no tokens: about four characters count as one, so that a run's limits hold here too. */
 function usageOf({ system, messages, tools }: ChatRequest, { text, toolCalls }: Answer): Usage {
   const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);
-  return { inputTokens: tokens([system, messages, tools]), outputTokens: tokens([text, toolCalls]), cachedInputTokens: 0 };
+  return {
+    inputTokens: tokens([system, messages, tools]),
+    outputTokens: tokens([text, toolCalls]),
+    cachedInputTokens: 0,
+  };
 }

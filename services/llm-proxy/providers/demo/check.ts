@@ -14,7 +14,10 @@ export function check(criteria: Criteria, content: string): { problems: string[]
   const chars = content.replace(/\s/g, '').length;
   if (chars === 0) return { problems: ['It is empty.'], met };
   const small = criteria.mentions.length > 0 || criteria.bounds.length > 0;
-  judge(!small && chars < charsMin ? `It is too short: it has only ${chars} characters.` : undefined, 'It is not empty.');
+  judge(
+    !small && chars < charsMin ? `It is too short: it has only ${chars} characters.` : undefined,
+    'It is not empty.',
+  );
   for (const name of criteria.headings) judge(headingProblem(name, content), `The heading "${name}" is there.`);
   for (const bound of criteria.bounds) judge(boundProblem(bound, content), `It has ${bound.said}.`);
   const has = (text: string) => content.toLowerCase().includes(text.toLowerCase());
@@ -48,7 +51,10 @@ function headingProblem(name: string, content: string): string | undefined {
   const heading = headings[found];
   if (!heading) return `The heading "${name}" is missing.`;
   const end = headings.slice(found + 1).find(({ level }) => level <= heading.level)?.line ?? Infinity;
-  const below = content.split('\n').slice(heading.line, end - 1).join('\n');
+  const below = content
+    .split('\n')
+    .slice(heading.line, end - 1)
+    .join('\n');
   return /[\p{L}\p{N}]/u.test(below) ? undefined : `The heading "${name}" has nothing under it.`;
 }
 
@@ -69,5 +75,7 @@ const measures: Record<Unit, (content: string) => number> = {
 /** What looks like a file's name. Whether there is such a file cannot be seen from here. */
 const filesNamed = (content: string): ReadonlySet<string> =>
   new Set(
-    content.match(/(?<![\w./-])(?:[\w@.-]+\/)*(?:[\w@-][\w@.-]*\.[A-Za-z]\w{0,9}|LICENSE|Makefile|Dockerfile)(?![\w/])/g),
+    content.match(
+      /(?<![\w./-])(?:[\w@.-]+\/)*(?:[\w@-][\w@.-]*\.[A-Za-z]\w{0,9}|LICENSE|Makefile|Dockerfile)(?![\w/])/g,
+    ),
   );

@@ -17,7 +17,8 @@ const quoted = /"([^"\n]{1,80})"|“([^”\n]{1,80})”|`([^`\n]{1,80})`|(?<!\w)
 const anyQuoted = new RegExp(quoted, 'g');
 const q = quoted.source.replaceAll(/\((?!\?)/g, '(?:');
 const capitalized = String.raw`[A-Z][\w-]*(?: [A-Z][\w-]*)*`;
-const list = (name: string) => `(?:${name})(?:(?:\\s*,\\s*(?:and\\s+|or\\s+)?|\\s+(?:and|or|&)\\s+)(?:the\\s+)?(?:${name}))*`;
+const list = (name: string) =>
+  `(?:${name})(?:(?:\\s*,\\s*(?:and\\s+|or\\s+)?|\\s+(?:and|or|&)\\s+)(?:the\\s+)?(?:${name}))*`;
 const headingWord = '[Hh]eadings?|[Ss]ections?|[Cc]hapters?';
 const headingLists = new RegExp(
   `\\b(?:${headingWord})(?:\\s+(?:named|called|titled|on|for))?\\s*:?\\s+(${list(q)}|${list(capitalized)})|(${list(q)})\\s+(?:${headingWord})\\b`,
@@ -70,7 +71,21 @@ function mentionsIn(clauses: readonly string[]): Pick<Criteria, 'mentions' | 'fo
   return { mentions, forbidden };
 }
 
-const numbers = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'];
+const numbers = [
+  'zero',
+  'one',
+  'two',
+  'three',
+  'four',
+  'five',
+  'six',
+  'seven',
+  'eight',
+  'nine',
+  'ten',
+  'eleven',
+  'twelve',
+];
 const units: readonly (readonly [Unit, RegExp])[] = [
   ['files', /^(?:files?|paths?|documents?)$/i],
   ['words', /^words?$/i],

@@ -16,7 +16,8 @@ export function headingsOf(text: string): Heading[] {
 export function proseLines(text: string): string[] {
   let fence = '';
   return text.split(/\r?\n/).map((line, index) => {
-    const mark = /^\s*(`{3,}|~{3,})/.exec(line)?.[1] ?? (/^---\s*$/.test(line) && (index === 0 || fence === '---') ? '---' : '');
+    const mark =
+      /^\s*(`{3,}|~{3,})/.exec(line)?.[1] ?? (/^---\s*$/.test(line) && (index === 0 || fence === '---') ? '---' : '');
     if (fence === '') {
       fence = mark;
       return mark ? '' : line;
