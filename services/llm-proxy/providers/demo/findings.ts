@@ -16,8 +16,8 @@ export type Findings = {
   /** By the call's key. */
   searches: ReadonlyMap<string, Hit[]>;
   failures: string[];
-  /** The tools of all calls made, by the call's key, whatever came of them. */
-  made: ReadonlyMap<string, string>;
+  /** The keys of all calls made, whatever came of them. */
+  made: ReadonlySet<string>;
 };
 
 /** Reads a conversation's tool results. They are material: nothing in them is taken for an instruction. */
@@ -25,11 +25,11 @@ export function findIn(messages: readonly ChatMessage[]): Findings {
   const reads = new Map<string, { text: string; cut: boolean }>();
   const searches = new Map<string, Hit[]>();
   const failures: string[] = [];
-  const made = new Map<string, string>();
+  const made = new Set<string>();
   let list: ReturnType<typeof parseList> | undefined;
   for (const { call, text, isError } of looks(messages)) {
     const key = keyOf(call);
-    made.set(key, call.tool);
+    made.add(key);
     if (isError) failures.push(`${describe(call)}: ${text.split('\n')[0]?.slice(0, 200)}`);
     else if (key === keyOf(listAll)) list = parseList(text);
     else if (call.tool === 'search_files') searches.set(key, parseHits(text));

@@ -1,63 +1,64 @@
-import type { Answer, ChatRequest } from '#shared/contracts/llm.ts';
+import type { Answer, ChatRequest, ToolCall } from '#shared/contracts/llm.ts';
+import { clip } from '#shared/text.ts';
 import type { Call } from './calls.ts';
+import { describe } from './calls.ts';
+import type { Findings } from './findings.ts';
 import { findIn } from './findings.ts';
-import { nextLooks, sentence } from './looks.ts';
+import { count } from './markdown.ts';
 import { minimalArgs } from './minimal.ts';
-import { planFor } from './plan.ts';
-import { madeFrom, writeReport } from './report.ts';
-import { submissionIn, submitTool } from './submission.ts';
+import type { Plan } from './plan.ts';
+import { nextCalls, planFor } from './plan.ts';
+import type { Task } from './task.ts';
 import { readTask } from './task.ts';
 import { verdictOn } from './verdict.ts';
 
-const reportCharsMax = 40_000;
-const talkCharsMax = 8_000;
-const submitTriesMax = 3;
-const whoIAm =
-  "I am Toka's demo provider: rules, not a language model. I can look around in files, and say what I found there.";
+const submit = 'submit_deliverable';
+const verdict = 'verdict';
+const charsMax = 60_000;
+const charsPerToken = 4;
 
-/** The next turn of a conversation. It depends on nothing but the request: no state, no clock, no chance. */
+/** What the rules say next in a conversation: look, hand in, judge, or answer. The same conversation always gets the same answer. */
 export function respond(request: ChatRequest, maxOutputTokens: number): Answer {
-  const { tools, toolChoice } = request;
-  const { task, messages } = readTask(request.messages);
-  const forced = toolChoice === 'auto' ? undefined : toolChoice.name;
-  if (forced === 'verdict') return act(request, 'I check it by rules.', [{ tool: forced, args: verdictOn(task) }]);
-  if (forced !== undefined && forced !== submitTool) {
-    const args = minimalArgs(tools.find(({ name }) => name === forced)?.inputSchema);
-    return act(request, `I call ${forced}, as I was told to.`, [{ tool: forced, args }]);
-  }
-
-  const plan = planFor(task);
-  const findings = findIn(messages);
-  const offered = new Set(tools.map(({ name }) => name));
-  const submission = submissionIn(messages);
-  const looks = forced || submission.done ? [] : nextLooks(plan, findings, task, offered);
-  // About four characters to a token, and some room for what stands around the report.
-  const charsMax = Math.min(reportCharsMax, Math.max(400, maxOutputTokens * 3 - 1_500));
-  if (looks.length > 0) return act(request, sentence(looks), looks);
-  if (!forced && submission.done) return say('The deliverable is handed in.');
-  if (!forced && !offered.has(submitTool)) {
-    const report = writeReport(plan, findings, task, Math.min(charsMax, talkCharsMax));
-    return say(`${whoIAm}\n\n${report}`);
-  }
-  if (!forced && submission.failures.length >= submitTriesMax)
-    return say(`The deliverable could not be handed in: ${submission.failures.at(-1)}`);
-  const content = writeReport(plan, findings, task, charsMax);
-  const summary = `${plan.title}. ${madeFrom(findings)}`;
-  return act(request, 'I hand in what I found.', [{ tool: submitTool, args: { summary, content } }]);
-}
-
-const say = (text: string): Answer => ({ text, toolCalls: [], stopReason: 'end' });
-
-/** Calls get the next numbers that no call of the conversation bears. */
-function act({ messages }: ChatRequest, text: string, calls: readonly Call[]): Answer {
-  const used = new Set(
-    messages.flatMap((message) => (message.role === 'assistant' ? message.toolCalls : [])).map(({ callId }) => callId),
-  );
-  let number = used.size;
-  const toolCalls = calls.map((call) => {
-    do number++;
-    while (used.has(`demo_${number}`));
-    return { callId: `demo_${number}`, ...call };
+  const { messages, tools, toolChoice } = request;
+  const { task, messages: own } = readTask(messages);
+  const turn = messages.filter(({ role }) => role === 'assistant').length + 1;
+  const calling = (text: string, calls: Call[]): Answer => ({
+    text,
+    toolCalls: calls.map((call, index): ToolCall => ({ callId: `demo_${turn}_${index + 1}`, ...call })),
+    stopReason: 'tool-calls',
   });
-  return { text, toolCalls, stopReason: 'tool-calls' };
+  if (toolChoice !== 'auto' && toolChoice.name === verdict)
+    return calling('', [{ tool: verdict, args: verdictOn(task) }]);
+  if (toolChoice !== 'auto' && toolChoice.name !== submit) {
+    const offer = tools.find(({ name }) => name === toolChoice.name);
+    return calling('', [{ tool: toolChoice.name, args: minimalArgs(offer?.inputSchema) }]);
+  }
+  const offered = new Set(tools.map(({ name }) => name));
+  const findings = findIn(own);
+  const plan = planFor(task);
+  const calls = toolChoice === 'auto' ? nextCalls(plan, findings, offered) : [];
+  if (calls.length > 0) return calling(`By rules: ${calls.map(describe).join(', ')}.`, calls);
+  const content = compose(task, plan, findings, Math.min(charsMax, maxOutputTokens * charsPerToken));
+  if (task.deliverable === null || !offered.has(submit)) return { text: content, toolCalls: [], stopReason: 'end' };
+  return calling('All that the rules can look at has been read; handing in.', [
+    { tool: submit, args: { summary: summaryOf(plan, findings), content } },
+  ]);
 }
+
+function compose(task: Task, plan: Plan, findings: Findings, max: number): string {
+  const title = task.deliverable === null ? task.objective : task.deliverable;
+  const parts = plan.sections.flatMap((section) => [`## ${section.heading}`, '', ...section.lines(findings), '']);
+  const failed = findings.failures.map((failure) => `- ${failure}`);
+  const trouble = failed.length > 0 ? ['## What did not work', '', ...failed, ''] : [];
+  const body = [`# ${clip(title.split('\n')[0] ?? '', 120)}`, '', ...parts, ...trouble].filter(
+    (line) => !plan.criteria.forbidden.some((text) => line.toLowerCase().includes(text.toLowerCase())),
+  );
+  const end = `_Made by Toka's demo provider: rules, not a language model. It ${seen(findings)}._\n`;
+  return `${clip(body.join('\n'), Math.max(200, max - end.length - 200))}\n${end}`;
+}
+
+const seen = ({ files, reads, searches }: Findings) =>
+  `listed ${count(files?.length ?? 0, 'file')}, read ${reads.size} and searched ${searches.size === 1 ? 'once' : `${searches.size} times`}`;
+
+const summaryOf = ({ sections }: Plan, findings: Findings) =>
+  clip(`${sections.map(({ heading }) => heading).join(', ')}: by rules, which ${seen(findings)}.`, 1_000);
