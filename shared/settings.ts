@@ -21,7 +21,7 @@ export const setting = {
 const secrets = z.registry<{ secret: true }>();
 
 /** Names that users may still have from elsewhere. */
-const aliases: Record<string, string> = {
+export const aliases: Readonly<Record<string, string>> = {
   TOKIO_WORKER_THREADS: 'WORKER_THREADS',
   RUST_LOG: 'LOG_LEVEL',
   RUST_SECURE_ZERO_MEMORY: 'SECURE_ZERO_MEMORY',

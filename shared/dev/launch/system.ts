@@ -1,0 +1,89 @@
+import { join } from 'node:path';
+import type { ServiceName } from '#shared/service.ts';
+import type { Environment } from './environment.ts';
+import type { Home } from './home.ts';
+import { portNear } from './ports.ts';
+import { openSecrets } from './secrets.ts';
+import { startNats, startRedis } from './servers.ts';
+import type { Service } from './services.ts';
+import { startService } from './services.ts';
+
+/** In the order in which they stop: first what takes work, last what keeps it. */
+const order: readonly ServiceName[] = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
+
+export type System = {
+  environment: Environment;
+  /** Ends everything at once. */
+  kill(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** Brings up the servers and then the five services, each with no more than its own settings. */
+export async function startSystem(
+  home: Home,
+  given: Environment,
+  say: (line: string) => void,
+  lost: (reason: string) => void,
+): Promise<System> {
+  await using stack = new AsyncDisposableStack();
+  const { kept, defaults } = await defaultsOf(home, given, say);
+  const gone = (name: string) => lost(`${name} ended by itself; see its log in ${join(home.path, 'logs')}`);
+  if (!given.NATS_URL) {
+    say('starting nats-server …');
+    defaults.NATS_URL = stack.use(await startNats(home, kept.NATS_PASSWORD, gone)).url;
+    defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
+  }
+  if (!given.REDIS_URL) {
+    say('starting redis-server …');
+    defaults.REDIS_URL = stack.use(await startRedis(home, kept.REDIS_PASSWORD, gone)).url;
+    defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
+  }
+  const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
+  say(`starting ${order.join(', ')} …`);
+  const services: Service[] = [];
+  stack.defer(async () => {
+    for (const name of order) await services.find((service) => service.name === name)?.stop();
+  });
+  const started = await Promise.allSettled(
+    order.map(async (name) => services.push(await startService(name, home, environment, { say, lost }))),
+  );
+  for (const each of started) if (each.status === 'rejected') throw each.reason;
+  const owned = stack.move();
+  return {
+    environment,
+    kill: () => {
+      for (const service of services) service.kill();
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** What our own servers were started with wins over what is set for others. */
+const ownServers = (given: Environment, defaults: Environment): Environment => ({
+  ...(given.NATS_URL
+    ? {}
+    : { NATS_URL: defaults.NATS_URL ?? '', NATS_USER: 'toka', NATS_PASSWORD: defaults.NATS_PASSWORD ?? '' }),
+  ...(given.REDIS_URL ? {} : { REDIS_URL: defaults.REDIS_URL ?? '', REDIS_PASSWORD: defaults.REDIS_PASSWORD ?? '' }),
+});
+
+async function defaultsOf(home: Home, given: Environment, say: (line: string) => void) {
+  const kept = openSecrets(home.path);
+  const ports: Record<string, number> = { PORT: await portNear(8080), MANAGEMENT_PORT: await portNear(9000) };
+  for (const [name, usual] of [
+    ['PORT', 8080],
+    ['MANAGEMENT_PORT', 9000],
+  ] as const)
+    if (!given[name] && ports[name] !== usual) say(`port ${usual} is taken; ${name} is ${ports[name]}`);
+  const defaults: Environment = {
+    LLM_PROVIDER: given.ANTHROPIC_API_KEY ? 'anthropic' : given.OPENAI_API_KEY ? 'openai' : 'demo',
+    PORT: String(ports.PORT),
+    MANAGEMENT_PORT: String(ports.MANAGEMENT_PORT),
+    METRICS_PORT: '0',
+    METRICS_HOST: '127.0.0.1',
+    JWT_SECRET: kept.JWT_SECRET,
+    DATABASE_FILE: join(home.path, 'store', 'toka.sqlite'),
+    WORKSPACE_DIR: join(home.path, 'workspaces'),
+    DELIVERABLES_DIR: join(home.path, 'deliverables'),
+  };
+  return { kept, defaults };
+}
