@@ -1,7 +1,8 @@
-import { clip } from '#shared/text.ts';
-
 /** A text for a terminal: on one line, and without what would move its cursor or colour it. */
-export const plain = (text: string, max = 160): string => clip(text.replace(/\p{C}+|\s+/gu, ' ').trim(), max);
+export function plain(text: string, max = 160): string {
+  const line = text.replace(/\p{C}+|\s+/gu, ' ').trim();
+  return line.length > max ? `${line.slice(0, max - 1)}…` : line;
+}
 
 /** A table for a terminal, its columns as wide as what is in them. */
 export function columns(rows: readonly (readonly string[])[]): string {

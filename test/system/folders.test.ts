@@ -1,0 +1,50 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import test from 'ava';
+import type { z } from 'zod';
+import * as llm from '#shared/contracts/llm.ts';
+import * as store from '#shared/contracts/store.ts';
+
+const services = readdirSync('services');
+
+/** Settings of `npm start` itself. */
+const launchers = ['TOKA_HOME'];
+
+async function settingsOf(service: string): Promise<string[]> {
+  const { Config }: { Config: z.ZodObject } = await import(`../../services/${service}/config.ts`);
+  return Object.keys(Config.shape);
+}
+
+test('each folder of services is one process with settings of its own', (t) => {
+  t.deepEqual(services.toSorted(), ['agent-runner', 'gateway', 'llm-proxy', 'scheduler', 'store']);
+  for (const service of services) {
+    t.true(existsSync(`services/${service}/config.ts`), service);
+    t.regex(
+      readFileSync(`services/${service}/main.ts`, 'utf8'),
+      new RegExp(`runService\\('${service}', Config, start\\)`),
+    );
+  }
+});
+
+test('.env.example has every setting, and none that does not exist', async (t) => {
+  const written = [...readFileSync('.env.example', 'utf8').matchAll(/^# ([A-Z][A-Z0-9_]*)=/gm)].map(
+    ([, name]) => name ?? '',
+  );
+  t.is(new Set(written).size, written.length, 'none is there twice');
+  const known = new Set([...(await Promise.all(services.map(settingsOf))).flat(), ...launchers]);
+  t.deepEqual(written.toSorted(), [...known].toSorted());
+});
+
+test('each question is answered by one service', (t) => {
+  const contracts = Object.entries({ ...store, ...llm }).flatMap(([name, value]) => ('subject' in value ? [name] : []));
+  t.true(contracts.length > 10);
+  const sources = services.map((service) =>
+    readdirSync(`services/${service}`, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(`services/${service}/${file}`, 'utf8'))
+      .join('\n'),
+  );
+  for (const name of contracts) {
+    const answering = sources.filter((text) => new RegExp(`\\banswer\\(\\s*(?:store\\.)?${name}\\b`).test(text));
+    t.is(answering.length, 1, name);
+  }
+});

@@ -1,0 +1,174 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { eventually } from '#test/helpers/eventually.ts';
+import { temporaryFolder } from '#test/helpers/temporary.ts';
+
+type Launched = { child: ChildProcess; output(): string; code: Promise<number | null> };
+
+function launch(folder: string, args: string[] = [], environment: Record<string, string> = {}): Launched {
+  const child = spawn(process.execPath, ['shared/dev/start.ts', '--data', join(folder, 'data'), ...args], {
+    env: { PATH: process.env.PATH, CONFIG_FILE: join(folder, 'agents.toml'), REPOSITORY_ROOTS: folder, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
+  return { child, output: () => output, code: once(child, 'close').then(([code]) => code) };
+}
+
+const agents = (validation: string) => `
+[[agents]]
+name = "anna"
+version = "1.0.0"
+domain = "test"
+priority = "high"
+workstream = "main"
+branch = "main"
+[agents.capabilities]
+primary = ["filesystem-read"]
+secondary = ["capability3"]
+[[agents.objectives]]
+description = "Make an inventory"
+deliverable = "inventory.md"
+validation = '${validation}'
+[[agents.objectives]]
+id = "next"
+description = "Make another"
+deliverable = "next.md"
+validation = "It is not empty"
+depends_on = ["objective-1"]
+`;
+
+type Mark = { name: string; pid: number };
+const children = (folder: string): Mark[] =>
+  JSON.parse(readFileSync(join(folder, 'data', 'run.json'), 'utf8')).children;
+
+function isRunning({ pid }: Mark): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+test('it works off all objectives, says what came of them, and ends 0; a second time there is nothing left to do', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It has the heading "Files"'));
+  const first = launch(folder.path, ['--until-idle']);
+  t.is(await first.code, 0, first.output());
+  t.regex(first.output(), /DEMO PROVIDER: no language model is at work/);
+  t.regex(first.output(), /ANTHROPIC_API_KEY=… npm start/);
+  t.regex(first.output(), /anna +objective-1 +completed +\d+ +\d+ +\$0\.0000 +\S*inventory\.md/);
+  t.regex(readFileSync(join(folder.path, 'data/deliverables/anna/objective-1/inventory.md'), 'utf8'), /## Files/);
+  t.is(statSync(join(folder.path, 'data', 'secrets.json')).mode & 0o777, 0o600);
+  const second = launch(folder.path, ['--until-idle']);
+  t.is(await second.code, 0, second.output());
+  t.regex(second.output(), /anna +next +completed/);
+  t.notRegex(second.output(), /anna\/next {2}started/);
+});
+
+test('it ends 1 when an objective failed, and says why; what depends on it is blocked', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It has at least 5000 words'));
+  const launched = launch(folder.path, ['--until-idle']);
+  t.is(await launched.code, 1, launched.output());
+  t.regex(launched.output(), /anna +objective-1 +failed/);
+  t.regex(launched.output(), /anna +next +blocked/);
+  t.regex(launched.output(), /anna\/objective-1: .*at least 5000 words/);
+});
+
+test('Ctrl-C ends every process, and no second start takes the folder before', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  const first = launch(folder.path);
+  await eventually(() => first.output().includes('Toka is up'), 30_000);
+  const marks = children(folder.path);
+  t.deepEqual(marks.map(({ name }) => name).toSorted(), [
+    'agent-runner',
+    'gateway',
+    'llm-proxy',
+    'nats-server',
+    'redis-server',
+    'scheduler',
+    'store',
+  ]);
+  t.true(marks.every(isRunning));
+  const second = launch(folder.path);
+  t.is(await second.code, 1);
+  t.regex(second.output(), /Toka runs on .* already \(process \d+\)\. Stop it first, or use another folder/);
+  first.child.kill('SIGINT');
+  t.is(await first.code, 0, first.output());
+  t.deepEqual(marks.filter(isRunning), []);
+});
+
+test('what a launcher that was killed left running is ended by the next, which goes on with the data', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  const first = launch(folder.path);
+  await eventually(() => first.output().includes('Toka is up'), 30_000);
+  const marks = children(folder.path);
+  first.child.kill('SIGKILL');
+  await first.code;
+  t.true(marks.some(isRunning), 'the servers outlive it');
+  const second = launch(folder.path, ['--until-idle']);
+  t.is(await second.code, 0, second.output());
+  t.deepEqual(marks.filter(isRunning), []);
+});
+
+test('a service that dies is started again', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  const launched = launch(folder.path);
+  await eventually(() => launched.output().includes('Toka is up'), 30_000);
+  const scheduler = children(folder.path).find(({ name }) => name === 'scheduler');
+  process.kill(scheduler?.pid ?? 0, 'SIGKILL');
+  await eventually(() => {
+    const now = children(folder.path).find(({ name }) => name === 'scheduler');
+    return now && now.pid !== scheduler?.pid && isRunning(now);
+  });
+  t.regex(launched.output(), /! scheduler ended with SIGKILL; it is started again/);
+  launched.child.kill('SIGTERM');
+  t.is(await launched.code, 0);
+});
+
+test('each service is given its own settings and nothing of the others', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  const launched = launch(folder.path, [], {
+    LLM_PROVIDER: 'demo',
+    ANTHROPIC_API_KEY: 'sk-of-the-test',
+    SOMETHING_ELSE: 'x',
+  });
+  await eventually(() => launched.output().includes('Toka is up'), 30_000);
+  for (const { name, pid } of children(folder.path)) {
+    const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      .split('\0')
+      .map((line) => line.split('=')[0]);
+    t.is(names.includes('ANTHROPIC_API_KEY'), name === 'llm-proxy', name);
+    t.is(names.includes('REDIS_PASSWORD'), name === 'llm-proxy', name);
+    t.is(names.includes('JWT_SECRET'), name === 'gateway', name);
+    t.false(names.includes('SOMETHING_ELSE'), name);
+  }
+  launched.child.kill('SIGTERM');
+  t.is(await launched.code, 0);
+});
+
+const wrong: [string[], Record<string, string>, RegExp][] = [
+  [['--until-done'], {}, /Unknown option '--until-done'/],
+  [[], { MAX_CONCURRENT_AGENTS: 'many' }, /MAX_CONCURRENT_AGENTS got "many": /],
+  [[], { JWT_SECRET: 'short' }, /JWT_SECRET got a value: must have at least 32 characters/],
+  [[], { LLM_PROVIDER: 'anthropic' }, /ANTHROPIC_API_KEY is required/],
+];
+
+test('a wrong option or setting ends it with what is wrong, and leaves nothing running', async (t) => {
+  for (const [args, environment, message] of wrong) {
+    await using folder = await temporaryFolder();
+    writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+    const launched = launch(folder.path, args, environment);
+    t.is(await launched.code, 1);
+    t.regex(launched.output(), message);
+  }
+});
