@@ -130,10 +130,12 @@ export type Draft<T extends EventType = EventType> = { [K in T]: { type: K; data
 export type AgentDraft = Draft<AgentEvent['type']>;
 export type RunDraft = Draft<RunEvent['type']>;
 
+const AnyEvent = Envelope.extend({ data: z.unknown() });
+
 /** Reads an event from what came over the wire; an unknown type or malformed data is a ZodError. */
 export function parseEvent(value: unknown): TokaEvent {
-  const envelope = Envelope.extend({ data: z.unknown() }).parse(value);
-  return { ...envelope, data: eventData[envelope.type].parse(envelope.data) } as TokaEvent;
+  const event = AnyEvent.parse(value);
+  return { ...event, data: eventData[event.type].parse(event.data) } as TokaEvent;
 }
 
 /** The stream subject of an event: `run/run_1` lives on `toka.events.run.run_1`. */
