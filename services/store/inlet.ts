@@ -5,6 +5,9 @@ import type { Metrics } from '#shared/metrics.ts';
 import type { Archive } from './archive.ts';
 
 const waitMsMax = 2_000;
+/** Far behind the log, commits are fewer and larger: as many events, or what has come in this time. */
+const backlogBatch = 1_000;
+const backlogMs = 10;
 const waitersMax = 10_000;
 
 /** What stands between the log and the archive. */
@@ -24,11 +27,12 @@ export type Inlet = {
 /** Batches by nature: whatever has come while the last commit was on its way is the next one. */
 export function createInlet(archive: Archive, metrics: Metrics, logger: Logger): Inlet {
   let queue: Delivery[] = [];
-  let flushing: NodeJS.Immediate | undefined;
+  let flushing: (() => void) | undefined;
   let state = 'ok';
   let waiters: { seq: number; resolve(): void }[] = [];
 
   const flush = () => {
+    flushing?.();
     flushing = undefined;
     const last = queue.at(-1);
     if (!last) return;
@@ -61,12 +65,14 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
       if (streamSeq <= taken) return 'known';
       if (streamSeq > taken + 1) return 'gap';
       queue.push(delivery);
-      if (state === 'ok') flushing ??= setImmediate(flush);
+      if (state !== 'ok') return 'taken';
+      if (queue.length >= backlogBatch) flush();
+      else flushing ??= delivery.pending > backlogBatch ? later(flush) : soon(flush);
       return 'taken';
     },
     flush,
     forget() {
-      clearImmediate(flushing);
+      flushing?.();
       flushing = undefined;
       queue = [];
     },
@@ -87,4 +93,15 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
       await promise.finally(() => clearTimeout(timer));
     },
   };
+}
+
+/** Both answer how to call it off. */
+function soon(work: () => void): () => void {
+  const timer = setImmediate(work);
+  return () => clearImmediate(timer);
+}
+
+function later(work: () => void): () => void {
+  const timer = setTimeout(work, backlogMs);
+  return () => clearTimeout(timer);
 }

@@ -46,13 +46,21 @@ export function openViews(db: Database, meta: Meta) {
     })();
   }
   const agentStates = openFolded<Agent>(
-    db.prepare('SELECT state FROM agents WHERE id = ?'),
-    db.prepare('INSERT OR REPLACE INTO agents VALUES (@id, @state, @status, @workstream, @domain, @priority)'),
+    {
+      select: db.prepare('SELECT state FROM agents WHERE id = ?'),
+      insert: db.prepare(
+        'INSERT OR REPLACE INTO agents VALUES (@id, @state, @status, @workstream, @domain, @priority)',
+      ),
+      update: db.prepare('UPDATE agents SET state = @state WHERE id = @id'),
+    },
     ({ status, spec: { workstream, domain, priority } }) => ({ status, workstream, domain, priority }),
   );
   const runStates = openFolded<Run>(
-    db.prepare('SELECT state FROM runs WHERE id = ?'),
-    db.prepare('INSERT OR REPLACE INTO runs VALUES (@id, @state, @agent, @work, @status, @workstream)'),
+    {
+      select: db.prepare('SELECT state FROM runs WHERE id = ?'),
+      insert: db.prepare('INSERT OR REPLACE INTO runs VALUES (@id, @state, @agent, @work, @status, @workstream)'),
+      update: db.prepare('UPDATE runs SET state = @state WHERE id = @id'),
+    },
     ({ agentId, work, status, definition }) => ({
       agent: agentId,
       work: work.id,
