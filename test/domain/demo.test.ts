@@ -73,6 +73,38 @@ async function letWork(asked: Work, contents: Record<string, string>, refusal?: 
   throw new Error('it did not end');
 }
 
+test('hostile text does not hold up the rules', (t) => {
+  const texts = [
+    'a'.repeat(100_000),
+    `# ${' '.repeat(100_000)}x`,
+    '\n'.repeat(100_000),
+    `# a${':'.repeat(100_000)}x`,
+    '@'.repeat(100_000),
+  ];
+  const startedMs = performance.now();
+  for (const text of texts)
+    judge(work({ validation: 'It has the heading "X", at least 5 files and at least 3 items' }), text);
+  t.true(performance.now() - startedMs < 5_000);
+});
+
+test('longer names of headings are met, and no section pushes out another', async (t) => {
+  const marks = Array.from({ length: 400 }, (_, index) => `// TODO: ${index} ${'x'.repeat(150)}`).join('\n');
+  const validation = 'It has the headings "Marks and hacks" and "Files and sizes"';
+  const { content } = await letWork(work({ validation }), { ...files, 'src/long.ts': marks });
+  t.true(judge(work({ validation }), content).pass, judge(work({ validation }), content).reasons.join(' '));
+});
+
+test('a tool that never takes the deliverable does not keep it handing in for ever', (t) => {
+  const messages: ChatMessage[] = [firstMessage(work({}))];
+  for (let turn = 0; turn < 10; turn++) {
+    const answer = respond(ChatRequest.parse({ system: '', messages, tools: offers }), 8_000);
+    if (answer.toolCalls.length === 0) return t.pass();
+    messages.push({ role: 'assistant', text: answer.text, toolCalls: answer.toolCalls });
+    for (const { callId } of answer.toolCalls) messages.push({ role: 'tool', callId, text: 'no', isError: true });
+  }
+  t.fail();
+});
+
 const verdictTool = { name: 'verdict', description: '', inputSchema: {} };
 
 function judge(asked: Work, content: string): { pass: boolean; reasons: string[] } {
@@ -121,6 +153,7 @@ const judged: [string, string, boolean, RegExp][] = [
   ['It names at least 3 files', 'a.md and b.ts are what there is.', false, /at least 3 files, but has 2 files/],
   ['It has at least 5 words', 'one two three four five six seven', true, /It has at least 5 words/],
   ['It must mention "budget"', 'Nothing on money stands in here.', false, /must mention "budget"/],
+  ['It contains no "password"', 'There is a password in this text.', false, /must not mention "password"/],
   ['It makes sense', 'This text is long enough to make some.', true, /only that it is not empty was checked/],
 ];
 

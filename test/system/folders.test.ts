@@ -7,7 +7,7 @@ import * as store from '#shared/contracts/store.ts';
 const services = readdirSync('services');
 
 /** Settings of `npm start` itself. */
-const launchers = ['TOKA_HOME'];
+const launchers = ['TOKA_HOME', 'NATS_PORT', 'REDIS_PORT'];
 
 async function settingsOf(service: string): Promise<string[]> {
   const { Config }: { Config: z.ZodObject } = await import(`../../services/${service}/config.ts`);

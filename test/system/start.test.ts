@@ -5,13 +5,26 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { eventually } from '#test/helpers/eventually.ts';
+import { freePort } from '#test/helpers/ports.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 type Launched = { child: ChildProcess; output(): string; code: Promise<number | null> };
 
-function launch(folder: string, args: string[] = [], environment: Record<string, string> = {}): Launched {
+async function launch(
+  folder: string,
+  args: string[] = [],
+  environment: Record<string, string> = {},
+): Promise<Launched> {
+  const names = ['PORT', 'MANAGEMENT_PORT', 'NATS_PORT', 'REDIS_PORT'];
+  const ports = Object.fromEntries(await Promise.all(names.map(async (name) => [name, String(await freePort())])));
   const child = spawn(process.execPath, ['shared/dev/start.ts', '--data', join(folder, 'data'), ...args], {
-    env: { PATH: process.env.PATH, CONFIG_FILE: join(folder, 'agents.toml'), REPOSITORY_ROOTS: folder, ...environment },
+    env: {
+      PATH: process.env.PATH,
+      CONFIG_FILE: join(folder, 'agents.toml'),
+      REPOSITORY_ROOTS: folder,
+      ...ports,
+      ...environment,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -54,36 +67,39 @@ function isRunning({ pid }: Mark): boolean {
   }
 }
 
-test('it works off all objectives, says what came of them, and ends 0; a second time there is nothing left to do', async (t) => {
-  await using folder = await temporaryFolder();
-  writeFileSync(join(folder.path, 'agents.toml'), agents('It has the heading "Files"'));
-  const first = launch(folder.path, ['--until-idle']);
-  t.is(await first.code, 0, first.output());
-  t.regex(first.output(), /DEMO PROVIDER: no language model is at work/);
-  t.regex(first.output(), /ANTHROPIC_API_KEY=… npm start/);
-  t.regex(first.output(), /anna +objective-1 +completed +\d+ +\d+ +\$0\.0000 +\S*inventory\.md/);
-  t.regex(readFileSync(join(folder.path, 'data/deliverables/anna/objective-1/inventory.md'), 'utf8'), /## Files/);
-  t.is(statSync(join(folder.path, 'data', 'secrets.json')).mode & 0o777, 0o600);
-  const second = launch(folder.path, ['--until-idle']);
-  t.is(await second.code, 0, second.output());
-  t.regex(second.output(), /anna +next +completed/);
-  t.notRegex(second.output(), /anna\/next {2}started/);
-});
+test.serial(
+  'it works off all objectives, says what came of them, and ends 0; a second time there is nothing left to do',
+  async (t) => {
+    await using folder = await temporaryFolder();
+    writeFileSync(join(folder.path, 'agents.toml'), agents('It has the heading "Files"'));
+    const first = await launch(folder.path, ['--until-idle']);
+    t.is(await first.code, 0, first.output());
+    t.regex(first.output(), /DEMO PROVIDER: no language model is at work/);
+    t.regex(first.output(), /ANTHROPIC_API_KEY=… npm start/);
+    t.regex(first.output(), /anna +objective-1 +completed +\d+ +\d+ +\$0\.0000 +\S*inventory\.md/);
+    t.regex(readFileSync(join(folder.path, 'data/deliverables/anna/objective-1/inventory.md'), 'utf8'), /## Files/);
+    t.is(statSync(join(folder.path, 'data', 'secrets.json')).mode & 0o777, 0o600);
+    const second = await launch(folder.path, ['--until-idle']);
+    t.is(await second.code, 0, second.output());
+    t.regex(second.output(), /anna +next +completed/);
+    t.notRegex(second.output(), /anna\/next {2}started/);
+  },
+);
 
-test('it ends 1 when an objective failed, and says why; what depends on it is blocked', async (t) => {
+test.serial('it ends 1 when an objective failed, and says why; what depends on it is blocked', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It has at least 5000 words'));
-  const launched = launch(folder.path, ['--until-idle']);
+  const launched = await launch(folder.path, ['--until-idle']);
   t.is(await launched.code, 1, launched.output());
   t.regex(launched.output(), /anna +objective-1 +failed/);
   t.regex(launched.output(), /anna +next +blocked/);
   t.regex(launched.output(), /anna\/objective-1: .*at least 5000 words/);
 });
 
-test('Ctrl-C ends every process, and no second start takes the folder before', async (t) => {
+test.serial('Ctrl-C ends every process, and no second start takes the folder before', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
-  const first = launch(folder.path);
+  const first = await launch(folder.path);
   await eventually(() => first.output().includes('Toka is up'), 30_000);
   const marks = children(folder.path);
   t.deepEqual(marks.map(({ name }) => name).toSorted(), [
@@ -96,7 +112,7 @@ test('Ctrl-C ends every process, and no second start takes the folder before', a
     'store',
   ]);
   t.true(marks.every(isRunning));
-  const second = launch(folder.path);
+  const second = await launch(folder.path);
   t.is(await second.code, 1);
   t.regex(second.output(), /Toka runs on .* already \(process \d+\)\. Stop it first, or use another folder/);
   first.child.kill('SIGINT');
@@ -104,24 +120,27 @@ test('Ctrl-C ends every process, and no second start takes the folder before', a
   t.deepEqual(marks.filter(isRunning), []);
 });
 
-test('what a launcher that was killed left running is ended by the next, which goes on with the data', async (t) => {
-  await using folder = await temporaryFolder();
-  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
-  const first = launch(folder.path);
-  await eventually(() => first.output().includes('Toka is up'), 30_000);
-  const marks = children(folder.path);
-  first.child.kill('SIGKILL');
-  await first.code;
-  t.true(marks.some(isRunning), 'the servers outlive it');
-  const second = launch(folder.path, ['--until-idle']);
-  t.is(await second.code, 0, second.output());
-  t.deepEqual(marks.filter(isRunning), []);
-});
+test.serial(
+  'what a launcher that was killed left running is ended by the next, which goes on with the data',
+  async (t) => {
+    await using folder = await temporaryFolder();
+    writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+    const first = await launch(folder.path);
+    await eventually(() => first.output().includes('Toka is up'), 30_000);
+    const marks = children(folder.path);
+    first.child.kill('SIGKILL');
+    await first.code;
+    t.true(marks.some(isRunning), 'the servers outlive it');
+    const second = await launch(folder.path, ['--until-idle']);
+    t.is(await second.code, 0, second.output());
+    t.deepEqual(marks.filter(isRunning), []);
+  },
+);
 
-test('a service that dies is started again', async (t) => {
+test.serial('a service that dies is started again', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
-  const launched = launch(folder.path);
+  const launched = await launch(folder.path);
   await eventually(() => launched.output().includes('Toka is up'), 30_000);
   const scheduler = children(folder.path).find(({ name }) => name === 'scheduler');
   process.kill(scheduler?.pid ?? 0, 'SIGKILL');
@@ -134,10 +153,10 @@ test('a service that dies is started again', async (t) => {
   t.is(await launched.code, 0);
 });
 
-test('each service is given its own settings and nothing of the others', async (t) => {
+test.serial('each service is given its own settings and nothing of the others', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
-  const launched = launch(folder.path, [], {
+  const launched = await launch(folder.path, [], {
     LLM_PROVIDER: 'demo',
     ANTHROPIC_API_KEY: 'sk-of-the-test',
     SOMETHING_ELSE: 'x',
@@ -160,14 +179,15 @@ const wrong: [string[], Record<string, string>, RegExp][] = [
   [['--until-done'], {}, /Unknown option '--until-done'/],
   [[], { MAX_CONCURRENT_AGENTS: 'many' }, /MAX_CONCURRENT_AGENTS got "many": /],
   [[], { JWT_SECRET: 'short' }, /JWT_SECRET got a value: must have at least 32 characters/],
+  [[], { NATS_PORT: 'x' }, /NATS_PORT got "x": it takes a port/],
   [[], { LLM_PROVIDER: 'anthropic' }, /ANTHROPIC_API_KEY is required/],
 ];
 
-test('a wrong option or setting ends it with what is wrong, and leaves nothing running', async (t) => {
+test.serial('a wrong option or setting ends it with what is wrong, and leaves nothing running', async (t) => {
   for (const [args, environment, message] of wrong) {
     await using folder = await temporaryFolder();
     writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
-    const launched = launch(folder.path, args, environment);
+    const launched = await launch(folder.path, args, environment);
     t.is(await launched.code, 1);
     t.regex(launched.output(), message);
   }

@@ -13,9 +13,16 @@ const stopMsMax = 15_000;
 
 export type Server = { port: number; url: string; [Symbol.asyncDispose](): Promise<void> };
 
+/** `port`: as configured; undefined: the usual one, or one that is free. */
+type ServerOptions = { password: string; port: number | undefined };
+
 /** A nats-server with JetStream on disk under the data folder, for this machine alone and with a password. */
-export async function startNats(home: Home, password: string, gone: (name: string) => void): Promise<Server> {
-  const port = await portNear(4222);
+export async function startNats(
+  home: Home,
+  { password, port: wanted }: ServerOptions,
+  gone: (name: string) => void,
+): Promise<Server> {
+  const port = wanted ?? (await portNear(4222));
   const file = join(home.path, 'nats.conf');
   const lines = [
     `listen: "127.0.0.1:${port}"`,
@@ -28,8 +35,12 @@ export async function startNats(home: Home, password: string, gone: (name: strin
 }
 
 /** A redis-server that keeps its data in the data folder, for this machine alone and with a password. */
-export async function startRedis(home: Home, password: string, gone: (name: string) => void): Promise<Server> {
-  const port = await portNear(0);
+export async function startRedis(
+  home: Home,
+  { password, port: wanted }: ServerOptions,
+  gone: (name: string) => void,
+): Promise<Server> {
+  const port = wanted ?? (await portNear(6379));
   const file = join(home.path, 'redis.conf');
   const folder = join(home.path, 'redis');
   mkdirSync(folder, { recursive: true, mode: 0o700 });

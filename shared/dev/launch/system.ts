@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { Failure } from '#shared/errors.ts';
 import type { ServiceName } from '#shared/service.ts';
 import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
@@ -30,12 +31,16 @@ export async function startSystem(
   const gone = (name: string) => lost(`${name} ended by itself; see its log in ${join(home.path, 'logs')}`);
   if (!given.NATS_URL) {
     say('starting nats-server …');
-    defaults.NATS_URL = stack.use(await startNats(home, kept.NATS_PASSWORD, gone)).url;
+    defaults.NATS_URL = stack.use(
+      await startNats(home, { password: kept.NATS_PASSWORD, port: portIn(given, 'NATS_PORT') }, gone),
+    ).url;
     defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
   }
   if (!given.REDIS_URL) {
     say('starting redis-server …');
-    defaults.REDIS_URL = stack.use(await startRedis(home, kept.REDIS_PASSWORD, gone)).url;
+    defaults.REDIS_URL = stack.use(
+      await startRedis(home, { password: kept.REDIS_PASSWORD, port: portIn(given, 'REDIS_PORT') }, gone),
+    ).url;
     defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
   }
   const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
@@ -56,6 +61,14 @@ export async function startSystem(
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function portIn(given: Environment, name: 'NATS_PORT' | 'REDIS_PORT'): number | undefined {
+  const value = given[name];
+  if (value === undefined) return undefined;
+  if (!/^[1-9]\d{0,4}$/.test(value) || Number(value) > 65_535)
+    throw new Failure('invalid', `${name} got ${JSON.stringify(value)}: it takes a port, 1 to 65535`);
+  return Number(value);
 }
 
 /** What our own servers were started with wins over what is set for others. */

@@ -36,7 +36,7 @@ const plain = (name: string) =>
     .toLowerCase()
     .replace(/[*_`~]/g, '')
     .replace(/^[\d.)\s]+(?=\S)/, '')
-    .replace(/[\s:.]+$/, '')
+    .replace(/(?<![\s:.])[\s:.]+$/, '')
     .trim();
 
 /** Whether a heading is the one that was asked for. */
@@ -69,13 +69,13 @@ const measures: Record<Unit, (content: string) => number> = {
   lines: (content) => content.split('\n').filter((line) => line.trim() !== '').length,
   characters: (content) => content.length,
   headings: (content) => headingsOf(content).length,
-  items: (content) => content.match(/^\s*(?:[-*+]|\d+[.)])\s+\S/gm)?.length ?? 0,
+  items: (content) => content.match(/^[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+\S/gm)?.length ?? 0,
 };
 
 /** What looks like a file's name. Whether there is such a file cannot be seen from here. */
 const filesNamed = (content: string): ReadonlySet<string> =>
   new Set(
     content.match(
-      /(?<![\w./-])(?:[\w@.-]+\/)*(?:[\w@-][\w@.-]*\.[A-Za-z]\w{0,9}|LICENSE|Makefile|Dockerfile)(?![\w/])/g,
+      /(?<![\w.@/-])(?:[\w@.-]+\/)*(?:[\w@-][\w@.-]*\.[A-Za-z]\w{0,9}|LICENSE|Makefile|Dockerfile)(?![\w/])/g,
     ),
   );

@@ -65,7 +65,8 @@ function mentionsIn(clauses: readonly string[]): Pick<Criteria, 'mentions' | 'fo
     const inQuotes = textsIn(object);
     const texts = inQuotes.length > 0 ? inQuotes : (object.match(fileName) ?? []);
     if (texts.length === 0) continue;
-    if (/\b(?:not|never|no|nowhere)\b|n't\b/i.test(clause.slice(0, at))) forbidden.push(...texts);
+    if (/\b(?:not|never|no|nowhere)\b|n't\b/i.test(clause.slice(0, at)) || /^\w+\s+(?:no|neither)\b/.test(object))
+      forbidden.push(...texts);
     else mentions.push(...(/\sor\s/.test(object) ? [texts] : texts.map((each) => [each])));
   }
   return { mentions, forbidden };

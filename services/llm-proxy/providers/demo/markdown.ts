@@ -4,7 +4,11 @@ export type Heading = { level: number; name: string; line: number };
 export function headingsOf(text: string): Heading[] {
   const lines = proseLines(text);
   return lines.flatMap((line, index) => {
-    const [, marks, name] = /^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$/.exec(line) ?? [];
+    const [, marks, said] = /^ {0,3}(#{1,6})(?:[ \t](.*))?$/.exec(line) ?? [];
+    const name = said
+      ?.trim()
+      .replace(/(?:^|[ \t])#+$/, '')
+      .trim();
     if (marks && name) return [{ level: marks.length, name, line: index + 1 }];
     const under = /^ {0,3}(=+|-{3,})\s*$/.exec(lines[index + 1] ?? '')?.[1];
     if (!under || !/^ {0,3}[^\s#>|*+-]/.test(line)) return [];

@@ -30,30 +30,30 @@ export type Plan = { sections: Section[]; criteria: Criteria };
 /** What the document is to hold: what the objective's words ask for, and every heading and mention that it will be judged by. */
 export function planFor(task: Task): Plan {
   const criteria = allCriteria(task);
-  const asked = known.filter(({ words }) => words.test(task.objective));
-  const named = criteria.headings.map(
-    (name) =>
-      known.find(({ heading }) => isHeading(heading, name)) ??
-      asked.find(({ heading }) => isHeading(name, heading)) ??
-      wordSection(name, name),
+  const named = criteria.headings.map((heading) => {
+    const section = known.find((each) => isHeading(each.heading, heading) || isHeading(heading, each.heading));
+    return { section, shown: section ? { ...section, heading } : wordSection(heading, heading) };
+  });
+  const asked = known.filter(
+    (each) => each.words.test(task.objective) && !named.some(({ section }) => section === each),
   );
   const mentioned = criteria.mentions.flatMap(([text = '']) =>
     text === '' ? [] : [wordSection(`On "${text}"`, text)],
   );
-  const sections = [...new Set([...named, ...asked])];
+  const sections = [...named.map(({ shown }) => shown), ...asked];
   const all = sections.length > 0 ? sections : [overviewSection, filesSection];
   return { sections: [...all, ...mentioned.slice(0, wordsMax)], criteria };
 }
 
-/** What the validation names, and what refusals have named since. */
+/** What the validation names, and what refusals have named since: these say what is missing, never what is too much. */
 function allCriteria({ validation, refusals }: Task): Criteria {
-  const each = [validation, ...refusals].map(criteriaOf);
-  const one = <K extends keyof Criteria>(key: K) => each.flatMap((criteria) => criteria[key] as Criteria[K][number][]);
+  const own = criteriaOf(validation);
+  const all = [own, ...refusals.map(criteriaOf)];
   return {
-    headings: [...new Set(one('headings') as string[])],
-    bounds: one('bounds') as Criteria['bounds'],
-    mentions: one('mentions') as Criteria['mentions'],
-    forbidden: one('forbidden') as string[],
+    headings: [...new Set(all.flatMap(({ headings }) => headings))],
+    bounds: all.flatMap(({ bounds }) => bounds),
+    mentions: all.flatMap(({ mentions }) => mentions),
+    forbidden: own.forbidden,
   };
 }
 
