@@ -98,11 +98,11 @@ test('a tool that never takes the deliverable does not keep it handing in for ev
   const messages: ChatMessage[] = [firstMessage(work({}))];
   for (let turn = 0; turn < 10; turn++) {
     const answer = respond(ChatRequest.parse({ system: '', messages, tools: offers }), 8_000);
-    if (answer.toolCalls.length === 0) return t.pass();
+    if (answer.toolCalls.length === 0) break;
     messages.push({ role: 'assistant', text: answer.text, toolCalls: answer.toolCalls });
     for (const { callId } of answer.toolCalls) messages.push({ role: 'tool', callId, text: 'no', isError: true });
   }
-  t.fail();
+  t.true(messages.length < 20);
 });
 
 const verdictTool = { name: 'verdict', description: '', inputSchema: {} };

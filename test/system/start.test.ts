@@ -86,14 +86,15 @@ test.serial(
   },
 );
 
-test.serial('it ends 1 when an objective failed, and says why; what depends on it is blocked', async (t) => {
+test.serial('it ends 1 when an objective failed, and says why; what depends on it fails too', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It has at least 5000 words'));
   const launched = await launch(folder.path, ['--until-idle']);
   t.is(await launched.code, 1, launched.output());
   t.regex(launched.output(), /anna +objective-1 +failed/);
-  t.regex(launched.output(), /anna +next +blocked/);
+  t.regex(launched.output(), /anna +next +failed/);
   t.regex(launched.output(), /anna\/objective-1: .*at least 5000 words/);
+  t.regex(launched.output(), /anna\/next: it waits for "objective-1", which has failed/);
 });
 
 test.serial('Ctrl-C ends every process, and no second start takes the folder before', async (t) => {

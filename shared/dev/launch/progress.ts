@@ -24,42 +24,35 @@ export function fold(world: World, event: Recorded): Run | undefined {
   return run;
 }
 
-/** `blocked`: something that it depends on did not end well, or its agent is paused; `later`: its schedule has not come yet. */
-export type Result = 'completed' | 'failed' | 'cancelled' | 'blocked' | 'later' | 'open';
+/** `paused`: its agent is, so nothing starts; `later`: its schedule has not come yet. */
+type Result = 'completed' | 'failed' | 'cancelled' | 'paused' | 'later' | 'open';
 export type Row = { agent: string; work: string; result: Result; run: Run | undefined };
 
-/** How far the works of these agents are, each on its present occasion. */
+/** How far the works of these agents are, each on its present occasion. What waits for a work that failed is failed by the scheduler. */
 export function progress(world: World, names: readonly string[], nowMs: number): Row[] {
-  const results = new Map<string, Row>();
-  const rowOf = (agent: Agent, work: string): Row => {
-    const key = `${agent.id}/${work}`;
-    const known = results.get(key);
-    if (known) return known;
-    const run = world.runs.get(occasionOf(agent, work, nowMs)?.runId ?? '');
-    const row: Row = { agent: agent.id, work, result: 'open', run };
-    results.set(key, row); // first, so that a circle of dependencies ends here
-    row.result = resultOf(agent, work, run, rowOf);
-    return row;
-  };
-  const resultOf = (agent: Agent, workId: string, run: Run | undefined, ask: typeof rowOf): Result => {
-    if (run?.status === 'completed' || run?.status === 'failed' || run?.status === 'cancelled') return run.status;
-    if (!occasionOf(agent, workId, nowMs)) return 'later';
-    if (run) return 'open';
-    if (agent.status !== 'active') return 'blocked';
-    const work = worksOf(agent.spec).find(({ id }) => id === workId);
-    const others = (work?.dependsOnAgents ?? []).flatMap((name) => {
-      const other = world.agents.get(name);
-      return other ? worksOf(other.spec).map(({ id }) => ask(other, id).result) : ['blocked' as const];
-    });
-    const own = (work?.dependsOn ?? []).map((id) => ask(agent, id).result);
-    const bad: readonly Result[] = ['failed', 'cancelled', 'blocked'];
-    return [...own, ...others].some((result) => bad.includes(result)) ? 'blocked' : 'open';
-  };
   return names.flatMap((name) => {
     const agent = world.agents.get(name);
     if (!agent || agent.status === 'removed') return [];
-    return worksOf(agent.spec).map(({ id }) => rowOf(agent, id));
+    return worksOf(agent.spec).map(({ id }) => {
+      const occasion = occasionOf(agent, id, nowMs);
+      const run = occasion && world.runs.get(occasion.runId);
+      return { agent: name, work: id, result: occasion ? resultOf(agent, run) : 'later', run };
+    });
   });
+}
+
+function resultOf(agent: Agent, run: Run | undefined): Result {
+  switch (run?.status) {
+    case 'completed':
+    case 'failed':
+    case 'cancelled':
+      return run.status;
+    case 'dispatched':
+    case 'running':
+      return 'open';
+    default:
+      return agent.status === 'active' ? 'open' : 'paused';
+  }
 }
 
 export const isIdle = (rows: readonly Row[]): boolean => rows.every(({ result }) => result !== 'open');

@@ -63,7 +63,7 @@ function compose(task: Task, plan: Plan, findings: Findings, max: number): strin
   const parts = plan.sections.flatMap((section) => [
     `## ${section.heading}`,
     '',
-    ...fit(section.lines(findings), share),
+    ...cutTo(section.lines(findings), share),
     '',
   ]);
   const failed = findings.failures.map((failure) => `- ${failure}`);
@@ -76,7 +76,7 @@ function compose(task: Task, plan: Plan, findings: Findings, max: number): strin
 }
 
 /** As many lines as fit, so that no section pushes out another. */
-function fit(lines: readonly string[], charsMax: number): readonly string[] {
+function cutTo(lines: readonly string[], charsMax: number): readonly string[] {
   let chars = 0;
   for (const [index, line] of lines.entries()) {
     chars += line.length + 1;
