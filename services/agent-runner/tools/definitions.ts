@@ -16,9 +16,6 @@ export const findTool = (name: string): Tool | undefined => tools.find((tool) =>
 /** Whether a call of it that may or may not have happened can simply be made again. */
 export const isIdempotent = (name: string): boolean => findTool(name)?.idempotent ?? false;
 
-/** Whether a tool changes the workspace. */
-export const writes = (name: string): boolean => findTool(name)?.needs === 'filesystem-write';
-
 /** What a model is offered: the tools that the agent's capabilities allow, and one to hand in with where something is to be handed in. */
 export function offersFor(capabilities: readonly string[], deliverable: boolean): ToolOffer[] {
   const may = allowed(capabilities);

@@ -31,7 +31,13 @@ export async function openHome(folder: string, say: (line: string) => void): Pro
   const orphans = before?.children.filter(isAlive) ?? [];
   if (orphans.length > 0) {
     say(`ending what an earlier start left running: ${orphans.map(({ name }) => name).join(', ')}`);
-    await end(orphans, orphanMs);
+    // Services first: they hand back what they are at while NATS is still there.
+    const isServer = ({ name }: ProcessMark) => name.endsWith('-server');
+    await end(
+      orphans.filter((each) => !isServer(each)),
+      orphanMs,
+    );
+    await end(orphans.filter(isServer), orphanMs);
   }
   rmSync(file, { force: true });
   const children = new Map<string, ProcessMark>();
