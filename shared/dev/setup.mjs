@@ -218,10 +218,16 @@ function run(program, args, options = {}) {
     child.once('error', reject);
     child.once('close', (code, signal) => {
       if (code === 0) return resolve(output.trim());
-      const lines = output.trim().split('\n').slice(-15);
+      const lines = telling(output.trim().split('\n'));
       reject(new Error([`${[program, ...args].join(' ')} ended with ${signal ?? code}`, ...lines].join('\n    ')));
     });
   });
+}
+
+/** The lines that say why: npm puts its usage and a notice of its log behind them. */
+function telling(lines) {
+  const errors = lines.filter((line) => /^npm error \S/.test(line));
+  return errors.length > 0 ? errors.slice(0, 12) : lines.slice(-15);
 }
 
 async function step(name, how, work) {
