@@ -3,9 +3,10 @@ import test from 'ava';
 import Database from 'better-sqlite3';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
+import type { FakeProvider, FakeRequest, FakeScript } from '#test/helpers/fake-provider.ts';
 import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
-import type { System } from '#test/helpers/system.ts';
-import { startSystem } from '#test/helpers/system.ts';
+import type { Name, System } from '#test/helpers/system.ts';
+import { serviceNames, startSystem } from '#test/helpers/system.ts';
 
 const names = ['anna', 'bert', 'carl'];
 
@@ -39,21 +40,31 @@ depends_on = ["first"]
 const hasEnded = ({ type }: Recorded) =>
   ['toka.run.completed.v1', 'toka.run.failed.v1', 'toka.run.cancelled.v1'].includes(type);
 
+/** As `agentScript`, but its first tool call takes as long as a tool call may. */
+const slowToolScript: FakeScript = (request, count) =>
+  request.turns === 0 && request.forced === undefined
+    ? { text: 'Slowly.', toolCalls: [{ tool: 'search_files', args: { pattern: '^(a+)+$', path: 'slow.txt' } }] }
+    : agentScript(request, count);
+
+type Harm = (system: System, provider: FakeProvider) => Promise<void>;
+
 /** Brings the system up on a fake provider, does `harm` while agents work, and checks that nothing was lost, doubled or paid twice. */
-async function survives(t: ExecutionContext, harm: (system: System) => Promise<void>): Promise<void> {
-  await using provider = await startFakeProvider({ script: agentScript, delayMs: 60 });
+async function survives(t: ExecutionContext, harm: Harm, script: FakeScript = agentScript): Promise<void> {
+  await using provider = await startFakeProvider({ script, delayMs: 150 });
   await using system = await startSystem({
     agents,
-    files: { 'docs/guide.md': '# A guide\n', 'src/main.ts': 'export const answer = 42;\n' },
+    files: { 'docs/guide.md': '# A guide\n', 'slow.txt': `${'a'.repeat(60)}!` },
     environment: {
       LLM_PROVIDER: 'anthropic',
       ANTHROPIC_API_KEY: 'key-of-the-tests',
       ANTHROPIC_BASE_URL: provider.url,
       LLM_MODEL: 'claude-test',
+      // Without it a call that is made again would not reach the provider, and nobody would see it.
       RESPONSE_CACHE_ENABLED: 'false',
+      TOOL_TIMEOUT: '2',
     },
   });
-  await harm(system);
+  await harm(system, provider);
   const runs = names.length * 2;
   await eventually(() => system.events.filter(hasEnded).length >= runs, 60_000);
   t.deepEqual(
@@ -64,23 +75,32 @@ async function survives(t: ExecutionContext, harm: (system: System) => Promise<v
   await checkArchive(t, system);
 }
 
-/** No model call whose answer was in the log was made again: each later request for the same turn came before it was recorded. */
-function checkCalls(
-  t: ExecutionContext,
-  requests: readonly { timeMs: number; conversation: string }[],
-  events: readonly Recorded[],
-): void {
-  const answered = events.filter(
-    ({ type }) => type === 'toka.run.step-completed.v1' || type === 'toka.run.validated.v1',
-  );
-  t.true(requests.length >= answered.length, 'every recorded answer came from the provider');
-  const times = Map.groupBy(requests, ({ conversation }) => conversation);
-  const repeated = [...times.values()].filter((each) => each.length > 1);
-  const spare = requests.length - answered.length;
-  t.true(
-    repeated.reduce((sum, each) => sum + each.length - 1, 0) <= spare,
-    'a conversation was asked twice only where an answer was never recorded',
-  );
+/** No model call was made again once its answer was in the log: of each run, each turn, and each verdict. */
+function checkCalls(t: ExecutionContext, requests: readonly FakeRequest[], events: readonly Recorded[]): void {
+  let recorded = 0;
+  for (const event of events) {
+    if (event.type !== 'toka.run.queued.v1') continue;
+    const own = events.filter(({ subject }) => subject === event.subject);
+    const asked = requests.filter(({ messages }) => messages[0]?.text.includes(`\n${event.data.work.description}\n`));
+    for (const [turn, { time }] of own.filter(stepCompleted).entries()) {
+      const calls = asked.filter(({ turns, forced }) => turns === turn && forced === undefined);
+      t.true(calls.length > 0, 'each recorded answer came from the provider');
+      t.true(
+        calls.every(({ timeMs }) => timeMs <= Date.parse(time)),
+        `${event.subject}: turn ${turn + 1} was asked again`,
+      );
+      recorded += 1;
+    }
+    for (const { time } of own.filter(({ type }) => type === 'toka.run.validated.v1')) {
+      const calls = asked.filter(({ forced }) => forced === 'verdict');
+      t.true(
+        calls.length > 0 && calls.every(({ timeMs }) => timeMs <= Date.parse(time)),
+        `${event.subject}: judged again`,
+      );
+      recorded += 1;
+    }
+  }
+  t.true(recorded >= names.length * 2 * 5, String(recorded));
 }
 
 /** SQLite holds exactly the stream: each event once, in order, byte for byte. */
@@ -114,30 +134,42 @@ const toolCalled = ({ type }: Recorded) => type === 'toka.run.tool-called.v1';
 const stepCompleted = ({ type }: Recorded) => type === 'toka.run.step-completed.v1';
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+async function killAndStart(system: System, name: Name, awayMs = 0): Promise<void> {
+  await system.kill(name);
+  await pause(awayMs);
+  await system.start(name);
+}
+
 test.serial('a runner that is killed in the middle of model calls', async (t) => {
-  await survives(t, async (system) => {
+  await survives(t, async (system, provider) => {
     await system.saw(stepCompleted);
-    await pause(30); // the next model calls are under way
-    await system.kill('agent-runner');
-    await system.start('agent-runner');
+    const before = provider.requests.length;
+    await eventually(() => provider.requests.length > before); // the provider takes its time: the call is under way
+    await killAndStart(system, 'agent-runner');
   });
 });
 
 test.serial('a runner that is killed in the middle of a tool call', async (t) => {
-  await survives(t, async (system) => {
-    await system.saw(toolCalled);
-    await system.kill('agent-runner');
-    await system.start('agent-runner');
-  });
+  await survives(
+    t,
+    async (system) => {
+      const { subject } = await system.saw(toolCalled);
+      await pause(500);
+      const returned = system.events.some(
+        ({ type, subject: of }) => of === subject && type === 'toka.run.tool-returned.v1',
+      );
+      t.false(returned, 'the tool is still at work');
+      await killAndStart(system, 'agent-runner');
+    },
+    slowToolScript,
+  );
 });
 
 for (const victim of ['store', 'scheduler', 'llm-proxy'] as const) {
   test.serial(`a ${victim} that is killed while agents work`, async (t) => {
     await survives(t, async (system) => {
       await system.saw(stepCompleted);
-      await system.kill(victim);
-      await pause(500);
-      await system.start(victim);
+      await killAndStart(system, victim, 500);
     });
   });
 }
@@ -148,5 +180,24 @@ test.serial('a nats-server that is killed and started again on its data', async 
     await system.nats.kill();
     await pause(300);
     await system.nats.start();
+  });
+});
+
+test.serial('a redis-server that is killed and started again', async (t) => {
+  await survives(t, async (system) => {
+    await system.saw(stepCompleted);
+    await system.redis.kill();
+    await pause(300);
+    await system.redis.start();
+  });
+});
+
+test.serial('everything, one after the other, while agents work', async (t) => {
+  await survives(t, async (system) => {
+    await system.saw(stepCompleted);
+    for (const name of serviceNames) await killAndStart(system, name);
+    await system.nats.kill();
+    await system.nats.start();
+    for (const name of serviceNames.toReversed()) await killAndStart(system, name);
   });
 });
