@@ -5,7 +5,7 @@ import { CommonConfig, setting } from '#shared/settings.ts';
 export const Config = CommonConfig.extend({
   /** Runs that this runner executes at a time. */
   MAX_CONCURRENT_AGENTS: setting.integer(1, 1_000).default(8),
-  /** Tool hosts that may run at a time. */
+  /** Processes for tools that may run at a time; a run takes one at its first tool call. */
   AGENT_POOL_SIZE: setting.integer(1, 1_000).default(10),
   /** Where each run has its own folder. */
   WORKSPACE_DIR: setting.text().default('.toka/workspaces'),

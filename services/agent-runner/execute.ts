@@ -16,12 +16,21 @@ import { deliverableName, keepDeliverable } from './deliverable.ts';
 import type { Journal } from './journal.ts';
 import { openJournal } from './journal.ts';
 import { judge, nextStep } from './model.ts';
+import type { Slots } from './slots.ts';
 import type { ToolHost } from './tool-host.ts';
 import { openToolHost } from './tool-host.ts';
 import { isIdempotent, offersFor } from './tools/definitions.ts';
 import { openWorkspace, removeWorkspace } from './workspace.ts';
 
-export type Runner = { bus: Bus; config: Config; writer: Writer; instance: string; logger: Logger; metrics: Metrics };
+export type Runner = {
+  bus: Bus;
+  config: Config;
+  writer: Writer;
+  instance: string;
+  logger: Logger;
+  metrics: Metrics;
+  toolSlots: Slots;
+};
 
 /** `ended`: the run needs no runner for now; `handed-back`: another runner goes on with it; `lost`: another runner has it already. */
 export type Outcome = 'ended' | 'handed-back' | 'lost';
@@ -71,6 +80,8 @@ async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signa
     memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
     timeoutMs: config.TOOL_TIMEOUT * 1000,
     signal: abort,
+    slots: runner.toolSlots,
+    sandboxed: config.AGENT_SANDBOX_ENABLED,
   });
   for (;;) {
     if (stopping.aborted || abort.aborted) return 'handed-back';

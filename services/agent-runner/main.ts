@@ -8,13 +8,15 @@ import { runService } from '#shared/service.ts';
 import { Config } from './config.ts';
 import type { Outcome, Runner } from './execute.ts';
 import { execute } from './execute.ts';
+import { createSlots } from './slots.ts';
 
 const idleMs = 1_000;
 
 /** The runner: takes dispatched runs from the work queue, as many as it has slots, and executes each by the durable loop. */
 export async function start(context: Context<Config>) {
   const { bus, config, logger, metrics, instance, stopping, stack } = context;
-  const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer };
+  const toolSlots = createSlots(config.AGENT_POOL_SIZE);
+  const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer, toolSlots };
   if (!config.AGENT_SANDBOX_ENABLED)
     logger.warn('AGENT_SANDBOX_ENABLED=false: tools run with no more than path confinement');
   const giveUp = new AbortController();

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import type { Slots } from './slots.ts';
 import type { Question } from './tools/protocol.ts';
 import { Answered, lineBytesMax, ready, textCharsMax } from './tools/protocol.ts';
 import type { Handed } from './tools/tool.ts';
@@ -29,6 +30,10 @@ type HostOptions = {
   timeoutMs: number;
   /** Aborted: the call at hand ends at once. */
   signal: AbortSignal;
+  /** Tool processes that may run at a time; this one takes its place with the first call. */
+  slots: Slots;
+  /** Whether the process is held to the workspace by more than the tools themselves. */
+  sandboxed: boolean;
 };
 
 type Child = { process: ChildProcessWithoutNullStreams; lines: AsyncIterator<string>; stderr(): string };
@@ -41,6 +46,7 @@ const stderrCharsMax = 20_000;
 /** A process of its own for a run's tools: without this process's environment, files and memory. It starts with the first call. */
 export function openToolHost(options: HostOptions): ToolHost {
   let child: Child | undefined;
+  let giveBack: (() => void) | undefined;
 
   const kill = async () => {
     const { process } = child ?? {};
@@ -54,6 +60,7 @@ export function openToolHost(options: HostOptions): ToolHost {
   return {
     async call(tool, args) {
       options.signal.throwIfAborted();
+      giveBack ??= await options.slots.take(options.signal);
       child ??= await startChild(options);
       const { process, lines, stderr } = child;
       process.stdin.write(`${JSON.stringify({ tool, args } satisfies Question)}\n`);
@@ -70,7 +77,10 @@ export function openToolHost(options: HostOptions): ToolHost {
           : 'its process ended unexpectedly',
       );
     },
-    [Symbol.asyncDispose]: kill,
+    async [Symbol.asyncDispose]() {
+      await kill();
+      giveBack?.();
+    },
   };
 }
 
@@ -94,15 +104,21 @@ function parse(line: string): ToolResult | undefined {
   return { ...result, deliverable: { ...facts, bytes, ...(path === undefined ? {} : { path }) } };
 }
 
-async function startChild({ workspace, tools, memoryBytes, timeoutMs, signal }: HostOptions): Promise<Child> {
+/** Node's permission model: no other files, no processes, no addons, no threads. */
+const permissions = (folder: string): string[] => [
+  '--permission',
+  // Tools open what lies in the workspace through open folders; see tools/confine.ts.
+  ...[folder, `${folder}/*`, '/proc/self/fd/*', projectFolder].map((path) => `--allow-fs-read=${path}`),
+  ...[folder, `${folder}/*`, '/proc/self/fd/*'].map((path) => `--allow-fs-write=${path}`),
+];
+
+async function startChild(options: HostOptions): Promise<Child> {
+  const { workspace, tools, memoryBytes, timeoutMs, signal } = options;
   const folder = realpathSync(workspace);
   const process = spawn(
     globalThis.process.execPath,
     [
-      '--permission',
-      // Tools open what lies in the workspace through open folders; see tools/confine.ts.
-      ...[folder, `${folder}/*`, '/proc/self/fd/*', projectFolder].map((path) => `--allow-fs-read=${path}`),
-      ...[folder, `${folder}/*`, '/proc/self/fd/*'].map((path) => `--allow-fs-write=${path}`),
+      ...(options.sandboxed ? permissions(folder) : []),
       `--max-old-space-size=${Math.max(32, Math.round(memoryBytes / 1024 ** 2))}`,
       '--disable-warning=ExperimentalWarning',
       '--disable-warning=SecurityWarning',

@@ -4,10 +4,17 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
+import { createSlots } from '../../services/agent-runner/slots.ts';
 import { openToolHost } from '../../services/agent-runner/tool-host.ts';
 import { toolNames } from '../../services/agent-runner/tools/definitions.ts';
 
-async function openHost({ timeoutMs = 10_000, memoryBytes = 256 * 1024 ** 2, tools = toolNames } = {}) {
+async function openHost({
+  timeoutMs = 10_000,
+  memoryBytes = 256 * 1024 ** 2,
+  tools = toolNames,
+  slots = createSlots(1),
+  sandboxed = true,
+} = {}) {
   await using stack = new AsyncDisposableStack();
   const outside = stack.use(await temporaryFolder()).path;
   const workspace = join(outside, 'workspace');
@@ -17,7 +24,9 @@ async function openHost({ timeoutMs = 10_000, memoryBytes = 256 * 1024 ** 2, too
   writeFileSync(join(workspace, 'docs', 'guide.md'), '# Guide\nTODO: write it\n');
   writeFileSync(join(workspace, 'README.md'), '# A project\n');
   const abort = new AbortController();
-  const host = stack.use(openToolHost({ workspace, tools, memoryBytes, timeoutMs, signal: abort.signal }));
+  const host = stack.use(
+    openToolHost({ workspace, tools, memoryBytes, timeoutMs, signal: abort.signal, slots, sandboxed }),
+  );
   const owned = stack.move();
   return { workspace, outside, host, abort, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -59,25 +68,26 @@ const attacks: [string, string, Record<string, unknown>][] = [
   ['a device by a link', 'read_file', { path: 'zero' }],
 ];
 
-test('what lies outside of the workspace cannot be reached by any tool', async (t) => {
-  await using opened = await openHost();
-  const { host, workspace, outside } = opened;
-  symlinkSync('../secret.txt', join(workspace, 'link'));
-  symlinkSync('..', join(workspace, 'up'));
-  symlinkSync('../not-there-yet', join(workspace, 'nowhere'));
-  symlinkSync('/dev/zero', join(workspace, 'zero'));
-  linkSync(join(outside, 'secret.txt'), join(workspace, 'hard'));
-  execFileSync('mkfifo', [join(workspace, 'pipe')]);
-  for (const [what, tool, args] of attacks) {
-    const result = await host.call(tool, args);
-    t.true(result.isError, what);
-    t.false(result.text.includes(outside), `${what}: ${result.text}`);
-    t.is(result.deliverable, undefined);
-  }
-  t.is(await readFile(join(outside, 'secret.txt'), 'utf8'), 'the secret');
-  const found = await host.call('search_files', { pattern: 'secret' });
-  t.is(found.text, 'no matches');
-});
+for (const sandboxed of [true, false])
+  test(`what lies outside of the workspace cannot be reached by any tool, ${sandboxed ? 'with' : 'even without'} the sandbox`, async (t) => {
+    await using opened = await openHost({ sandboxed });
+    const { host, workspace, outside } = opened;
+    symlinkSync('../secret.txt', join(workspace, 'link'));
+    symlinkSync('..', join(workspace, 'up'));
+    symlinkSync('../not-there-yet', join(workspace, 'nowhere'));
+    symlinkSync('/dev/zero', join(workspace, 'zero'));
+    linkSync(join(outside, 'secret.txt'), join(workspace, 'hard'));
+    execFileSync('mkfifo', [join(workspace, 'pipe')]);
+    for (const [what, tool, args] of attacks) {
+      const result = await host.call(tool, args);
+      t.true(result.isError, what);
+      t.false(result.text.includes(outside), `${what}: ${result.text}`);
+      t.is(result.deliverable, undefined);
+    }
+    t.is(await readFile(join(outside, 'secret.txt'), 'utf8'), 'the secret');
+    const found = await host.call('search_files', { pattern: 'secret' });
+    t.is(found.text, 'no matches');
+  });
 
 test('wrong arguments are answered with what to mend', async (t) => {
   await using opened = await openHost();
@@ -125,4 +135,19 @@ test('tools do not see the environment of their runner', async (t) => {
   const { host, workspace } = opened;
   symlinkSync('/proc/self', join(workspace, 'self'));
   t.true((await host.call('read_file', { path: 'self/environ' })).isError);
+});
+
+test('only so many hosts run at a time; the next waits for its turn', async (t) => {
+  const slots = createSlots(1);
+  const first = await openHost({ slots });
+  await using second = await openHost({ slots });
+  await first.host.call('list_files', {});
+  const waiting = second.host.call('list_files', {});
+  const pause = new Promise<'pause'>((resolve) => setTimeout(() => resolve('pause'), 300));
+  t.is(await Promise.race([waiting, pause]), 'pause');
+  await first[Symbol.asyncDispose]();
+  t.false((await waiting).isError);
+  await using third = await openHost({ slots });
+  setTimeout(() => third.abort.abort(), 100);
+  await t.throwsAsync(third.host.call('list_files', {}));
 });
