@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { answers } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
 import { freePort } from './ports.ts';
 import { temporaryFolder } from './temporary.ts';
@@ -66,12 +66,3 @@ async function startServer(command: (port: number, folder: string) => string[], 
     },
   };
 }
-
-const answers = (port: number) =>
-  new Promise<boolean>((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });

@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 
 /** `wanted` where it is free on loopback, else a port that is. */
 export async function portNear(wanted: number): Promise<number> {
@@ -15,3 +15,13 @@ function tryPort(port: number): Promise<number | undefined> {
     });
   });
 }
+
+/** Whether something listens on a port of loopback. */
+export const answers = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });

@@ -1,4 +1,6 @@
+import type { ChildProcess } from 'node:child_process';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -38,4 +40,14 @@ export async function end(marks: readonly ProcessMark[], graceMs: number): Promi
   signal('SIGTERM');
   for (const until = Date.now() + graceMs; Date.now() < until && marks.some(isAlive); ) await delay(50);
   signal('SIGKILL');
+}
+
+/** Ends a child of our own: politely, and after `graceMs` by force. */
+export async function endChild(child: ChildProcess, graceMs: number): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), graceMs);
+  await exited;
+  clearTimeout(late);
 }

@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Failure } from '#shared/errors.ts';
 import type { Home } from './home.ts';
-import { portNear } from './ports.ts';
+import { answers, portNear } from './ports.ts';
+import { endChild } from './processes.ts';
 
 const readyMsMax = 30_000;
 const stopMsMax = 15_000;
@@ -94,21 +93,7 @@ async function startServer(
     url,
     async [Symbol.asyncDispose]() {
       stopping = true;
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      const late = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
-      await exited;
-      clearTimeout(late);
+      await endChild(child, stopMsMax);
     },
   };
 }
-
-const answers = (port: number) =>
-  new Promise<boolean>((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });

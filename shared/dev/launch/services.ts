@@ -1,6 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +10,7 @@ import type { ServiceName } from '#shared/service.ts';
 import type { Environment } from './environment.ts';
 import { environmentOf } from './environment.ts';
 import type { Home } from './home.ts';
+import { endChild } from './processes.ts';
 import { plain } from './words.ts';
 
 const readyMsMax = 60_000;
@@ -76,12 +76,7 @@ export async function startService(
     name,
     async stop() {
       stopping = true;
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      const late = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
-      await exited;
-      clearTimeout(late);
+      await endChild(child, stopMsMax);
     },
     kill() {
       stopping = true;
