@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -172,6 +172,21 @@ test.serial('each service is given its own settings and nothing of the others', 
     t.is(names.includes('JWT_SECRET'), name === 'gateway', name);
     t.false(names.includes('SOMETHING_ELSE'), name);
   }
+  launched.child.kill('SIGTERM');
+  t.is(await launched.code, 0);
+});
+
+test.serial('the token that it names opens the API', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  const launched = await launch(folder.path);
+  await eventually(() => launched.output().includes('Toka is up'), 30_000);
+  const api = /Agent API +(\S+)/.exec(launched.output())?.[1];
+  const toka = ['shared/dev/toka.ts', 'token', '--data', join(folder.path, 'data'), '--scope', 'agents:read'];
+  const token = execFileSync(process.execPath, toka, { env: { PATH: process.env.PATH }, encoding: 'utf8' }).trim();
+  const get = (path: string) => fetch(`${api}${path}`, { headers: { authorization: `Bearer ${token}` } });
+  t.is((await get('/agents/anna')).status, 200);
+  t.is((await get('/runs')).status, 403);
   launched.child.kill('SIGTERM');
   t.is(await launched.code, 0);
 });
