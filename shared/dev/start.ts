@@ -43,11 +43,19 @@ async function main(): Promise<number> {
     failure ||= reason;
     stop.abort();
   };
-  process.once('SIGTERM', () => stop.abort()).once('SIGINT', () => stop.abort());
+  let killAll = () => {};
+  const told = () => {
+    if (!stop.signal.aborted) return stop.abort();
+    say('killing …'); // told twice
+    killAll();
+    process.exit(130);
+  };
+  process.on('SIGTERM', told).on('SIGINT', told);
   const startedMs = Date.now();
   using home = await openHome(options.home, say);
   const given = readEnvironment('.env', process.env);
   await using system = await startSystem(home, given, say, lost);
+  killAll = system.kill;
   const { environment } = system;
   await using bus = await openBus(
     {
@@ -61,21 +69,21 @@ async function main(): Promise<number> {
     () => undefined,
   );
   greet(environment, Date.now() - startedMs);
-  const killAll = () => {
-    system.kill();
-    process.exit(130);
-  };
   const world = emptyWorld();
-  const watching = watch(bus, world, stop.signal);
-  const code = await (options.untilIdle
-    ? untilIdle(world, environment, stop.signal)
-    : new Promise<number>((resolve) => stop.signal.addEventListener('abort', () => resolve(0), { once: true })));
+  const known = await bus.lastSeq(); // every service is ready: the agents' file is in the log
+  const watching = watch(bus, world, known, stop.signal);
+  const code = await (options.untilIdle ? untilIdle(world, known, environment, stop.signal) : aborted(stop.signal));
   stop.abort();
-  process.once('SIGINT', killAll);
   say(failure === '' ? 'stopping …' : `stopping: ${failure}`);
   await watching;
   return failure === '' ? code : 1;
 }
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<number>((resolve) => {
+    if (signal.aborted) resolve(0);
+    signal.addEventListener('abort', () => resolve(0), { once: true });
+  });
 
 function greet(environment: Environment, tookMs: number): void {
   const { PORT, MANAGEMENT_PORT, NATS_URL, LLM_PROVIDER } = environment;
@@ -99,29 +107,27 @@ function greet(environment: Environment, tookMs: number): void {
   say('');
 }
 
-/** Follows the log from its start, and tells what happens from now on. */
-async function watch(bus: Bus, world: World, signal: AbortSignal): Promise<void> {
-  const past = await bus.lastSeq().catch(() => 0);
+/** Follows the log from its start, and tells what has happened since this start. */
+async function watch(bus: Bus, world: World, known: number, signal: AbortSignal): Promise<void> {
   for await (const raw of bus.follow({ from: 1, signal })) {
     try {
       const event = parseRaw(raw);
       const run = fold(world, event);
-      const line = raw.seq > past || event.time >= sessionStart ? liveLine(event, run) : undefined;
+      const line = raw.seq > known || event.time >= sessionStart ? liveLine(event, run) : undefined;
       if (line) say(line);
     } catch {
       // not an event of ours
     }
+    world.seq = raw.seq;
   }
 }
 
 /** Waits until nothing is left to do for the agents of the file, and says what came of it. */
-async function untilIdle(world: World, environment: Environment, signal: AbortSignal): Promise<number> {
+async function untilIdle(world: World, known: number, environment: Environment, signal: AbortSignal): Promise<number> {
   const file = readAgentsFile(environment.CONFIG_FILE ?? 'config/agents.toml');
   const names = file.agents.map(({ name }) => name);
   const rows = () => progress(world, names, Date.now());
-  // The scheduler has loaded the file before it was ready: once its agents are here as they are there, all is known.
-  const loaded = () => file.agents.every(({ name, version }) => world.agents.get(name)?.spec.version === version);
-  while (!signal.aborted && !(loaded() && isIdle(rows()))) await delay(pollMs);
+  while (!signal.aborted && !(world.seq >= known && isIdle(rows()))) await delay(pollMs);
   if (signal.aborted) return 130;
   say('');
   say(summary(rows(), environment.DELIVERABLES_DIR ?? ''));

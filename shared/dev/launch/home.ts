@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
@@ -14,6 +14,8 @@ export type Home = {
   path: string;
   /** Notes a child, so that the next launcher finds it if this one dies. */
   note(name: string, pid: number): void;
+  /** Where a program's log goes; that of the start before is kept beside it. */
+  logFile(name: string): string;
   [Symbol.dispose](): void;
 };
 
@@ -54,6 +56,11 @@ export async function openHome(folder: string, say: (line: string) => void): Pro
       children.set(name, markOf(name, pid));
       writeFileSync(`${file}.new`, content(), { mode: 0o600 });
       renameSync(`${file}.new`, file);
+    },
+    logFile(name) {
+      const log = join(path, 'logs', `${name}.log`);
+      if (existsSync(log)) renameSync(log, `${log}.1`);
+      return log;
     },
     [Symbol.dispose]: () => rmSync(file, { force: true }),
   };

@@ -7,9 +7,9 @@ import * as runs from '#shared/domain/run.ts';
 import { worksOf } from '#shared/domain/works.ts';
 import { occasionOf } from '#shared/occasion.ts';
 
-/** Agents and runs as the log has them. */
-export type World = { agents: Map<string, Agent>; runs: Map<string, Run> };
-export const emptyWorld = (): World => ({ agents: new Map(), runs: new Map() });
+/** Agents and runs as the log has them up to `seq`. */
+export type World = { agents: Map<string, Agent>; runs: Map<string, Run>; seq: number };
+export const emptyWorld = (): World => ({ agents: new Map(), runs: new Map(), seq: 0 });
 
 /** Folds an event into the world; answers the run that it belongs to. */
 export function fold(world: World, event: Recorded): Run | undefined {

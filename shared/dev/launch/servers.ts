@@ -10,7 +10,13 @@ import { endChild } from './processes.ts';
 const readyMsMax = 30_000;
 const stopMsMax = 15_000;
 
-export type Server = { port: number; url: string; [Symbol.asyncDispose](): Promise<void> };
+export type Server = {
+  port: number;
+  url: string;
+  /** Ends it at once. */
+  kill(): void;
+  [Symbol.asyncDispose](): Promise<void>;
+};
 
 /** `port`: as configured; undefined: the usual one, or one that is free. */
 type ServerOptions = { password: string; port: number | undefined };
@@ -63,7 +69,7 @@ async function startServer(
   port: number,
   gone: (name: string) => void,
 ): Promise<Server> {
-  const logFile = join(home.path, 'logs', `${program}.log`);
+  const logFile = home.logFile(program);
   const log = openSync(logFile, 'w', 0o600);
   // A process group of its own: Ctrl-C is for the launcher, which stops the services first.
   const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log], env: { PATH: process.env.PATH } });
@@ -91,6 +97,10 @@ async function startServer(
   return {
     port,
     url,
+    kill() {
+      stopping = true;
+      child.kill('SIGKILL');
+    },
     async [Symbol.asyncDispose]() {
       stopping = true;
       await endChild(child, stopMsMax);

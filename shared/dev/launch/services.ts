@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -36,7 +35,7 @@ export async function startService(
   reports: Reports,
 ): Promise<Service> {
   const env = await environmentOf(name, all);
-  const log = createWriteStream(join(home.path, 'logs', `${name}.log`), { flags: 'w', mode: 0o600 });
+  const log = createWriteStream(home.logFile(name), { flags: 'w', mode: 0o600 });
   let stopping = false;
   let child: ChildProcess;
   let quickDeaths = 0;

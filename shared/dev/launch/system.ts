@@ -5,6 +5,7 @@ import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
 import { portNear } from './ports.ts';
 import { openSecrets } from './secrets.ts';
+import type { Server } from './servers.ts';
 import { startNats, startRedis } from './servers.ts';
 import type { Service } from './services.ts';
 import { startService } from './services.ts';
@@ -29,18 +30,19 @@ export async function startSystem(
   await using stack = new AsyncDisposableStack();
   const { kept, defaults } = await defaultsOf(home, given, say);
   const gone = (name: string) => lost(`${name} ended by itself; see its log in ${join(home.path, 'logs')}`);
+  const servers: Server[] = [];
   if (!given.NATS_URL) {
     say('starting nats-server …');
-    defaults.NATS_URL = stack.use(
-      await startNats(home, { password: kept.NATS_PASSWORD, port: portIn(given, 'NATS_PORT') }, gone),
-    ).url;
+    const nats = await startNats(home, { password: kept.NATS_PASSWORD, port: portIn(given, 'NATS_PORT') }, gone);
+    servers.push(stack.use(nats));
+    defaults.NATS_URL = nats.url;
     defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
   }
   if (!given.REDIS_URL) {
     say('starting redis-server …');
-    defaults.REDIS_URL = stack.use(
-      await startRedis(home, { password: kept.REDIS_PASSWORD, port: portIn(given, 'REDIS_PORT') }, gone),
-    ).url;
+    const redis = await startRedis(home, { password: kept.REDIS_PASSWORD, port: portIn(given, 'REDIS_PORT') }, gone);
+    servers.push(stack.use(redis));
+    defaults.REDIS_URL = redis.url;
     defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
   }
   const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
@@ -57,7 +59,7 @@ export async function startSystem(
   return {
     environment,
     kill: () => {
-      for (const service of services) service.kill();
+      for (const each of [...services, ...servers]) each.kill();
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
