@@ -79,11 +79,12 @@ async function main(): Promise<number> {
   return failure === '' ? code : 1;
 }
 
-const aborted = (signal: AbortSignal) =>
-  new Promise<number>((resolve) => {
+function aborted(signal: AbortSignal): Promise<number> {
+  return new Promise((resolve) => {
     if (signal.aborted) resolve(0);
     signal.addEventListener('abort', () => resolve(0), { once: true });
   });
+}
 
 function greet(environment: Environment, tookMs: number): void {
   const { PORT, MANAGEMENT_PORT, NATS_URL, LLM_PROVIDER } = environment;

@@ -121,6 +121,22 @@ test.serial('Ctrl-C ends every process, and no second start takes the folder bef
   t.deepEqual(marks.filter(isRunning), []);
 });
 
+test.serial('Ctrl-C while it starts ends it, and a second one ends all at once', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  const early = await launch(folder.path);
+  await eventually(() => early.output().includes('starting nats-server'));
+  early.child.kill('SIGINT');
+  t.is(await early.code, 0, early.output());
+  const twice = await launch(folder.path);
+  await eventually(() => twice.output().includes('Toka is up'), 30_000);
+  const marks = children(folder.path);
+  twice.child.kill('SIGINT');
+  twice.child.kill('SIGTERM');
+  t.true([0, 130].includes((await twice.code) ?? 1), twice.output());
+  await eventually(() => marks.filter(isRunning).length === 0);
+});
+
 test.serial(
   'what a launcher that was killed left running is ended by the next, which goes on with the data',
   async (t) => {
