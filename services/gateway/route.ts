@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import { z } from 'zod';
 import type { Problem } from '#shared/errors.ts';
 import { Failure } from '#shared/errors.ts';
+import { describe } from '#shared/field-problems.ts';
 import type { Caller, Scope } from './auth.ts';
 
 /** How a body is read: `schema` documents it, `read` checks it and throws `invalid` with every field that is wrong. */
@@ -64,24 +65,10 @@ export const bodyOf = <S extends z.ZodType>(schema: S): Body<z.output<S>> => ({
 export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw refusal(parsed.error.issues.map((issue) => problem(issue, what)));
+  const problems = parsed.error.issues.flatMap((issue) => describe(issue, schema, value));
+  throw refusal(problems.map(({ path, message }) => ({ field: path.join('.') || what, message })));
 }
 
 /** The refusal of an input, with all that is wrong with it. */
 export const refusal = (problems: Problem[]) =>
   new Failure('invalid', problems.map(({ field, message }) => `${field} ${message}`).join('; '), { problems });
-
-function problem(issue: z.core.$ZodIssue, what: string): Problem {
-  const field = issue.path.map(String).join('.') || what;
-  if (issue.code === 'unrecognized_keys') return { field: issue.keys.join(', '), message: 'is not a known field' };
-  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined'))
-    return { field, message: `is required: ${article(issue.expected)}` };
-  if (issue.code === 'invalid_type') return { field, message: `must be ${article(issue.expected)}` };
-  if (issue.code === 'invalid_value') return { field, message: `must be one of ${issue.values.join(', ')}` };
-  return { field, message: issue.message };
-}
-
-const article = (type: string) =>
-  ({ string: 'a text', number: 'a number', int: 'a whole number', object: 'a JSON object', boolean: 'true or false' })[
-    type
-  ] ?? type;

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { parseAgent } from '#shared/agents-file.ts';
 import type { Bus } from '#shared/bus/bus.ts';
 import { commandAgent, foldAgent } from '#shared/command.ts';
 import { AgentSpec } from '#shared/contracts/agent.ts';
@@ -9,6 +8,7 @@ import type { Agent, AgentCommand } from '#shared/domain/agent.ts';
 import { agentView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
+import { parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
 import { pageOf, pageQuery } from '../paging.ts';
 import type { Body, Call, Route } from '../route.ts';
