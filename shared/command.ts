@@ -43,7 +43,10 @@ async function decideAndAppend(
     let seq = events.at(-1)?.seq ?? 0;
     const drafts = decide(events);
     try {
-      for (const draft of drafts) seq = await bus.append(newEvent(draft as Draft, `${entity}/${id}`, writer), seq);
+      for (const draft of drafts) {
+        const event = newEvent(draft as Draft, `${entity}/${id}`, writer, { correlationid: id });
+        seq = await bus.append(event, seq);
+      }
       return { seq, changed: drafts.length > 0 };
     } catch (error) {
       if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;

@@ -55,7 +55,7 @@ export async function startService<S extends z.ZodObject>(
       .replace(/[^A-Za-z0-9_-]/g, '-')}-${randomBytes(2).toString('hex')}`;
   const logger = createLogger(name, instance, common.LOG_LEVEL);
   const metrics = createMetrics(name, instance);
-  const writer = { source: `/toka/${name}/${instance}`, actor: `service:${name}` };
+  const writer = { source: `/toka/${name}/${instance}`, actor: `service:${name}`, tracing: common.TRACING_ENABLED };
   const stopping = new AbortController();
   await using setup = new AsyncDisposableStack();
 

@@ -40,6 +40,8 @@ export const CommonConfig = z.object({
     .regex(/^[A-Za-z0-9_-]{1,64}$/)
     .optional(),
   METRICS_ENABLED: setting.flag().default(true),
+  /** Whether events carry a W3C trace context (`traceparent`). */
+  TRACING_ENABLED: setting.flag().default(false),
   METRICS_PORT: setting.integer(0, 65_535).default(9464),
   METRICS_HOST: setting.text().default('0.0.0.0'),
   LOG_LEVEL: z.enum(logLevels).default('info'),

@@ -67,6 +67,11 @@ async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signa
   const { definition, work } = journal.run;
   const limits = limitsOf(definition, config);
   const grants = grantsOf(definition, config);
+  if (config.CAPABILITY_VALIDATION === 'warn' && definition.capabilities.secondary.length > 0)
+    logger.warn(
+      { runId: journal.run.id, granted: definition.capabilities.secondary },
+      'secondary capabilities are granted',
+    );
   const offers = offersFor(grants, work.deliverable !== null);
   const workspace = await openWorkspace({
     root: config.WORKSPACE_DIR,

@@ -1,15 +1,15 @@
 import Router from '@koa/router';
 import type { Context, Next } from 'koa';
 import Koa from 'koa';
-import { Failure, statusOf } from '#shared/errors.ts';
+import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
-import { scrub } from '#shared/secrets.ts';
 import type { Auth, Caller } from './auth.ts';
-import { requireScope } from './auth.ts';
 import { readJson } from './body.ts';
+import type { Denied } from './boundary.ts';
+import { boundary } from './boundary.ts';
 import type { Route } from './route.ts';
-import { parse } from './route.ts';
+import { readCall } from './route.ts';
 
 type AppOptions = {
   routes: readonly Route[];
@@ -17,26 +17,21 @@ type AppOptions = {
   bodyBytesMax: number;
   metrics: Metrics;
   logger: Logger;
-  /** Hears of each request that was refused for its token. */
-  denied(ctx: Context, failure: Failure): void;
+  denied: Denied;
 };
 
-const nobody: Caller = { sub: 'nobody', scopes: new Set(), expiresMs: Number.POSITIVE_INFINITY };
+const nobody: Caller = { sub: 'nobody', expiresMs: Number.POSITIVE_INFINITY };
+const goneAway = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 
 /** The API as a Koa app: one boundary for errors, then each route from the table. */
 export function createApp({ routes, auth, bodyBytesMax, metrics, logger, denied }: AppOptions): Koa {
   const router = new Router();
   for (const route of routes) {
-    router[route.method](route.path, async (ctx: Context & { params?: unknown }) => {
-      const caller = route.scope === null ? nobody : await auth(ctx.get('authorization'));
-      if (route.scope !== null) requireScope(caller, route.scope);
-      const call = {
-        params: parse(route.params, ctx.params, 'the path'),
-        query: parse(route.query, { ...ctx.query }, 'the query'),
-        body: route.body?.read(await readJson(ctx.req, bodyBytesMax)),
-        caller,
-        ctx,
-      };
+    router[route.method](route.path, async (ctx: Context) => {
+      ctx.state.scope = route.scope;
+      const caller = route.scope === null ? nobody : await auth(ctx.get('authorization'), route.scope);
+      const json = route.body ? await readJson(ctx.req, bodyBytesMax) : undefined;
+      const call = { ...readCall(route, ctx, json), caller, ctx };
       ctx.status = route.status;
       const answer = await route.handle(call as never);
       if (answer !== undefined) ctx.body = answer;
@@ -46,8 +41,7 @@ export function createApp({ routes, auth, bodyBytesMax, metrics, logger, denied 
   app.silent = true;
   app.on('error', (error: Error & { code?: string }) => {
     // A client that went away is no fault of ours.
-    if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE')
-      logger.error({ err: error }, 'a bug: a response failed');
+    if (!goneAway.has(error.code ?? '')) logger.error({ err: error }, 'a bug: a response failed');
   });
   app.use(measure(metrics));
   app.use(boundary(logger, denied));
@@ -69,41 +63,5 @@ function measure(metrics: Metrics) {
     const route = String(ctx._matchedRoute ?? 'none');
     metrics.httpRequests.inc({ route, method: ctx.method, status: String(ctx.status) });
     metrics.httpSeconds.observe({ route, method: ctx.method }, (performance.now() - startedMs) / 1000);
-  };
-}
-
-/** Every error becomes problem details (RFC 9457); what is no Failure is a bug, told to the log alone. */
-function boundary(logger: Logger, denied: AppOptions['denied']) {
-  return async (ctx: Context, next: Next) => {
-    ctx.set({
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
-      'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
-      'Referrer-Policy': 'no-referrer',
-    });
-    try {
-      await next();
-    } catch (error) {
-      if (!(error instanceof Failure)) logger.error({ err: error, path: ctx.path }, 'a bug: a request failed');
-      const failure = error instanceof Failure ? error : new Failure('internal', 'an internal error; it is in the log');
-      const { code, retryAfterMs, problems } = failure;
-      ctx.status = statusOf[code];
-      if (code === 'unauthorized' || code === 'forbidden') {
-        ctx.set('WWW-Authenticate', `Bearer error="${code === 'forbidden' ? 'insufficient_scope' : 'invalid_token'}"`);
-        denied(ctx, failure);
-      }
-      if (code === 'too-large') ctx.set('Connection', 'close');
-      if (retryAfterMs !== undefined || code === 'unavailable')
-        ctx.set('Retry-After', String(Math.ceil((retryAfterMs ?? 1_000) / 1000)));
-      ctx.body = JSON.stringify({
-        type: 'about:blank',
-        title: code,
-        status: ctx.status,
-        detail: scrub(failure.message),
-        code,
-        ...(problems ? { errors: problems.map(({ field, message }) => ({ field, message })) } : {}),
-      });
-      ctx.type = 'application/problem+json';
-    }
   };
 }

@@ -15,7 +15,7 @@ export const scopes = [
 export type Scope = (typeof scopes)[number];
 
 /** Who asks. `expiresMs`: epoch milliseconds until which the token counts. */
-export type Caller = { sub: string; scopes: ReadonlySet<string>; expiresMs: number };
+export type Caller = { sub: string; expiresMs: number };
 
 const Claims = z.object({
   sub: z.string().min(1).max(200),
@@ -23,35 +23,36 @@ const Claims = z.object({
   scope: z.string().max(2_000).default(''),
 });
 
-/** Checks bearer tokens: JWTs signed with HS256, with `sub`, `exp` and `scope` (names with spaces between). */
+/**
+ * Checks bearer tokens: JWTs signed with HS256, with `sub`, `exp` and `scope` (names with spaces between; `admin` has all).
+ * Throws `unauthorized` or `forbidden`, saying which scope is needed.
+ */
 export function createAuth(secret: string) {
   const key = new TextEncoder().encode(secret);
-  return async (authorization: string | undefined): Promise<Caller> => {
-    const token = /^Bearer\s+(\S{1,8000})$/i.exec(authorization ?? '')?.[1];
-    if (!token) throw new Failure('unauthorized', 'a token is needed: send "Authorization: Bearer <token>"');
+  return async (authorization: string, scope: Scope): Promise<Caller> => {
+    const refuse = (reason: string) =>
+      new Failure('unauthorized', `${reason}; this needs a token with the scope "${scope}"`);
+    const token = /^Bearer\s+(\S{1,8000})$/i.exec(authorization)?.[1];
+    if (!token) throw refuse('there is no "Authorization: Bearer <token>"');
     const payload = await jwtVerify(token, key, { algorithms: ['HS256'], clockTolerance: 5 }).then(
       (verified) => verified.payload,
       (error) => {
         const expired = error instanceof Error && 'code' in error && error.code === 'ERR_JWT_EXPIRED';
-        throw new Failure('unauthorized', expired ? 'the token has expired' : 'the token is not valid');
+        throw refuse(expired ? 'the token has expired' : 'the token is not valid');
       },
     );
     const claims = Claims.safeParse(payload);
     if (!claims.success) {
       const fields = claims.error.issues.map(({ path }) => path.join('.')).join(', ');
-      throw new Failure('unauthorized', `the token lacks a claim that counts: ${fields}`);
+      throw refuse(`the token lacks a claim that counts: ${fields}`);
     }
-    const { sub, exp, scope } = claims.data;
-    return { sub, scopes: new Set(scope.split(' ').filter(Boolean)), expiresMs: exp * 1000 };
+    const held = claims.data.scope.split(' ');
+    if (!held.includes(scope) && !held.includes('admin'))
+      throw new Failure('forbidden', `the scope "${scope}" is missing from the token`);
+    return { sub: claims.data.sub, expiresMs: claims.data.exp * 1000 };
   };
 }
 export type Auth = ReturnType<typeof createAuth>;
-
-/** Throws `forbidden` where the caller lacks a scope; `admin` has all. */
-export function requireScope(caller: Caller, scope: Scope): void {
-  if (caller.scopes.has(scope) || caller.scopes.has('admin')) return;
-  throw new Failure('forbidden', `the scope "${scope}" is missing from the token`);
-}
 
 /** Appends on the caller's behalf. */
 export const on = (writer: Writer, { sub }: Caller): Writer => ({ ...writer, actor: `user:${sub}` });

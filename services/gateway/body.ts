@@ -1,19 +1,28 @@
 import type { IncomingMessage } from 'node:http';
 import { Failure, messageOf } from '#shared/errors.ts';
+import { refusal } from './input.ts';
+
+const depthMax = 50;
 
 /** Reads a JSON body of at most `bytesMax`, however it is sent; an empty one is `undefined`. */
 export async function readJson(request: IncomingMessage, bytesMax: number): Promise<unknown> {
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
+  if (encoding !== 'identity') throw new Failure('unsupported', 'the body must be sent without "Content-Encoding"');
   const bytes = await readBytes(request, bytesMax);
   if (bytes.byteLength === 0) return undefined;
-  const type = request.headers['content-type'] ?? '';
   if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(type))
-    throw new Failure('unsupported', `the body must be JSON, sent with "Content-Type: application/json"`);
+    throw new Failure('unsupported', 'the body must be JSON, sent with "Content-Type: application/json"');
+  const value = parseJson(bytes);
+  if (isDeeper(value, depthMax))
+    throw refusal([{ field: 'the body', message: `is nested more than ${depthMax} deep` }]);
+  return value;
+}
+
+function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new Failure('invalid', `the body is not JSON: ${messageOf(error)}`, {
-      problems: [{ field: 'the body', message: 'is not JSON' }],
-    });
+    throw refusal([{ field: 'the body', message: `is not JSON: ${messageOf(error)}` }]);
   }
 }
 
@@ -28,4 +37,14 @@ async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Bu
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/** Level by level: what walks a value recursively would overflow the stack on a hostile one. */
+function isDeeper(value: unknown, max: number): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > max) return true;
+    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
+  }
+  return false;
 }

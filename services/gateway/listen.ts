@@ -2,10 +2,19 @@ import { createServer } from 'node:http';
 import type Koa from 'koa';
 import { Failure, messageOf } from '#shared/errors.ts';
 
-const closeMsMax = 5_000;
+const sweepMs = 50;
+
+type ListenOptions = {
+  /** The port's setting, for an error's text. */
+  setting: string;
+  port: number;
+  host: string;
+  /** How long requests at hand may take once it stops. */
+  graceMs: number;
+};
 
 /** Serves an app. Disposing it finishes the requests at hand. Throws `invalid` with the setting's name for a port that is taken. */
-export async function listen(app: Koa, setting: string, port: number, host: string) {
+export async function listen(app: Koa, { setting, port, host, graceMs }: ListenOptions) {
   const server = createServer({ requestTimeout: 60_000, headersTimeout: 15_000 }, app.callback());
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(new Failure('invalid', `${setting}=${port}: ${messageOf(error)}`)));
@@ -15,9 +24,11 @@ export async function listen(app: Koa, setting: string, port: number, host: stri
   return {
     port: typeof address === 'object' && address ? address.port : port,
     async [Symbol.asyncDispose]() {
-      const late = setTimeout(() => server.closeAllConnections(), closeMsMax);
-      server.closeIdleConnections();
+      const late = setTimeout(() => server.closeAllConnections(), graceMs);
+      // A kept-alive connection becomes idle when its last answer is out: it must not hold us until its own timeout.
+      const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
       await new Promise((resolve) => server.close(resolve));
+      clearInterval(sweep);
       clearTimeout(late);
     },
   };

@@ -6,6 +6,7 @@ import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
 import { openApiRoute } from './openapi.ts';
+import type { Route } from './route.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -13,7 +14,12 @@ import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
 
 /** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
-export async function start({ bus, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
+export async function start(context: Context<Config>): Promise<void> {
+  await serve(context);
+}
+
+/** Serves both APIs, and answers the ports that they got. */
+export async function serve({ bus, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
   const api = [
     ...agentRoutes(bus, writer),
     ...agentRunRoutes(bus, writer),
@@ -29,13 +35,14 @@ export async function start({ bus, config, logger, metrics, writer, stack, stopp
     logger,
     denied: createDenials(bus, writer, logger),
   };
-  const serve = async (setting: 'PORT' | 'MANAGEMENT_PORT', routes: typeof api) => {
+  const open = async (setting: 'PORT' | 'MANAGEMENT_PORT', routes: readonly Route[]) => {
     const app = createApp({ ...shared, routes: [...routes, openApiRoute(routes)] });
-    const { port } = stack.use(await listen(app, setting, config[setting], config.HOST));
+    const graceMs = config.SHUTDOWN_GRACE * 1000;
+    const { port } = stack.use(await listen(app, { setting, port: config[setting], host: config.HOST, graceMs }));
     logger.info({ port, host: config.HOST, setting }, 'serving HTTP');
+    return port;
   };
-  await serve('PORT', api);
-  await serve('MANAGEMENT_PORT', management);
+  return { api: await open('PORT', api), management: await open('MANAGEMENT_PORT', management) };
 }
 
 if (import.meta.main) await runService('gateway', Config, start);

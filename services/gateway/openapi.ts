@@ -44,14 +44,14 @@ export function openApi(routes: readonly Route[]) {
   };
 }
 
-function operation({ method, path, scope, summary, params, query, body, status, answer }: Route) {
+function operation({ method, path, scope, summary, params, query, headers, body, status, answer }: Route) {
   const names = path.split('/').map((part) => part.replace(':', 'by-'));
   return {
     operationId: [method, ...names.filter(Boolean)].join('-'),
     summary,
     description: scope === null ? 'Needs no token.' : `Needs the scope \`${scope}\`.`,
     security: scope === null ? [] : [{ token: [] }],
-    parameters: [...parametersOf(params, 'path'), ...parametersOf(query, 'query')],
+    parameters: [...parametersOf(params, 'path'), ...parametersOf(query, 'query'), ...parametersOf(headers, 'header')],
     ...(body
       ? {
           requestBody: {
@@ -70,7 +70,7 @@ function operation({ method, path, scope, summary, params, query, body, status, 
   };
 }
 
-function parametersOf(object: z.ZodObject, where: 'path' | 'query') {
+function parametersOf(object: z.ZodObject, where: 'path' | 'query' | 'header') {
   return Object.entries(object.shape).map(([name, schema]) => ({
     name,
     in: where,

@@ -1,15 +1,22 @@
 import { z } from 'zod';
-
-const seq = z.coerce.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+import { Sequence, wholeNumber } from './input.ts';
 
 /** What every list takes. `minSeq`: the Toka-Seq of a write that the answer must hold. */
 export const pageQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(500).default(100),
+  limit: wholeNumber(1, 500).default(100),
   cursor: z.string().min(1).max(200).optional(),
-  minSeq: seq.optional(),
+  minSeq: Sequence.optional(),
 });
 
-export const seqQuery = z.strictObject({ minSeq: seq.optional() });
+/** A list in the order of what happened: its cursors are numbers. */
+export const historyQuery = pageQuery.extend({
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}$/, 'must be a nextCursor that an earlier page gave')
+    .optional(),
+});
+
+export const seqQuery = z.strictObject({ minSeq: Sequence.optional() });
 
 export const pageOf = <T extends z.ZodType>(item: T) =>
   z.object({ items: z.array(item), nextCursor: z.string().nullable() });

@@ -1,15 +1,11 @@
 import type { Context } from 'koa';
 import { z } from 'zod';
-import type { Problem } from '#shared/errors.ts';
-import { Failure } from '#shared/errors.ts';
-import { describe } from '#shared/field-problems.ts';
 import type { Caller, Scope } from './auth.ts';
-
-/** How a body is read: `schema` documents it, `read` checks it and throws `invalid` with every field that is wrong. */
-export type Body<T> = { schema: z.ZodType; read(value: unknown): T };
+import type { Body } from './input.ts';
+import { parse } from './input.ts';
 
 /** What a handler is given: parsed and checked. */
-export type Call<P, Q, B> = { params: P; query: Q; body: B; caller: Caller; ctx: Context };
+export type Call<P, Q, H, B> = { params: P; query: Q; headers: H; body: B; caller: Caller; ctx: Context };
 
 /** What a route answers with: JSON of a schema, or bytes of a media type. */
 export type Answer = z.ZodType | { mediaType: string } | null;
@@ -24,51 +20,55 @@ export type Route = {
   summary: string;
   params: z.ZodObject;
   query: z.ZodObject;
+  /** The request headers that count, by their names. */
+  headers: z.ZodObject;
   body: Body<unknown> | null;
   status: number;
   answer: Answer;
-  handle(call: Call<never, never, never>): unknown;
+  handle(call: Call<never, never, never, never>): unknown;
 };
 
-const none = z.object({});
+const none = z.strictObject({});
 
-type Definition<P extends z.ZodObject, Q extends z.ZodObject, B> = Pick<
+type Definition<P extends z.ZodObject, Q extends z.ZodObject, H extends z.ZodObject, B> = Pick<
   Route,
   'method' | 'path' | 'scope' | 'summary'
 > & {
   params?: P;
   query?: Q;
+  headers?: H;
   body?: Body<B>;
   status?: number;
   answer: Answer;
-  handle(call: Call<z.output<P>, z.output<Q>, B>): unknown;
+  handle(call: Call<z.output<P>, z.output<Q>, z.output<H>, B>): unknown;
 };
 
-export const route = <P extends z.ZodObject = typeof none, Q extends z.ZodObject = typeof none, B = undefined>(
-  definition: Definition<P, Q, B>,
+/** A row of the API whose handler is typed by its schemas. */
+export const route = <
+  P extends z.ZodObject = typeof none,
+  Q extends z.ZodObject = typeof none,
+  H extends z.ZodObject = typeof none,
+  B = undefined,
+>(
+  definition: Definition<P, Q, H, B>,
 ): Route => ({
   status: 200,
   ...definition,
   params: definition.params ?? none,
   query: definition.query ?? none,
+  headers: definition.headers ?? none,
   body: definition.body ?? null,
   handle: definition.handle as Route['handle'],
 });
 
-/** A body that its schema alone checks. */
-export const bodyOf = <S extends z.ZodType>(schema: S): Body<z.output<S>> => ({
-  schema,
-  read: (value) => parse(schema, value, 'the body'),
+/** Parses all that a request says to a route. */
+export const readCall = ({ params, query, headers, body }: Route, ctx: Context, json: unknown) => ({
+  params: parse(params, { ...ctx.params }, 'the path'),
+  query: parse(query, { ...ctx.query }, 'the query'),
+  headers: parse(headers, pick(ctx, Object.keys(headers.shape)), 'the headers'),
+  body: body?.read(json),
 });
 
-/** Parses what a caller sent. Throws `invalid` with every field that is wrong. */
-export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.flatMap((issue) => describe(issue, schema, value));
-  throw refusal(problems.map(({ path, message }) => ({ field: path.join('.') || what, message })));
-}
-
-/** The refusal of an input, with all that is wrong with it. */
-export const refusal = (problems: Problem[]) =>
-  new Failure('invalid', problems.map(({ field, message }) => `${field} ${message}`).join('; '), { problems });
+/** An empty header is none. */
+const pick = (ctx: Context, names: readonly string[]) =>
+  Object.fromEntries(names.map((name) => [name, ctx.get(name) || undefined]));

@@ -60,7 +60,6 @@ log_level = "debug"
 ${minimal.replace('[agents.capabilities]', 'model = "m"\nschedule = "0 6 * * 1-5"\ninstructions = "Be brief."\ndepends_on = ["other"]\nrepository = "."\nlimits = { max_steps = 3, max_tokens = 4, max_cost_usd = 0.5, timeout = 60, memory = "1GB", cpu = 1 }\n[agents.capabilities]')}
 id = "build"
 depends_on = []
-validation_command = "npm test"
 [[agents.tasks.default]]
 description = "Tidy up"
 priority = "low"
@@ -92,6 +91,13 @@ const withChange = (from: string, to: string) => {
 };
 
 const bad: [what: string, text: string, problems: string[]][] = [
+  [
+    'a validation command',
+    withChange('validation = "All checks pass"', 'validation = "All checks pass"\nvalidation_command = "npm test"'),
+    [
+      'f:17: agents[1].objectives[1].validation_command cannot be run by this version, which has no sandbox for commands; say it in "validation" instead',
+    ],
+  ],
   ['no TOML', '[[agents]\nname = 1', ['f:1: the file is not TOML: expected end of table array declaration']],
   ['an unclosed text', 'x = "abc', ['f:1: the file is not TOML: unfinished string']],
   [

@@ -12,8 +12,9 @@ import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId, runIdFor } from '#shared/ids.ts';
 import { on } from '../auth.ts';
+import { bodyOf, refusal } from '../input.ts';
 import type { Route } from '../route.ts';
-import { bodyOf, refusal, route } from '../route.ts';
+import { route } from '../route.ts';
 import { readAgent } from './agents.ts';
 
 const RunRequest = z.strictObject({
@@ -28,6 +29,13 @@ const runBody = bodyOf(
   }),
 );
 
+const headers = z.object({
+  'Idempotency-Key': z
+    .string()
+    .regex(/^[\x21-\x7e]{1,200}$/, 'must be 1 to 200 visible characters')
+    .optional(),
+});
+
 /** What an agent is told to do, besides its objectives' own occasions. */
 export const agentRunRoutes = (bus: Bus, writer: Writer): Route[] => [
   route({
@@ -36,25 +44,18 @@ export const agentRunRoutes = (bus: Bus, writer: Writer): Route[] => [
     scope: 'runs:write',
     summary: 'Queue a run; with Idempotency-Key once for each key',
     params: z.object({ id: AgentId }),
+    headers,
     body: runBody,
     status: 202,
     answer: RunView,
-    async handle({ params: { id }, body, caller, ctx }) {
+    async handle({ params: { id }, headers: { 'Idempotency-Key': key }, body, caller, ctx }) {
       const agent = await readAgent(bus, id);
-      const key = keyOf(ctx.get('idempotency-key'));
       const run = await queueRun(bus, agent, workOf(agent, body), key, on(writer, caller));
       ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });
       return runView(run);
     },
   }),
 ];
-
-function keyOf(key: string): string | undefined {
-  if (key === '') return undefined;
-  if (!/^[\x21-\x7e]{1,200}$/.test(key))
-    throw refusal([{ field: 'Idempotency-Key', message: 'must be 1 to 200 visible characters' }]);
-  return key;
-}
 
 function workOf(agent: Agent, { input, objective }: z.output<typeof RunRequest>): Work {
   const works = worksOf(agent.spec);

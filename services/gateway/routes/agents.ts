@@ -1,3 +1,4 @@
+import type { Context } from 'koa';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { commandAgent, foldAgent } from '#shared/command.ts';
@@ -10,11 +11,19 @@ import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
-import { pageOf, pageQuery } from '../paging.ts';
-import type { Body, Call, Route } from '../route.ts';
-import { bodyOf, refusal, route } from '../route.ts';
+import type { Body } from '../input.ts';
+import { bodyOf, refusal } from '../input.ts';
+import { pageOf, pageQuery, seqQuery } from '../paging.ts';
+import type { Call, Route } from '../route.ts';
+import { route } from '../route.ts';
 
 const params = z.object({ id: AgentId });
+/** An agent's version as GET gave it; `*` and none are any. */
+const IfMatch = z
+  .string()
+  .regex(/^(\*|"\d{1,15}")$/, 'must be an ETag that GET gave, such as "17" in quotes')
+  .transform((tag) => (tag === '*' ? undefined : Number(tag.slice(1, -1))))
+  .optional();
 const Reason = z.strictObject({ reason: z.string().min(1).max(500).optional() }).optional();
 
 /** Checked as config/agents.toml is. */
@@ -29,14 +38,10 @@ const agentBody: Body<AgentSpec> = {
 
 /** Agents and their lives. */
 export function agentRoutes(bus: Bus, writer: Writer): Route[] {
-  const command = async (
-    { caller, ctx }: Pick<Call<never, never, never>, 'caller' | 'ctx'>,
-    id: string,
-    what: AgentCommand,
-  ) => {
+  const command = async ({ caller, ctx }: Pick<Call<0, 0, 0, 0>, 'caller' | 'ctx'>, id: string, what: AgentCommand) => {
     const { seq } = await commandAgent(bus, id, what, on(writer, caller));
     ctx.set('Toka-Seq', String(seq));
-    return readAgent(bus, id);
+    return show(await readAgent(bus, id), ctx);
   };
   const life = (what: 'pause' | 'resume', summary: string) =>
     route({
@@ -49,7 +54,7 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       answer: AgentView,
       async handle(call) {
         const reason = call.body?.reason ?? 'asked by the API';
-        return agentView(await command(call, call.params.id, { type: what, reason }));
+        return command(call, call.params.id, { type: what, reason });
       },
     });
   return [
@@ -76,8 +81,8 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       answer: AgentView,
       async handle(call) {
         const agent = await command(call, call.body.name, { type: 'register', spec: call.body, origin: 'api' });
-        call.ctx.set({ Location: `/agents/${agent.id}`, ETag: `"${agent.version}"` });
-        return agentView(agent);
+        call.ctx.set('Location', `/agents/${agent.id}`);
+        return agent;
       },
     }),
     route({
@@ -86,12 +91,10 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'agents:read',
       summary: 'Read an agent',
       params,
+      // Read from the log, it holds every write anyway.
+      query: seqQuery,
       answer: AgentView,
-      async handle({ params: { id }, ctx }) {
-        const agent = await readAgent(bus, id);
-        ctx.set('ETag', `"${agent.version}"`);
-        return agentView(agent);
-      },
+      handle: async ({ params: { id }, ctx }) => show(await readAgent(bus, id), ctx),
     }),
     route({
       method: 'put',
@@ -99,13 +102,12 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'agents:write',
       summary: 'Replace an agent; with If-Match only if it is still at that version',
       params,
+      headers: z.object({ 'If-Match': IfMatch }),
       body: agentBody,
       answer: AgentView,
-      async handle(call) {
-        const version = versionOf(call.ctx.get('if-match'));
-        const agent = await command(call, call.params.id, { type: 'update', spec: call.body, origin: 'api', version });
-        call.ctx.set('ETag', `"${agent.version}"`);
-        return agentView(agent);
+      handle(call) {
+        const version = call.headers['If-Match'];
+        return command(call, call.params.id, { type: 'update', spec: call.body, origin: 'api', version });
       },
     }),
     route({
@@ -133,10 +135,7 @@ export async function readAgent(bus: Bus, id: string): Promise<Agent> {
   return agent;
 }
 
-function versionOf(ifMatch: string): number | undefined {
-  if (ifMatch === '' || ifMatch === '*') return undefined;
-  const version = /^"(\d{1,15})"$/.exec(ifMatch)?.[1];
-  if (version === undefined)
-    throw refusal([{ field: 'If-Match', message: 'must be an ETag that GET gave, such as "17" in quotes' }]);
-  return Number(version);
+function show(agent: Agent, ctx: Context): AgentView {
+  ctx.set('ETag', `"${agent.version}"`);
+  return agentView(agent);
 }

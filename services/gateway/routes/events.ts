@@ -5,11 +5,10 @@ import { EventView, listEvents } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
+import { Sequence } from '../input.ts';
 import type { Route } from '../route.ts';
-import { refusal, route } from '../route.ts';
+import { route } from '../route.ts';
 import { streamEvents } from '../sse.ts';
-
-const Sequence = z.coerce.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 
 type EventOptions = { bus: Bus; metrics: Metrics; logger: Logger; clientsMax: number; stopping: AbortSignal };
 
@@ -37,13 +36,14 @@ export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: Even
           .optional(),
         since: Sequence.optional(),
       }),
+      headers: z.object({ 'Last-Event-ID': Sequence.optional() }),
       answer: { mediaType: 'text/event-stream' },
-      async handle({ query: { subject, type, since }, caller, ctx }) {
+      async handle({ query: { subject, type, since }, headers, caller, ctx }) {
+        const last = headers['Last-Event-ID'] ?? since ?? (await bus.lastSeq());
         if (clients >= clientsMax)
           throw new Failure('unavailable', `${clients} event streams are open, which is as many as may be`, {
             retryAfterMs: 5_000,
           });
-        const last = lastEventId(ctx.get('last-event-id')) ?? since ?? (await bus.lastSeq());
         const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
         const sent = streamEvents(bus, ctx, {
           from: last + 1,
@@ -64,22 +64,14 @@ export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: Even
       params: z.object({ seq: Sequence }),
       answer: EventView,
       async handle({ params: { seq } }) {
-        const { items } = await bus
-          .ask(listEvents, { cursor: String(seq - 1), limit: 1, minSeq: seq > 0 ? seq : 1 })
-          .catch((error) => {
-            if (error instanceof Failure && error.code === 'unavailable') return { items: [] };
-            throw error;
-          });
-        if (seq === 0 || items[0]?.seq !== seq) throw new Failure('not-found', `there is no event ${seq}`);
+        const last = await bus.lastSeq();
+        const known = seq >= 1 && seq <= last;
+        const { items } = known
+          ? await bus.ask(listEvents, { cursor: String(seq - 1), limit: 1, minSeq: seq })
+          : { items: [] };
+        if (items[0]?.seq !== seq) throw new Failure('not-found', `there is no event ${seq}`);
         return items[0];
       },
     }),
   ];
-}
-
-function lastEventId(header: string): number | undefined {
-  if (header === '') return undefined;
-  const parsed = Sequence.safeParse(header);
-  if (parsed.success) return parsed.data;
-  throw refusal([{ field: 'Last-Event-ID', message: 'must be a sequence: a whole number' }]);
 }

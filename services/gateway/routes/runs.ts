@@ -9,12 +9,15 @@ import { runView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { on } from '../auth.ts';
-import { pageOf, pageQuery, seqQuery } from '../paging.ts';
+import { bodyOf } from '../input.ts';
+import { historyQuery, pageOf, pageQuery, seqQuery } from '../paging.ts';
 import type { Route } from '../route.ts';
-import { bodyOf, route } from '../route.ts';
+import { route } from '../route.ts';
 
 const params = z.object({ id: RunId });
 const Reason = z.strictObject({ reason: z.string().min(1).max(500).optional() }).optional();
+
+const mediaType = /^[a-z]+\/[\w.+-]{1,100}(; ?charset=[\w-]{1,40})?$/i;
 
 /** Runs: what agents did, step by step, and what they handed in. */
 export function runRoutes(bus: Bus, writer: Writer): Route[] {
@@ -63,7 +66,7 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'events:read',
       summary: 'The events of a run, in order',
       params,
-      query: pageQuery,
+      query: historyQuery,
       answer: pageOf(EventView),
       handle: ({ params: { id }, query }) => bus.ask(listEvents, { ...query, subject: `run/${id}` }),
     }),
@@ -73,7 +76,7 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'runs:read',
       summary: 'The steps of a run: each turn of its model, with tokens and cost',
       params,
-      query: pageQuery,
+      query: historyQuery,
       answer: pageOf(StepView),
       handle: ({ params: { id }, query }) => bus.ask(listSteps, { ...query, runId: id }),
     }),
@@ -96,31 +99,30 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'runs:read',
       summary: 'The bytes of what a run handed in',
       params: params.extend({ name: z.string().min(1).max(255) }),
+      query: seqQuery,
       answer: { mediaType: 'application/octet-stream' },
-      async handle({ params: { id, name }, ctx }) {
-        const { deliverable } = await readRun(bus, id, undefined);
+      async handle({ params: { id, name }, query, ctx }) {
+        const { deliverable } = await readRun(bus, id, query.minSeq);
         if (!deliverable || deliverable.name !== name)
           throw new Failure('not-found', `the run has no artifact ${JSON.stringify(name)}`);
         // An agent made it: a browser must not take it for a page of ours.
-        ctx.set('Content-Security-Policy', 'sandbox');
+        const bytes = await bus.artifacts.get(deliverable.artifact);
+        ctx.set('Content-Security-Policy', "default-src 'none'; sandbox");
         ctx.attachment(name);
-        ctx.type = deliverable.mediaType;
-        return bus.artifacts.get(deliverable.artifact);
+        ctx.type = mediaType.test(deliverable.mediaType) ? deliverable.mediaType : 'application/octet-stream';
+        return bytes;
       },
     }),
   ];
 }
 
 /** A run from the archive, or from the log where the archive is not there yet, or is away. */
-async function readRun(bus: Bus, id: string, minSeq: number | undefined): Promise<RunView> {
-  try {
-    return await bus.ask(getRun, { id, minSeq });
-  } catch (error) {
-    if (error instanceof Failure && (error.code === 'not-found' || error.code === 'unavailable'))
-      return fromLog(bus, id);
-    throw error;
-  }
-}
+const readRun = (bus: Bus, id: string, minSeq: number | undefined): Promise<RunView> =>
+  bus.ask(getRun, { id, minSeq }).catch((error) => {
+    const elsewhere = error instanceof Failure && (error.code === 'not-found' || error.code === 'unavailable');
+    if (!elsewhere) throw error;
+    return fromLog(bus, id);
+  });
 
 async function fromLog(bus: Bus, id: string): Promise<RunView> {
   const run = foldRun(await bus.read('run', id));

@@ -26,11 +26,24 @@ const Instance = z.object({
   ready: z.boolean(),
   checks: z.record(z.string(), z.string()),
 });
+/** What prom-client answers as JSON. Each sample carries its service and instance, so that nothing of two instances is added up. */
+const MetricsOfInstance = z.array(
+  z
+    .looseObject({
+      name: z.string(),
+      values: z.array(
+        z.looseObject({ value: z.number(), labels: z.record(z.string(), z.union([z.string(), z.number()])) }),
+      ),
+    })
+    .transform((metric) => ({ ...metric, aggregator: 'sum' })),
+);
+type MetricsOfInstance = z.output<typeof MetricsOfInstance>;
+
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
 /** How the whole is doing. */
 export function systemRoutes(bus: Bus): Route[] {
-  const gatherMetrics = shared(() => bus.askEach(metricsSubject, gatherMs));
+  const gatherMetrics = shared(async () => valid(MetricsOfInstance, await bus.askEach(metricsSubject, gatherMs)));
   return [
     route({
       method: 'get',
@@ -50,26 +63,28 @@ export function systemRoutes(bus: Bus): Route[] {
       summary: 'The metrics of every instance, for Prometheus',
       answer: { mediaType: 'text/plain' },
       async handle({ ctx }) {
-        const each = await gatherMetrics();
-        ctx.type = 'text/plain; version=0.0.4; charset=utf-8';
-        // Every sample carries its service and instance, so nothing is summed that should not be.
-        return AggregatorRegistry.aggregate(each as object[][] as never).metrics();
+        const all = AggregatorRegistry.aggregate(await gatherMetrics());
+        ctx.type = all.contentType;
+        return all.metrics();
       },
     }),
     route({
       method: 'get',
       path: '/status',
       scope: 'runs:read',
-      summary: 'Services, archive and agents at a glance',
+      summary: 'Services, archive, agents and runs at a glance',
       answer: z.object({
         ready: z.boolean(),
         missing: z.array(z.string()),
         services: z.array(Instance),
         log: z.object({ seq: z.number() }),
         archive: z.object({ seq: z.number(), databaseBytes: z.number() }).nullable(),
+        /** How many, by state. */
         agents: z.record(z.string(), z.number()),
+        /** Those that have not ended, by status, as the scheduler counts them; null while it does not tell. */
+        runs: z.record(z.string(), z.number()).nullable(),
       }),
-      handle: () => statusOf(bus),
+      handle: () => statusOf(bus, gatherMetrics()),
     }),
     route({
       method: 'get',
@@ -104,17 +119,15 @@ export const managementRoutes = (bus: Bus, isPublic: boolean): Route[] => [
   }),
 ];
 
-async function statusOf(bus: Bus) {
-  const [answers, seq, archive, agents] = await Promise.all([
+async function statusOf(bus: Bus, gathered: Promise<MetricsOfInstance[]>) {
+  const [answers, metrics, seq, archive, agents] = await Promise.all([
     bus.askEach(healthSubject, gatherMs),
+    gathered,
     bus.lastSeq(),
     bus.ask(getArchive, {}).catch(() => null),
     bus.ask(listAgentStatus, {}).catch(() => []),
   ]);
-  const services = answers.flatMap((answer) => {
-    const parsed = Instance.safeParse(answer);
-    return parsed.success ? [parsed.data] : [];
-  });
+  const services = valid(Instance, answers);
   const missing = expected.filter((name) => !services.some(({ service }) => service === name));
   const states = Map.groupBy(agents, ({ state }) => state);
   return {
@@ -124,8 +137,22 @@ async function statusOf(bus: Bus) {
     log: { seq },
     archive: archive && { seq: archive.seq, databaseBytes: archive.databaseBytes },
     agents: Object.fromEntries([...states].map(([state, each]) => [state, each.length])),
+    runs: runsIn(metrics),
   };
 }
+
+/** Every scheduler folds the whole log, so any one of them knows. */
+function runsIn(metrics: readonly MetricsOfInstance[]): Record<string, number> | null {
+  const samples = metrics.flat().find(({ name, values }) => name === 'toka_runs' && values.length > 0)?.values;
+  return samples ? Object.fromEntries(samples.map(({ labels, value }) => [String(labels.status), value])) : null;
+}
+
+/** What fits; another's answer on the same subject does not. */
+const valid = <S extends z.ZodType>(schema: S, answers: readonly unknown[]): z.output<S>[] =>
+  answers.flatMap((answer) => {
+    const parsed = schema.safeParse(answer);
+    return parsed.success ? [parsed.data] : [];
+  });
 
 /** One asks, all who come within a second share the answer: these routes are open to anyone. */
 function shared<T>(ask: () => Promise<T>): () => Promise<T> {
