@@ -38,7 +38,11 @@ const agentBody: Body<AgentSpec> = {
 
 /** Agents and their lives. */
 export function agentRoutes(bus: Bus, writer: Writer): Route[] {
-  const command = async ({ caller, ctx }: Pick<Call<0, 0, 0, 0>, 'caller' | 'ctx'>, id: string, what: AgentCommand) => {
+  const command = async (
+    { caller, ctx }: Pick<Call<unknown, unknown, unknown, unknown>, 'caller' | 'ctx'>,
+    id: string,
+    what: AgentCommand,
+  ) => {
     const { seq } = await commandAgent(bus, id, what, on(writer, caller));
     ctx.set('Toka-Seq', String(seq));
     return show(await readAgent(bus, id), ctx);

@@ -26,14 +26,18 @@ const Instance = z.object({
   ready: z.boolean(),
   checks: z.record(z.string(), z.string()),
 });
+// JSON has no NaN: a lag that was not measured yet comes as null.
+const Value = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+
 /** What prom-client answers as JSON. Each sample carries its service and instance, so that nothing of two instances is added up. */
 const MetricsOfInstance = z.array(
   z
     .looseObject({
       name: z.string(),
-      values: z.array(
-        z.looseObject({ value: z.number(), labels: z.record(z.string(), z.union([z.string(), z.number()])) }),
-      ),
+      values: z.array(z.looseObject({ value: Value, labels: z.record(z.string(), z.union([z.string(), z.number()])) })),
     })
     .transform((metric) => ({ ...metric, aggregator: 'sum' })),
 );
