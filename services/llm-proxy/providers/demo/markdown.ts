@@ -31,9 +31,12 @@ export function proseLines(text: string): string[] {
   });
 }
 
-/** A text of a file's, on one line and as code: nothing in it can pass for a part of the document around it. */
+/** A text of a file's, on one line, without control characters, and as code: nothing in it can pass for a part of the document around it. */
 export function code(text: string): string {
-  const plain = text.replace(/\s+/g, ' ').replaceAll('`', "'").trim();
+  const plain = text
+    .replace(/[\s\p{Cc}]+/gu, ' ')
+    .replaceAll('`', "'")
+    .trim();
   return `\`${plain.length > 160 ? `${plain.slice(0, 160)}…` : plain || ' '}\``;
 }
 
