@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Problem } from '#shared/errors.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Located } from '#shared/field-problems.ts';
+import { describe } from '#shared/field-problems.ts';
 import { clip } from '#shared/text.ts';
 
 const problemsMax = 50;
@@ -15,19 +17,28 @@ export const bodyOf = <S extends z.ZodType>(schema: S): Body<z.output<S>> => ({
   read: (value) => parse(schema, value, 'the body'),
 });
 
+/** Why a person does what they do, for the log; it may be left out. */
+export const reasonBody = bodyOf(
+  z
+    .strictObject({
+      reason: z.string().min(1, 'must not be empty').max(500, 'must be at most 500 characters').optional(),
+    })
+    .optional(),
+);
+
 /** Parses what a caller sent. Throws `invalid` with every field that is wrong. */
 export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
-  const parsed = schema.safeParse(value, { error: describe });
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw refusal(
-    parsed.error.issues.map((issue) => {
-      const field = issue.path.map(String).join('.');
-      const name =
-        issue.code === 'unrecognized_keys' ? [field, issue.keys.join(', ')].filter(Boolean).join('.') : field;
-      return { field: name || what, message: issue.message };
-    }),
+  throw refusalAt(
+    parsed.error.issues.flatMap((issue) => describe(issue, schema, value)),
+    what,
   );
 }
+
+/** As `refusal`, for problems that know their path; the root is called `what`. */
+export const refusalAt = (problems: readonly Located[], what: string): Failure =>
+  refusal(problems.map(({ path, message }) => ({ field: path.join('.') || what, message })));
 
 /** The refusal of an input, with what is wrong with it: as much of it as a person reads, for the input may be hostile. */
 export function refusal(problems: readonly Problem[]): Failure {
@@ -41,39 +52,14 @@ export function refusal(problems: readonly Problem[]): Failure {
   return new Failure('invalid', detail, { problems: shown });
 }
 
-/** What to say where a schema has no words of its own. */
-function describe(issue: z.core.$ZodRawIssue): string | undefined {
-  switch (issue.code) {
-    case 'unrecognized_keys':
-      return 'is not known here';
-    case 'invalid_type':
-      return issue.input === undefined
-        ? `is required: ${article(issue.expected)}`
-        : `must be ${article(issue.expected)}`;
-    case 'invalid_value':
-      return `must be one of ${issue.values.join(', ')}`;
-    case 'too_small':
-      return `must ${issue.origin === 'string' ? 'have' : 'be'} at least ${issue.minimum}${unit(issue.origin)}`;
-    case 'too_big':
-      return `must ${issue.origin === 'string' ? 'have' : 'be'} at most ${issue.maximum}${unit(issue.origin)}`;
-    default:
-      return undefined;
-  }
-}
-
-const unit = (origin: string) => (origin === 'string' ? ' characters' : '');
-
-const article = (type: string) =>
-  ({ string: 'a text', number: 'a number', int: 'a whole number', object: 'a JSON object', boolean: 'true or false' })[
-    type
-  ] ?? type;
-
 /** A number in a path, a query or a header: digits alone, for `Number` also takes "", " 7 " and "0x7". */
-export function wholeNumber(min: number, max: number) {
-  const message = `must be a whole number from ${min} to ${max}`;
-  const number = z.coerce.number(message).int(message).min(min, message).max(max, message);
-  return z.preprocess((value) => (/^\d{1,16}$/.test(String(value)) ? value : Number.NaN), number);
-}
+export const wholeNumber = (min: number, max: number) =>
+  z.preprocess((value, context) => {
+    const number = /^\d{1,16}$/.test(String(value)) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    context.addIssue({ code: 'custom', message: `must be a whole number from ${min} to ${max}` });
+    return z.NEVER;
+  }, z.number().int().min(min).max(max));
 
 /** A place in the log. */
 export const Sequence = wholeNumber(0, Number.MAX_SAFE_INTEGER);

@@ -19,9 +19,9 @@ import { readAgent } from './agents.ts';
 
 const RunRequest = z.strictObject({
   /** What the agent is to do, once, as a task of its own. */
-  input: z.string().trim().min(1, 'must not be empty').max(20_000).optional(),
+  input: z.string().trim().min(1, 'must not be empty').max(20_000, 'must be at most 20000 characters').optional(),
   /** The id of an objective that is to be worked on anew. */
-  objective: z.string().max(63).optional(),
+  objective: z.string().max(63, 'must be at most 63 characters').optional(),
 });
 const runBody = bodyOf(
   RunRequest.refine(({ input, objective }) => (input === undefined) !== (objective === undefined), {

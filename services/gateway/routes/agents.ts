@@ -12,7 +12,7 @@ import type { Writer } from '#shared/event.ts';
 import { parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
 import type { Body } from '../input.ts';
-import { bodyOf, refusal } from '../input.ts';
+import { reasonBody, refusalAt } from '../input.ts';
 import { pageOf, pageQuery, seqQuery } from '../paging.ts';
 import type { Call, Route } from '../route.ts';
 import { route } from '../route.ts';
@@ -24,7 +24,6 @@ const IfMatch = z
   .regex(/^(\*|"\d{1,15}")$/, 'must be an ETag that GET gave, such as "17" in quotes')
   .transform((tag) => (tag === '*' ? undefined : Number(tag.slice(1, -1))))
   .optional();
-const Reason = z.strictObject({ reason: z.string().min(1).max(500).optional() }).optional();
 
 /** Checked as config/agents.toml is. */
 const agentBody: Body<AgentSpec> = {
@@ -32,7 +31,7 @@ const agentBody: Body<AgentSpec> = {
   read(value) {
     const { spec, problems } = parseAgent(value);
     if (spec) return spec;
-    throw refusal(problems.map(({ path, message }) => ({ field: path.join('.') || 'the body', message })));
+    throw refusalAt(problems, 'the body');
   },
 };
 
@@ -54,7 +53,7 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'agents:write',
       summary,
       params,
-      body: bodyOf(Reason),
+      body: reasonBody,
       answer: AgentView,
       async handle(call) {
         const reason = call.body?.reason ?? 'asked by the API';

@@ -9,13 +9,12 @@ import { runView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { on } from '../auth.ts';
-import { bodyOf } from '../input.ts';
+import { reasonBody } from '../input.ts';
 import { historyQuery, pageOf, pageQuery, seqQuery } from '../paging.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 
 const params = z.object({ id: RunId });
-const Reason = z.strictObject({ reason: z.string().min(1).max(500).optional() }).optional();
 
 const mediaType = /^[a-z]+\/[\w.+-]{1,100}(; ?charset=[\w-]{1,40})?$/i;
 
@@ -51,7 +50,7 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
       scope: 'runs:write',
       summary: 'Cancel a run',
       params,
-      body: bodyOf(Reason),
+      body: reasonBody,
       answer: RunView,
       async handle({ params: { id }, body, caller, ctx }) {
         const reason = body?.reason ?? 'asked by the API';
