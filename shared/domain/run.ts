@@ -98,7 +98,9 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
       return { ...run, status: 'failed', error: event.data, endedAt: event.time };
     case 'toka.run.retry-scheduled.v1': {
       const retries = run.retries + (noFault.has(event.data.code) ? 0 : 1);
-      return { ...run, status: 'waiting', error: event.data, retries, retryAt: event.data.at };
+      // Whoever recorded this was alive: the run has not ended its runner.
+      const startsWithoutProgress = 0;
+      return { ...run, status: 'waiting', error: event.data, retries, startsWithoutProgress, retryAt: event.data.at };
     }
     case 'toka.run.cancelled.v1':
       return {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SignJWT } from 'jose';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
 import { parseRaw } from '#shared/bus/log.ts';
@@ -17,7 +18,15 @@ import { temporaryFolder } from './temporary.ts';
 export const serviceNames = ['store', 'llm-proxy', 'scheduler', 'agent-runner', 'gateway'] as const;
 export type Name = (typeof serviceNames)[number];
 
-export const jwtSecret = 'a-secret-of-the-tests-that-is-long-enough';
+const jwtSecret = 'a-secret-of-the-tests-that-is-long-enough';
+
+/** A token with this scope, for a system of the tests. */
+export const tokenOf = (scope: string): Promise<string> =>
+  new SignJWT({ scope })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('ann')
+    .setExpirationTime('1h')
+    .sign(new TextEncoder().encode(jwtSecret));
 
 /** Five real processes on a real nats-server and redis-server, with a folder of their own. */
 export type System = {

@@ -1,8 +1,7 @@
 import test from 'ava';
-import { SignJWT } from 'jose';
 import { connect } from 'nats';
 import { eventually } from '#test/helpers/eventually.ts';
-import { jwtSecret, startSystem } from '#test/helpers/system.ts';
+import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
 const agents = `
 [[agents]]
@@ -35,11 +34,7 @@ test('a plain NATS client follows the events live, and a JetStream consumer from
   const live: { subject: string; event: Record<string, unknown> }[] = [];
   nc.subscribe('toka.events.>', { callback: (_, msg) => live.push({ subject: msg.subject, event: msg.json() }) });
   await nc.flush();
-  const admin = await new SignJWT({ scope: 'admin' })
-    .setProtectedHeader({ alg: 'HS256' })
-    .setSubject('ann')
-    .setExpirationTime('1h')
-    .sign(new TextEncoder().encode(jwtSecret));
+  const admin = await tokenOf('admin');
   const response = await fetch(`${system.api}/agents/anna/runs`, {
     method: 'POST',
     headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json' },
