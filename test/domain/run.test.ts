@@ -104,6 +104,13 @@ test('a run that kills its runner again and again without progress is poison', (
   t.is(failsWith(given(started, started, started)), 'model');
   t.is(failsWith(given(started, started, started, started)), 'poison');
   t.is(failsWith(given(started, started, started, step('a', 'read_file'), started)), 'tool', 'progress clears it');
+  const error = { code: 'unavailable', message: 'the model is away' };
+  const putBack: Draft = { type: 'toka.run.retry-scheduled.v1', data: { ...error, at: new Date(now).toISOString() } };
+  t.is(
+    failsWith(given(started, putBack, started, putBack, started, putBack, started)),
+    'model',
+    'so does a fault that was recorded',
+  );
 });
 
 test('an ended run takes no command, and a second cancel changes nothing', (t) => {
