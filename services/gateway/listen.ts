@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import type { Socket } from 'node:net';
 import type Koa from 'koa';
 import { Failure, messageOf } from '#shared/errors.ts';
 
@@ -16,6 +17,13 @@ type ListenOptions = {
 /** Serves an app. Disposing it finishes the requests at hand. Throws `invalid` with the setting's name for a port that is taken. */
 export async function listen(app: Koa, { setting, port, host, graceMs }: ListenOptions) {
   const server = createServer({ requestTimeout: 60_000, headersTimeout: 15_000 }, app.callback());
+  // Connections that have not asked anything yet: Node does not count them as idle, but nobody waits for an answer on them.
+  const silent = new Set<Socket>();
+  server.on('connection', (socket) => {
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  });
+  server.on('request', ({ socket }) => silent.delete(socket));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(new Failure('invalid', `${setting}=${port}: ${messageOf(error)}`)));
     server.listen(port, host, resolve);
@@ -27,7 +35,9 @@ export async function listen(app: Koa, { setting, port, host, graceMs }: ListenO
       const late = setTimeout(() => server.closeAllConnections(), graceMs);
       // A kept-alive connection becomes idle when its last answer is out: it must not hold us until its own timeout.
       const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
-      await new Promise((resolve) => server.close(resolve));
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of silent) socket.destroy();
+      await closed;
       clearInterval(sweep);
       clearTimeout(late);
     },

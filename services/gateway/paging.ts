@@ -3,7 +3,7 @@ import { Sequence, wholeNumber } from './input.ts';
 
 /** What every list takes. `minSeq`: the Toka-Seq of a write that the answer must hold. */
 export const pageQuery = z.strictObject({
-  limit: wholeNumber(1, 500).default(100),
+  limit: wholeNumber(1, 500).default(100).describe('100 unless it is given'),
   cursor: z.string().min(1).max(200).optional(),
   minSeq: Sequence.optional(),
 });
