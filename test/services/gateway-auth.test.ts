@@ -28,7 +28,7 @@ test('a token must be signed with HS256 and our secret, be fresh, and have the s
     ],
     [
       'another algorithm with our key',
-      `Bearer ${await token('admin', { alg: 'HS512', key: secret.repeat(2) })}`,
+      `Bearer ${await token('admin', { alg: 'HS512' })}`,
       401,
       `the token is not valid; ${needs}`,
     ],
