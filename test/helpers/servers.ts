@@ -1,9 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { answers } from '#shared/dev/launch/ports.ts';
+import { answers, freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
-import { freePort } from './ports.ts';
 import { temporaryFolder } from './temporary.ts';
 
 export type TestServer = {

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import Database from 'better-sqlite3';
@@ -66,13 +68,31 @@ async function survives(t: ExecutionContext, harm: Harm, script: FakeScript = ag
   });
   await harm(system, provider);
   const runs = names.length * 2;
-  await eventually(() => system.events.filter(hasEnded).length >= runs, 60_000);
+  await eventually(() => system.events.filter(hasEnded).length >= runs, 60_000).catch(async (error) => {
+    t.log(await whatIsOpen(system));
+    throw error;
+  });
   t.deepEqual(
     system.events.filter(hasEnded).map(({ type }) => type),
     Array(runs).fill('toka.run.completed.v1'),
   );
   checkCalls(t, provider.requests, system.events);
   await checkArchive(t, system);
+}
+
+/** The runs that have not ended, each with its last events, and the ends of the logs. */
+async function whatIsOpen({ events, folder }: System): Promise<string> {
+  const runs = [...Map.groupBy(events, ({ subject }) => subject)].filter(
+    ([, own]) => own[0]?.type === 'toka.run.queued.v1',
+  );
+  const open = runs.filter(([, own]) => !own.some(hasEnded));
+  const lines = open.map(([subject, own]) =>
+    [subject, ...own.slice(-6).map(({ seq, time, type }) => `${seq} ${time.slice(11)} ${type}`)].join('\n  '),
+  );
+  const logs = await Promise.all(
+    serviceNames.map(async (name) => `${name}: ${(await readFile(join(folder, `${name}.log`), 'utf8')).slice(-1_500)}`),
+  );
+  return [...lines, ...logs].join('\n');
 }
 
 /** No model call was made again once its answer was in the log: of each run, each turn, and each verdict. */

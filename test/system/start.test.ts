@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from '#test/helpers/eventually.ts';
-import { freePort } from '#test/helpers/ports.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 type Launched = { child: ChildProcess; output(): string; code: Promise<number | null> };
