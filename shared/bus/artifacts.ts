@@ -30,8 +30,9 @@ export function openArtifacts(js: JetStreamClient, replicas: number): Artifacts 
         return ref;
       });
     },
-    async get({ sha256 }) {
-      const blob = await patiently('fetched', async () => (await bucket()).getBlob(sha256));
+    async get({ sha256, bytes: size }) {
+      const deadlineMs = getMsMax + size / getBytesPerMs;
+      const blob = await patiently('fetched', async () => within((await bucket()).getBlob(sha256), deadlineMs));
       if (!blob) throw new Failure('not-found', `there is no artifact ${sha256}`);
       const bytes = Buffer.from(blob);
       if (createHash('sha256').update(bytes).digest('hex') !== sha256) {
@@ -43,6 +44,22 @@ export function openArtifacts(js: JetStreamClient, replicas: number): Artifacts 
 }
 
 const attemptsMax = 20;
+const getMsMax = 1_500;
+const getBytesPerMs = 1_000;
+
+/**
+ * `getBlob` waits for ever when the chunks that it reads are purged meanwhile, as they are when two keep the same bytes at the same
+ * time: the second replaces the first. The next try finds the second's.
+ */
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Failure('timeout', `it took longer than ${Math.round(ms)} ms`)), ms);
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** NATS may be away for a moment; both operations can be repeated. */
 async function patiently<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -106,3 +106,20 @@ test('artifacts are kept by the hash of their bytes', async (t) => {
   t.true((await bus.artifacts.get(ref)).equals(bytes));
   await t.throwsAsync(bus.artifacts.get({ ...ref, sha256: '0'.repeat(64) }), { code: 'not-found' });
 });
+
+test('an artifact that several keep at the same time can be fetched by each', async (t) => {
+  await using nats = await startNats();
+  await using stack = new AsyncDisposableStack();
+  const open = () => openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, t.log);
+  const buses = [stack.use(await open()), stack.use(await open()), stack.use(await open())];
+  for (let round = 1; round <= 10; round++) {
+    const bytes = Buffer.from(`the same ${round} `.repeat(20_000));
+    const fetched = await Promise.all(
+      buses.map(async ({ artifacts }, index) => {
+        await new Promise((resolve) => setTimeout(resolve, index * Math.random() * 6));
+        return artifacts.get(await artifacts.put(bytes));
+      }),
+    );
+    t.true(fetched.every((each) => each.equals(bytes)));
+  }
+});
