@@ -22,7 +22,7 @@ export type AskOptions = { timeoutMs?: number; signal?: AbortSignal | undefined 
 /**
  * Asks one instance of the service that answers `contract`. While it works it sends a heartbeat each second, so a dead service
  * is known in four seconds and a long answer may take as long as `timeoutMs`. Throws the answerer's Failure, or
- * `unavailable` (nobody answers), `timeout`, `invalid` (the answer does not fit the contract).
+ * `unavailable` (nobody answers), `timeout`, `internal` (the answer does not fit the contract).
  */
 export function ask<I extends z.ZodType, O extends z.ZodType>(
   nc: NatsConnection,
@@ -63,7 +63,7 @@ export function ask<I extends z.ZodType, O extends z.ZodType>(
           settle(undefined, output.parse(msg.json()));
         } catch (cause) {
           settle(
-            new Failure('invalid', `${subject} answered what its contract does not allow: ${messageOf(cause)}`, {
+            new Failure('internal', `${subject} answered what its contract does not allow: ${messageOf(cause)}`, {
               cause,
             }),
           );
