@@ -1,66 +1,201 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { limitLabel } from './label-limit.ts';
 
 const secondsBuckets = [0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
+const runSecondsBuckets = [1, 5, 15, 60, 300, 1_800, 7_200];
+const commitSecondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2];
+const ended = [{ status: 'completed' }, { status: 'failed' }, { status: 'cancelled' }];
 
-/** Every metric of Toka, declared once. A process exports all of them; what it never touches stays without a sample. */
-export function createMetrics(service: string, instance: string) {
+/**
+ * Every metric of Toka, declared once. A process exports all of them; what it never touches stays without a sample. Names follow
+ * Prometheus' conventions: base units, `_total` for what only grows. An `agent` label takes `agentLabel(id)`, so that it is bounded.
+ */
+export function createMetrics(service: string, instance: string, agentsMax: number) {
   const registry = new Registry();
   registry.setDefaultLabels({ service, instance });
-  const registers = [registry];
-  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
-    new Counter({ name, help, labelNames, registers });
-  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
-    new Gauge({ name, help, labelNames, registers });
-  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
-    new Histogram({ name, help, labelNames, buckets: secondsBuckets, registers });
-
+  const make = makers(registry);
   return {
     registry,
     collectProcess: () => collectDefaultMetrics({ register: registry }),
-
-    runsEnded: counter('toka_runs_ended_total', 'Runs that ended, by how', ['status']),
-    runSeconds: histogram('toka_run_duration_seconds', "A run's time from its start to its end", ['status']),
-    runWaitSeconds: histogram('toka_run_wait_seconds', "A run's time from queued to started"),
-    runsActive: gauge('toka_runs_active', 'Runs that this runner executes now'),
-    runsByStatus: gauge('toka_runs', 'Runs that have not ended, by status', ['status']),
-    agents: gauge('toka_agents', 'Agents, by status', ['status']),
-    spawnTimeouts: counter('toka_spawn_timeouts_total', 'Dispatched runs that no runner started in time'),
-    retries: counter('toka_run_retries_total', 'Runs put back to be tried again', ['code']),
-    toolCalls: counter('toka_tool_calls_total', 'Tool calls, by tool and outcome', ['tool', 'outcome']),
-
-    llmRequests: counter('llm_requests_total', 'Model calls, by provider, model and outcome', [
-      'provider',
-      'model',
-      'outcome',
-    ]),
-    llmSeconds: histogram('llm_request_duration_seconds', 'Time of a model call that reached its provider', [
-      'provider',
-      'model',
-    ]),
-    llmTokens: counter('llm_tokens_total', 'Tokens, by provider, model and kind', ['provider', 'model', 'kind']),
-    llmCost: counter('llm_cost_usd_total', 'Cost of model calls with a known price, in US dollars', [
-      'provider',
-      'model',
-    ]),
-    llmCostUnknown: counter('llm_cost_unknown_total', 'Model calls whose price is not known', ['provider', 'model']),
-    llmCache: counter('llm_cache_requests_total', 'Model calls by what the response cache did', ['result']),
-    llmRateLimited: counter('llm_rate_limited_total', 'Model calls that were refused by our own rate limit'),
-    llmRateRemaining: gauge('llm_rate_limit_remaining', 'Model calls left in the current window'),
-    llmRateLimit: gauge('llm_rate_limit_requests', 'Model calls allowed in each window'),
-
-    archiveSeq: gauge('toka_archive_sequence', 'Sequence of the last event in SQLite'),
-    archiveLag: gauge('toka_archive_lag_events', 'Events in the log that are not in SQLite yet'),
-    archiveCommitSeconds: histogram('toka_archive_commit_seconds', 'Time of one commit to SQLite'),
-    archiveEvents: counter('toka_archive_events_total', 'Events committed to SQLite'),
-
-    httpRequests: counter('toka_http_requests_total', 'HTTP requests, by route, method and status', [
-      'route',
-      'method',
-      'status',
-    ]),
-    httpSeconds: histogram('toka_http_request_duration_seconds', 'Time of an HTTP request', ['route', 'method']),
-    sseClients: gauge('toka_sse_clients', 'Open event streams'),
+    agentLabel: limitLabel(agentsMax),
+    ...runMetrics(make),
+    ...agentMetrics(make),
+    ...llmMetrics(make),
+    ...archiveMetrics(make),
+    ...serverMetrics(make),
+    ...httpMetrics(make),
   };
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
+
+function makers(registry: Registry) {
+  const registers = [registry];
+  return {
+    counter: <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+      new Counter({ name, help, labelNames, registers }),
+    gauge: <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+      new Gauge({ name, help, labelNames, registers }),
+    histogram: <L extends string>(
+      name: string,
+      help: string,
+      labelNames: readonly L[] = [],
+      buckets: readonly number[] = secondsBuckets,
+    ) => new Histogram({ name, help, labelNames, buckets: [...buckets], registers }),
+  };
+}
+type Make = ReturnType<typeof makers>;
+
+/** Runs as a whole: by the scheduler, which folds the log, and by the runners. */
+const runMetrics = ({ counter, gauge, histogram }: Make) => ({
+  runsEnded: counter('toka_runs_ended_total', 'Runs that ended, by how', ['status']),
+  runSeconds: histogram('toka_run_duration_seconds', "A run's time from its start to its end", ['status']),
+  runWaitSeconds: histogram('toka_run_wait_seconds', "A run's time from queued to started"),
+  runsActive: gauge('toka_runs_active', 'Runs that this runner executes now'),
+  runSlots: gauge('toka_run_slots', 'Runs that this runner executes at a time at most'),
+  toolSlots: gauge('toka_tool_slots', 'Processes for tools that this runner has, by state', ['state']),
+  runsByStatus: gauge('toka_runs', 'Runs that have not ended, by status', ['status']),
+  oldestQueuedSeconds: gauge('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been due'),
+  agents: gauge('toka_agents', 'Agents, by status', ['status']),
+  spawnTimeouts: counter('toka_spawn_timeouts_total', 'Dispatched runs that no runner started in time'),
+  retries: counter('toka_run_retries_total', 'Runs put back to be tried again', ['code']),
+  toolCalls: counter('toka_tool_calls_total', 'Tool calls, by tool and outcome', ['tool', 'outcome']),
+  toolSeconds: histogram('toka_tool_call_duration_seconds', 'Time of a tool call', ['tool']),
+});
+
+/** Single agents: runs by the scheduler, tokens and cost by the llm-proxy, what their tools took by the runner. */
+const agentMetrics = ({ counter, gauge, histogram }: Make) => ({
+  agentRunsEnded: counter('toka_agent_runs_ended_total', "An agent's runs that ended, by how", ['agent', 'status']),
+  agentRunSeconds: histogram(
+    'toka_agent_run_duration_seconds',
+    "Time of an agent's runs from start to end",
+    ['agent'],
+    runSecondsBuckets,
+  ),
+  agentRunsActive: gauge('toka_agent_runs_active', "An agent's runs that this runner executes now", ['agent']),
+  agentSteps: counter('toka_agent_steps_total', "Model turns of an agent's runs", ['agent']),
+  agentToolCalls: counter('toka_agent_tool_calls_total', "An agent's tool calls, by outcome", ['agent', 'outcome']),
+  agentCpuSeconds: counter('toka_agent_cpu_seconds_total', "Processor time of an agent's tools", ['agent']),
+  agentMemoryPeak: gauge('toka_agent_memory_peak_bytes', "Most memory that an agent's last tool process held", [
+    'agent',
+  ]),
+  agentNetworkBytes: counter(
+    'toka_agent_network_bytes_total',
+    "Bytes of an agent's model calls; its tools have no network",
+    ['agent', 'direction'],
+  ),
+  agentTokens: counter('toka_agent_llm_tokens_total', "Tokens of an agent's model calls, by kind", ['agent', 'kind']),
+  agentCost: counter(
+    'toka_agent_llm_cost_usd_total',
+    "Cost of an agent's model calls with a known price, in US dollars",
+    ['agent'],
+  ),
+  agentBudgetUsed: gauge(
+    'toka_agent_budget_used_ratio',
+    "How much of a run's limit (tokens, cost, steps) an agent has used, 0 to 1",
+    ['agent', 'limit'],
+  ),
+});
+
+const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
+  llmRequests: counter('llm_requests_total', 'Model calls, by provider, model and outcome', [
+    'provider',
+    'model',
+    'outcome',
+  ]),
+  llmSeconds: histogram('llm_request_duration_seconds', 'Time of a model call that reached its provider', [
+    'provider',
+    'model',
+  ]),
+  llmActive: gauge('llm_requests_active', 'Model calls that this instance makes now'),
+  llmConcurrency: gauge('llm_requests_active_max', 'Model calls that this instance makes at a time at most'),
+  llmTokens: counter('llm_tokens_total', 'Tokens, by provider, model and kind', ['provider', 'model', 'kind']),
+  llmCost: counter('llm_cost_usd_total', 'Cost of model calls with a known price, in US dollars', [
+    'provider',
+    'model',
+  ]),
+  llmCostUnknown: counter('llm_cost_unknown_total', 'Model calls whose price is not known', ['provider', 'model']),
+  llmCache: counter('llm_cache_requests_total', 'Model calls by what the response cache did', ['result']),
+  llmRateLimited: counter('llm_rate_limited_total', 'Model calls that were refused by our own rate limit'),
+  llmRateRemaining: gauge('llm_rate_limit_remaining', 'Model calls left in the current window'),
+  llmRateLimit: gauge('llm_rate_limit_requests', 'Model calls allowed in each window'),
+  llmBreakerOpen: gauge('llm_breaker_open', 'Whether calls to the provider are held back after too many faults', [
+    'provider',
+  ]),
+  llmBreakerRefused: counter('llm_breaker_refused_total', 'Model calls that the open breaker refused', ['provider']),
+  redisUp: gauge('toka_redis_up', 'Whether Redis answers this instance'),
+  redisMemory: gauge('toka_redis_memory_bytes', 'Memory that Redis uses'),
+  redisMemoryMax: gauge('toka_redis_memory_max_bytes', 'Memory that Redis may use'),
+  redisClients: gauge('toka_redis_clients', 'Connections that Redis has'),
+  redisKeys: gauge('toka_redis_keys', 'Keys that Redis holds'),
+  redisEvicted: counter(
+    'toka_redis_evicted_keys_total',
+    'Keys that Redis gave up for want of memory, since it started',
+  ),
+  redisPersisting: gauge('toka_redis_persistence_ok', 'Whether the last write of Redis to its file went well'),
+});
+
+/** SQLite, the copy of the log in it, and the disks. */
+const archiveMetrics = ({ counter, gauge, histogram }: Make) => ({
+  archiveSeq: gauge('toka_archive_sequence', 'Sequence of the last event in SQLite'),
+  archiveLag: gauge('toka_archive_lag_events', 'Events in the log that are not in SQLite yet'),
+  archiveCommitSeconds: histogram(
+    'toka_archive_commit_seconds',
+    'Time of one commit to SQLite',
+    [],
+    commitSecondsBuckets,
+  ),
+  archiveEvents: counter('toka_archive_events_total', 'Events committed to SQLite'),
+  archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
+  auditBroken: gauge('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
+  auditChecked: gauge('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
+  diskFree: gauge('toka_disk_free_bytes', 'Free space where this instance writes, by what it keeps there', ['volume']),
+  diskSize: gauge('toka_disk_size_bytes', 'Size of the file system where this instance writes', ['volume']),
+});
+
+/** NATS, as the store sees it. */
+const serverMetrics = ({ counter, gauge }: Make) => ({
+  logSeq: gauge('toka_log_sequence', 'Sequence of the last event in the log'),
+  streamMessages: gauge('toka_jetstream_stream_messages', 'Messages in a stream', ['stream']),
+  streamBytes: gauge('toka_jetstream_stream_bytes', 'Bytes of a stream', ['stream']),
+  streamReplicasCurrent: gauge('toka_jetstream_stream_replicas', 'Up-to-date copies of a stream', ['stream']),
+  consumerPending: gauge('toka_jetstream_consumer_pending', 'Messages that a consumer was not given yet', [
+    'stream',
+    'consumer',
+  ]),
+  consumerUnacked: gauge(
+    'toka_jetstream_consumer_unacknowledged',
+    'Messages given to a consumer and not acknowledged',
+    ['stream', 'consumer'],
+  ),
+  storageBytes: gauge('toka_jetstream_storage_bytes', 'Bytes on disk that JetStream uses'),
+  storageMax: gauge('toka_jetstream_storage_max_bytes', 'Bytes on disk that JetStream may use'),
+  natsUp: gauge('toka_nats_up', 'Whether a NATS server answers on its monitoring port', ['server']),
+  natsConnections: gauge('toka_nats_connections', 'Connections of a NATS server', ['server']),
+  natsMemory: gauge('toka_nats_memory_bytes', 'Memory of a NATS server', ['server']),
+  natsCpu: gauge('toka_nats_cpu_ratio', 'Processors that a NATS server uses', ['server']),
+  natsMessages: counter('toka_nats_messages_total', 'Messages of a NATS server, by direction', ['server', 'direction']),
+  natsSlowConsumers: counter('toka_nats_slow_consumers_total', 'Connections that a NATS server cut for being slow', [
+    'server',
+  ]),
+});
+
+const httpMetrics = ({ counter, gauge, histogram }: Make) => ({
+  httpRequests: counter('toka_http_requests_total', 'HTTP requests, by route, method and status', [
+    'route',
+    'method',
+    'status',
+  ]),
+  httpSeconds: histogram('toka_http_request_duration_seconds', 'Time of an HTTP request', ['route', 'method']),
+  sseClients: gauge('toka_sse_clients', 'Open event streams'),
+});
+
+/** Starts what may never happen at zero: a rate over it is then nought, and not nothing. */
+export function startAtZero(metrics: Metrics, service: string): void {
+  if (service === 'scheduler') for (const labels of ended) metrics.runsEnded.inc(labels, 0);
+  if (service === 'agent-runner') {
+    metrics.runsActive.set(0);
+    for (const code of ['unavailable', 'timeout', 'limited', 'upstream']) metrics.retries.inc({ code }, 0);
+  }
+  if (service === 'llm-proxy') for (const result of ['hit', 'miss', 'bypass']) metrics.llmCache.inc({ result }, 0);
+}

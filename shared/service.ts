@@ -12,11 +12,14 @@ import { serveHealth } from './health.ts';
 import type { Logger } from './log.ts';
 import { createLogger } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, startAtZero } from './metrics.ts';
 import { scrub } from './secrets.ts';
 import type { CommonConfig, Environment } from './settings.ts';
 import { readSettings } from './settings.ts';
 import { version } from './version.ts';
+
+/** What a stop may take beyond SHUTDOWN_GRACE: its last event, and closing what is open. */
+const closingMsMax = 40_000;
 
 export type ServiceName = 'gateway' | 'scheduler' | 'agent-runner' | 'llm-proxy' | 'store';
 
@@ -37,7 +40,13 @@ export type Context<C> = {
 };
 
 type Start<C> = (context: Context<C>) => Promise<void> | void;
-export type Running = { instance: string; port: number; [Symbol.asyncDispose](): Promise<void> };
+export type Running = {
+  instance: string;
+  port: number;
+  /** Within which it stops once it is told to, in milliseconds. */
+  stopMsMax: number;
+  [Symbol.asyncDispose](): Promise<void>;
+};
 
 /** Brings a service up in this process: settings, log, metrics, bus, health, then its own `start`. Disposing it drains it. */
 export async function startService<S extends z.ZodObject>(
@@ -54,7 +63,8 @@ export async function startService<S extends z.ZodObject>(
       .slice(0, 40)
       .replace(/[^A-Za-z0-9_-]/g, '-')}-${randomBytes(2).toString('hex')}`;
   const logger = createLogger(name, instance, common.LOG_LEVEL);
-  const metrics = createMetrics(name, instance);
+  const metrics = createMetrics(name, instance, common.METRICS_AGENTS_MAX);
+  startAtZero(metrics, name);
   const writer = { source: `/toka/${name}/${instance}`, actor: `service:${name}`, tracing: common.TRACING_ENABLED };
   const stopping = new AbortController();
   await using setup = new AsyncDisposableStack();
@@ -93,6 +103,7 @@ export async function startService<S extends z.ZodObject>(
   return {
     instance,
     port: server.port,
+    stopMsMax: common.SHUTDOWN_GRACE * 1000 + closingMsMax,
     async [Symbol.asyncDispose]() {
       stopping.abort();
       await bus.drain();
@@ -142,7 +153,7 @@ function liveUntilTold(running: Running): void {
   const stop = async () => {
     if (stopping) return;
     stopping = true;
-    const limit = setTimeout(() => process.exit(1), 60_000);
+    const limit = setTimeout(() => process.exit(1), running.stopMsMax);
     limit.unref();
     await running[Symbol.asyncDispose]().catch(() => undefined);
     process.exit(0);

@@ -40,6 +40,8 @@ export const CommonConfig = z.object({
     .regex(/^[A-Za-z0-9_-]{1,64}$/)
     .optional(),
   METRICS_ENABLED: setting.flag().default(true),
+  /** Agents that have a label of their own in metrics; the others share `other`. */
+  METRICS_AGENTS_MAX: setting.integer(0, 10_000).default(100),
   /** Whether events carry a W3C trace context (`traceparent`). */
   TRACING_ENABLED: setting.flag().default(false),
   METRICS_PORT: setting.integer(0, 65_535).default(9464),
@@ -49,6 +51,8 @@ export const CommonConfig = z.object({
   TASK_LEASE: setting.number(0.5, 3_600).default(30),
   /** Seconds from SIGTERM until what is at hand is given up. */
   SHUTDOWN_GRACE: setting.number(0, 600).default(20),
+  /** Threads of this process for files, names and compression: whoever starts it passes it on to libuv, which reads it first. */
+  WORKER_THREADS: setting.integer(1, 1_024).default(4),
   CONFIG_FILE: setting.text().default('config/agents.toml'),
 });
 export type CommonConfig = z.infer<typeof CommonConfig>;

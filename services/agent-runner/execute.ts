@@ -1,9 +1,10 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Definition } from '#shared/contracts/agent.ts';
+import type { ToolOffer } from '#shared/contracts/llm.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
 import { retryOrFail } from '#shared/domain/retry.ts';
-import type { PendingCall } from '#shared/domain/run.ts';
+import type { PendingCall, Run } from '#shared/domain/run.ts';
 import { decide, hasEnded } from '#shared/domain/run.ts';
 import { Failure, isTransient, messageOf } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
@@ -53,7 +54,12 @@ export async function execute(runner: Runner, runId: string, signals: Signals): 
     const first = journal.run.startedAt === null;
     for (const draft of decide(journal.run, { type: 'start', runner: instance })) await journal.record(draft);
     if (first) metrics.runWaitSeconds.observe((Date.now() - Date.parse(journal.run.queuedAt)) / 1000);
-    return await loop(runner, journal, signals);
+    metrics.agentRunsActive.inc({ agent: metrics.agentLabel(journal.run.agentId) });
+    try {
+      return await loop(runner, journal, signals);
+    } finally {
+      metrics.agentRunsActive.dec({ agent: metrics.agentLabel(journal.run.agentId) });
+    }
   } catch (error) {
     if (error instanceof Failure && error.code === 'conflict') return 'lost';
     if (signals.abort.aborted) return 'handed-back';
@@ -63,8 +69,9 @@ export async function execute(runner: Runner, runId: string, signals: Signals): 
 }
 
 async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signals): Promise<Outcome> {
-  const { bus, config, logger } = runner;
+  const { bus, config, logger, metrics } = runner;
   const { definition, work } = journal.run;
+  const agent = metrics.agentLabel(journal.run.agentId);
   const limits = limitsOf(definition, config);
   const grants = grantsOf(definition, config);
   if (config.CAPABILITY_VALIDATION === 'warn' && definition.capabilities.secondary.length > 0)
@@ -79,15 +86,7 @@ async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signa
     definition,
     repositoryRoots: config.REPOSITORY_ROOTS.split(','),
   });
-  await using tools = openToolHost({
-    workspace: workspace.path,
-    tools: offers.map(({ name }) => name),
-    memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
-    timeoutMs: config.TOOL_TIMEOUT * 1000,
-    signal: abort,
-    slots: runner.toolSlots,
-    sandboxed: config.AGENT_SANDBOX_ENABLED,
-  });
+  await using tools = openTools(runner, journal.run, workspace.path, offers, abort);
   for (;;) {
     if (stopping.aborted || abort.aborted) return 'handed-back';
     const action = nextAction(journal.run, limits, Date.now());
@@ -97,6 +96,7 @@ async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signa
         return 'ended';
       case 'model':
         await journal.record(await nextStep(bus, journal, offers, abort));
+        metrics.agentSteps.inc({ agent });
         break;
       case 'tool':
         await callTool(
@@ -121,8 +121,44 @@ async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signa
         await journal.record({ type: 'toka.run.failed.v1', data: action.error });
         break;
     }
+    showBudget(metrics, agent, journal.run, limits);
     if (hasEnded(journal.run) && !config.DEBUG_AGENTS) await removeWorkspace(config.WORKSPACE_DIR, journal.run.id);
   }
+}
+
+function openTools(
+  { config, metrics, toolSlots }: Runner,
+  run: Run,
+  workspace: string,
+  offers: readonly ToolOffer[],
+  signal: AbortSignal,
+): ToolHost {
+  const agent = metrics.agentLabel(run.agentId);
+  return openToolHost({
+    workspace,
+    tools: offers.map(({ name }) => name),
+    memoryBytes: run.definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
+    timeoutMs: config.TOOL_TIMEOUT * 1000,
+    signal,
+    slots: toolSlots,
+    sandboxed: config.AGENT_SANDBOX_ENABLED,
+    took: ({ cpuSeconds, peakBytes }) => {
+      metrics.agentCpuSeconds.inc({ agent }, cpuSeconds);
+      metrics.agentMemoryPeak.set({ agent }, peakBytes);
+    },
+  });
+}
+
+/** How much of its limits a run has used; a run that has ended uses none. */
+function showBudget(metrics: Metrics, agent: string, run: Run, limits: RunLimits): void {
+  const { inputTokens, outputTokens, costUsd } = run.usage;
+  const shares = {
+    steps: run.steps / limits.maxSteps,
+    tokens: (inputTokens + outputTokens) / limits.maxTokens,
+    cost: limits.maxCostUsd ? (costUsd ?? 0) / limits.maxCostUsd : 0,
+  };
+  for (const [limit, share] of Object.entries(shares))
+    metrics.agentBudgetUsed.set({ agent, limit }, hasEnded(run) ? 0 : share);
 }
 
 const deliverableBytes = (bus: Bus, { run }: Journal) => {
@@ -155,7 +191,11 @@ async function callTool(
   const { callId, tool, begun } = call;
   const startedMs = performance.now();
   const returned = (isError: boolean, text: string) => {
-    metrics.toolCalls.inc({ tool: offered.includes(tool) ? tool : 'other', outcome: isError ? 'error' : 'ok' });
+    const outcome = isError ? 'error' : 'ok';
+    const name = offered.includes(tool) ? tool : 'other';
+    metrics.toolCalls.inc({ tool: name, outcome });
+    metrics.toolSeconds.observe({ tool: name }, (performance.now() - startedMs) / 1000);
+    metrics.agentToolCalls.inc({ agent: metrics.agentLabel(journal.run.agentId), outcome });
     const durationMs = Math.round(performance.now() - startedMs);
     return journal.record({ type: 'toka.run.tool-returned.v1', data: { callId, tool, isError, text, durationMs } });
   };

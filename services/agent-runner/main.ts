@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Lease } from '#shared/bus/tasks.ts';
 import { foldRun } from '#shared/command.ts';
+import { watchDisk } from '#shared/disk.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { messageOf } from '#shared/errors.ts';
 import type { Context } from '#shared/service.ts';
@@ -15,7 +16,14 @@ const idleMs = 1_000;
 /** The runner: takes dispatched runs from the work queue, as many as it has slots, and executes each by the durable loop. */
 export async function start(context: Context<Config>) {
   const { bus, config, logger, metrics, instance, stopping, stack } = context;
-  const toolSlots = createSlots(config.AGENT_POOL_SIZE);
+  const toolSlots = createSlots(config.AGENT_POOL_SIZE, (taken) => {
+    metrics.toolSlots.set({ state: 'taken' }, taken);
+    metrics.toolSlots.set({ state: 'free' }, config.AGENT_POOL_SIZE - taken);
+  });
+  metrics.toolSlots.set({ state: 'taken' }, 0);
+  metrics.toolSlots.set({ state: 'free' }, config.AGENT_POOL_SIZE);
+  metrics.runSlots.set(config.MAX_CONCURRENT_AGENTS);
+  watchDisk(stack, metrics, { workspaces: config.WORKSPACE_DIR, deliverables: config.DELIVERABLES_DIR });
   const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer, toolSlots };
   if (!config.AGENT_SANDBOX_ENABLED)
     logger.warn('AGENT_SANDBOX_ENABLED=false: tools run with no more than path confinement');

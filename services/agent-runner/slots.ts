@@ -4,7 +4,8 @@ export type Slots = {
   take(signal: AbortSignal): Promise<() => void>;
 };
 
-export function createSlots(max: number): Slots {
+/** `changed` hears how many are taken. */
+export function createSlots(max: number, changed: (taken: number) => void = () => undefined): Slots {
   let free = max;
   const waiting = new Set<() => void>();
   const giveBack = () => {
@@ -12,7 +13,10 @@ export function createSlots(max: number): Slots {
     if (next) {
       waiting.delete(next);
       next();
-    } else free += 1;
+    } else {
+      free += 1;
+      changed(max - free);
+    }
   };
   const once = () => {
     let given = false;
@@ -26,6 +30,7 @@ export function createSlots(max: number): Slots {
       signal.throwIfAborted();
       if (free > 0) {
         free -= 1;
+        changed(max - free);
         return once();
       }
       const { promise, resolve, reject } = Promise.withResolvers<void>();

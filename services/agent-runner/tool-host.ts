@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import type { Resources } from './resources.ts';
+import { readResources } from './resources.ts';
 import type { Slots } from './slots.ts';
 import type { Question } from './tools/protocol.ts';
 import { Answered, lineBytesMax, ready, textCharsMax } from './tools/protocol.ts';
@@ -34,6 +36,8 @@ type HostOptions = {
   slots: Slots;
   /** Whether the process is held to the workspace by more than the tools themselves. */
   sandboxed: boolean;
+  /** Hears after each call what its process took for it: processor time since the call before, and its most memory so far. */
+  took?: (resources: Resources) => void;
 };
 
 type Child = { process: ChildProcessWithoutNullStreams; lines: AsyncIterator<string>; stderr(): string };
@@ -47,6 +51,14 @@ const stderrCharsMax = 20_000;
 export function openToolHost(options: HostOptions): ToolHost {
   let child: Child | undefined;
   let giveBack: (() => void) | undefined;
+  let cpuSeconds = 0;
+
+  const account = async (pid: number | undefined) => {
+    const now = options.took && pid !== undefined ? await readResources(pid) : undefined;
+    if (!now) return;
+    options.took?.({ ...now, cpuSeconds: Math.max(0, now.cpuSeconds - cpuSeconds) });
+    cpuSeconds = now.cpuSeconds;
+  };
 
   const kill = async () => {
     const { process } = child ?? {};
@@ -61,10 +73,12 @@ export function openToolHost(options: HostOptions): ToolHost {
     async call(tool, args) {
       options.signal.throwIfAborted();
       giveBack ??= await options.slots.take(options.signal);
+      if (!child) cpuSeconds = 0;
       child ??= await startChild(options);
       const { process, lines, stderr } = child;
       process.stdin.write(`${JSON.stringify({ tool, args } satisfies Question)}\n`);
       const end = await within(lines.next(), options.timeoutMs, options.signal);
+      await account(process.pid);
       if (end === 'aborted' || end === 'timeout') await kill();
       if (end === 'aborted') throw new Failure('unavailable', 'the tool call was interrupted');
       if (end === 'timeout') return killed(`it took longer than ${options.timeoutMs / 1000} s`);

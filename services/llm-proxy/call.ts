@@ -1,5 +1,6 @@
 import type { Answer, CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Breaker } from './breaker.ts';
 import type { Cache } from './cache.ts';
 import { cacheKey } from './cache.ts';
 import type { Models } from './models.ts';
@@ -13,6 +14,7 @@ export type Caller = {
   /** Undefined: RESPONSE_CACHE_ENABLED=false. */
   cache: Cache | undefined;
   limit: RateLimit;
+  breaker: Breaker;
   defaultModel: string;
   maxOutputTokens: number;
   timeoutMs: number;
@@ -46,11 +48,13 @@ export async function call(caller: Caller, request: ChatRequest): Promise<Outcom
       const facts = factsOf({ model: found.model, usage: found.usage, costUsd: 0 });
       return { facts, reached, response: { answer: found.answer, facts } };
     }
-    await caller.limit.admit();
-    reached = true;
-    const signal = AbortSignal.any([caller.giveUp, AbortSignal.timeout(caller.timeoutMs)]);
     const traits = models.traits(provider.name, model);
-    const completion = await provider.complete(request, { model, signal, maxOutputTokens, traits });
+    const completion = await caller.breaker.run(async () => {
+      await caller.limit.admit();
+      reached = true;
+      const signal = AbortSignal.any([caller.giveUp, AbortSignal.timeout(caller.timeoutMs)]);
+      return provider.complete(request, { model, signal, maxOutputTokens, traits });
+    });
     const { answer, model: used } = completion;
     const usage = completion.usage ?? estimate(request, answer);
     const facts = factsOf({

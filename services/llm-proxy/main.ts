@@ -2,6 +2,7 @@ import { chat } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
+import { createBreaker } from './breaker.ts';
 import { createCache } from './cache.ts';
 import type { Caller } from './call.ts';
 import { call } from './call.ts';
@@ -12,6 +13,7 @@ import { readModels } from './models.ts';
 import { openRateLimit } from './rate-limit.ts';
 import { appendToLedger, createCounter } from './record.ts';
 import { openRedis } from './redis.ts';
+import { watchRedis } from './watch-redis.ts';
 
 /** The proxy: every model call goes through cache, limit and provider, into the ledger, and back to who asked. */
 export async function start(context: Context<Config>) {
@@ -32,28 +34,31 @@ export async function start(context: Context<Config>) {
       ? createCache(redis, config.RESPONSE_CACHE_SIZE, config.RESPONSE_CACHE_TTL, logger)
       : undefined,
     limit,
+    breaker: createBreaker(provider.name, metrics),
     defaultModel: config.LLM_MODEL ?? provider.defaultModel,
     maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS,
     timeoutMs: config.LLM_TIMEOUT * 1_000,
     giveUp: whenOver(context),
   };
+  watchRedis(stack, redis, metrics);
   const count = createCounter(metrics);
+  metrics.llmConcurrency.set(config.LLM_CONCURRENCY);
   let active = 0;
   bus.answer(chat, async (request) => {
     if (active >= config.LLM_CONCURRENCY) {
       const busy = `LLM_CONCURRENCY is reached: ${config.LLM_CONCURRENCY} model calls at a time`;
       throw new Failure('limited', busy, { retryAfterMs: 1_000 });
     }
-    active++;
+    metrics.llmActive.set(++active);
     try {
       const outcome = await call(caller, request);
-      count(outcome);
+      count(request, outcome);
       if (config.LLM_DEBUG) logCall(logger, request, outcome);
       await appendToLedger(bus, writer, logger, request, outcome);
       if (!outcome.response) throw outcome.failure;
       return outcome.response;
     } finally {
-      active--;
+      metrics.llmActive.set(--active);
     }
   });
   if (provider.name === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');

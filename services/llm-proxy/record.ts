@@ -3,6 +3,7 @@ import type { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
+import { limitLabel } from '#shared/label-limit.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Outcome } from './call.ts';
@@ -38,17 +39,14 @@ export async function appendToLedger(
 }
 
 /** Counts calls. Agents may name any model, so only the first hundred have a label of their own. */
-export function createCounter(metrics: Metrics): (outcome: Outcome) => void {
-  const known = new Set<string>();
-  const labelOf = (model: string) => {
-    if (known.size < labelsMax) known.add(model);
-    return known.has(model) ? model : 'other';
-  };
-  return (outcome) => {
+export function createCounter(metrics: Metrics): (request: ChatRequest, outcome: Outcome) => void {
+  const labelOf = limitLabel(labelsMax);
+  return (request, outcome) => {
     const { facts, reached, response } = outcome;
     const labels = { provider: facts.provider, model: labelOf(facts.model) };
     metrics.llmRequests.inc({ ...labels, outcome: outcomeOf(outcome) });
     metrics.llmCache.inc({ result: facts.cache });
+    countForAgent(metrics, request, outcome);
     if (!reached) return;
     metrics.llmSeconds.observe(labels, facts.latencyMs / 1_000);
     if (facts.costUsd === null) metrics.llmCostUnknown.inc(labels);
@@ -58,4 +56,17 @@ export function createCounter(metrics: Metrics): (outcome: Outcome) => void {
     metrics.llmTokens.inc({ ...labels, kind: 'cached-input' }, facts.usage.cachedInputTokens);
     metrics.llmTokens.inc({ ...labels, kind: 'output' }, facts.usage.outputTokens);
   };
+}
+
+/** What an agent's call took. A cached answer has no tokens that anyone paid for. */
+function countForAgent(metrics: Metrics, request: ChatRequest, { facts, reached, response }: Outcome): void {
+  if (request.agentId === undefined) return;
+  const agent = metrics.agentLabel(request.agentId);
+  const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
+  metrics.agentNetworkBytes.inc({ agent, direction: 'sent' }, bytesOf(request));
+  if (response) metrics.agentNetworkBytes.inc({ agent, direction: 'received' }, bytesOf(response.answer));
+  if (!reached || !response) return;
+  metrics.agentTokens.inc({ agent, kind: 'input' }, facts.usage.inputTokens);
+  metrics.agentTokens.inc({ agent, kind: 'output' }, facts.usage.outputTokens);
+  metrics.agentCost.inc({ agent }, facts.costUsd ?? 0);
 }

@@ -13,7 +13,7 @@ import { act } from './act.ts';
 import type { Board } from './board.ts';
 import { apply, emptyBoard } from './board.ts';
 import { Config } from './config.ts';
-import { plan } from './plan.ts';
+import { plan, waitingSince } from './plan.ts';
 import { rosterChanges } from './roster.ts';
 
 type SchedulerContext = Context<z.output<typeof Config>>;
@@ -82,11 +82,12 @@ async function followLog(
       const ended = apply(board, parseRaw(raw));
       if (ended?.endedAt && Date.parse(ended.endedAt) >= startedMs) {
         metrics.runsEnded.inc({ status: ended.status });
+        const agent = metrics.agentLabel(ended.agentId);
+        metrics.agentRunsEnded.inc({ agent, status: ended.status });
         if (ended.startedAt) {
-          metrics.runSeconds.observe(
-            { status: ended.status },
-            (Date.parse(ended.endedAt) - Date.parse(ended.startedAt)) / 1000,
-          );
+          const seconds = (Date.parse(ended.endedAt) - Date.parse(ended.startedAt)) / 1000;
+          metrics.runSeconds.observe({ status: ended.status }, seconds);
+          metrics.agentRunSeconds.observe({ agent }, seconds);
         }
       }
     } catch (error) {
@@ -179,6 +180,8 @@ async function mendQueue({ bus, logger }: SchedulerContext, board: Board): Promi
 }
 
 function showMetrics({ metrics }: SchedulerContext, board: Board): void {
+  const nowMs = Date.now();
+  metrics.oldestQueuedSeconds.set((nowMs - (waitingSince(board, nowMs) ?? nowMs)) / 1000);
   for (const status of runStatuses.slice(0, 4)) {
     metrics.runsByStatus.set(
       { status },

@@ -87,6 +87,15 @@ function isReady(run: Run, board: Board, nowMs: number): boolean {
   return run.status === 'queued' && dependenciesOf(run, board, nowMs).every(({ status }) => status === 'completed');
 }
 
+/** When the run that waits longest for a runner was queued or became due again, in epoch milliseconds; undefined: none waits. */
+export function waitingSince(board: Board, nowMs: number): number | undefined {
+  const times = [...board.active.values()].flatMap((run) => {
+    if (run.status !== 'dispatched' && !isReady(run, board, nowMs)) return [];
+    return [Date.parse((run.status === 'waiting' ? run.retryAt : undefined) ?? run.queuedAt)];
+  });
+  return times.length > 0 ? times.reduce((a, b) => Math.min(a, b)) : undefined;
+}
+
 type Dependency = { name: string; status: RunStatus | undefined };
 
 /** What a run waits for: works of its own agent on the same occasion, and all works of other agents. Ad-hoc runs wait for nothing. */

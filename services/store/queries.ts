@@ -9,10 +9,10 @@ import { agentView, runView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
+import type { createAudit } from './audit.ts';
 import { pageOf } from './page.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
-import { verifyChain } from './verify.ts';
 
 type Answer = <I extends z.ZodType<{ minSeq?: number | undefined }>, O extends z.ZodType>(
   contract: Request<I, O>,
@@ -20,14 +20,19 @@ type Answer = <I extends z.ZodType<{ minSeq?: number | undefined }>, O extends z
 ) => void;
 
 /** Answers every question of shared/contracts/store.ts, once the archive holds what the asker has written. */
-export function answerQueries(bus: Bus, archive: Archive, reach: (seq: number) => Promise<void>): void {
+export function answerQueries(
+  bus: Bus,
+  archive: Archive,
+  reach: (seq: number) => Promise<void>,
+  audit: ReturnType<typeof createAudit>,
+): void {
   const answer: Answer = (contract, handle) =>
     bus.answer(contract, async (question) => {
       if (question.minSeq !== undefined) await reach(question.minSeq);
       return handle(question);
     });
   answerStates(archive, answer);
-  answerHistory(archive, answer);
+  answerHistory(archive, answer, audit);
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
@@ -53,7 +58,7 @@ function answerStates({ db }: Archive, answer: Answer): void {
   });
 }
 
-function answerHistory(archive: Archive, answer: Answer): void {
+function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeof createAudit>): void {
   const { db } = archive;
   answer(store.listSteps, ({ runId, limit, cursor }) =>
     pageOf(selectSteps(db, runId, numberOf(cursor), limit), limit, {
@@ -76,14 +81,7 @@ function answerHistory(archive: Archive, answer: Answer): void {
     chainHead: Buffer.from(archive.head).toString('hex'),
     databaseBytes: Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
   }));
-  // One at a time, shared by all who ask meanwhile: it reads every event.
-  let verifying: ReturnType<typeof verifyChain> | undefined;
-  answer(store.verifyArchive, () => {
-    verifying ??= verifyChain(db).finally(() => {
-      verifying = undefined;
-    });
-    return verifying;
-  });
+  answer(store.verifyArchive, audit);
 }
 
 const page = <S, V>(rows: StateRow[], limit: number, viewOf: (state: S) => V) =>

@@ -14,6 +14,8 @@ import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
+import type { JetStreamState } from './state.ts';
+import { readState } from './state.ts';
 import {
   declareArchiveConsumer,
   declareStreams,
@@ -66,6 +68,8 @@ export type Bus = {
   tasks: Tasks;
   artifacts: Artifacts;
   connected(): boolean;
+  /** How JetStream is: for metrics. */
+  state(): Promise<JetStreamState>;
   /** Refuses new questions, finishes those at hand. */
   drain(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -115,6 +119,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     tasks: openTasks(nc, jsm),
     artifacts: openArtifacts(nc.jetstream(), options.replicas),
     connected: () => up,
+    state: () => readState(jsm),
     drain,
     async [Symbol.asyncDispose]() {
       await drain();
