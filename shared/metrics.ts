@@ -7,30 +7,32 @@ const commitSecondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 const ended = [{ status: 'completed' }, { status: 'failed' }, { status: 'cancelled' }];
 
 /**
- * Every metric of Toka, declared once. A process exports all of them; what it never touches stays without a sample. Names follow
- * Prometheus' conventions: base units, `_total` for what only grows. An `agent` label takes `agentLabel(id)`, so that it is bounded.
+ * Every metric of Toka, declared once; a process exports those of its service. Names follow Prometheus' conventions: base units,
+ * `_total` for what only grows. An `agent` label takes `agentLabel(id)`, so that it is bounded.
  */
 export function createMetrics(service: string, instance: string, agentsMax: number) {
   const registry = new Registry();
   registry.setDefaultLabels({ service, instance });
-  const make = makers(registry);
+  const of = (...owners: string[]) => makers(owners.includes(service) ? [registry] : []);
   return {
     registry,
     collectProcess: () => collectDefaultMetrics({ register: registry }),
     agentLabel: limitLabel(agentsMax),
-    ...runMetrics(make),
-    ...agentMetrics(make),
-    ...llmMetrics(make),
-    ...archiveMetrics(make),
-    ...serverMetrics(make),
-    ...httpMetrics(make),
+    ...schedulerMetrics(of('scheduler')),
+    ...runnerMetrics(of('agent-runner')),
+    ...agentMetrics(of('scheduler', 'agent-runner', 'llm-proxy')),
+    ...llmMetrics(of('llm-proxy')),
+    ...redisMetrics(of('llm-proxy')),
+    ...archiveMetrics(of('store')),
+    ...serverMetrics(of('store')),
+    ...diskMetrics(of('store', 'agent-runner')),
+    ...httpMetrics(of('gateway')),
   };
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
-function makers(registry: Registry) {
-  const registers = [registry];
+function makers(registers: Registry[]) {
   return {
     counter: <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
       new Counter({ name, help, labelNames, registers }),
@@ -46,18 +48,21 @@ function makers(registry: Registry) {
 }
 type Make = ReturnType<typeof makers>;
 
-/** Runs as a whole: by the scheduler, which folds the log, and by the runners. */
-const runMetrics = ({ counter, gauge, histogram }: Make) => ({
+/** Runs as a whole: the scheduler folds the log. */
+const schedulerMetrics = ({ counter, gauge, histogram }: Make) => ({
   runsEnded: counter('toka_runs_ended_total', 'Runs that ended, by how', ['status']),
   runSeconds: histogram('toka_run_duration_seconds', "A run's time from its start to its end", ['status']),
+  runsByStatus: gauge('toka_runs', 'Runs that have not ended, by status', ['status']),
+  oldestWaitSeconds: gauge('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been due'),
+  agents: gauge('toka_agents', 'Agents, by status', ['status']),
+  spawnTimeouts: counter('toka_spawn_timeouts_total', 'Dispatched runs that no runner started in time'),
+});
+
+const runnerMetrics = ({ counter, gauge, histogram }: Make) => ({
   runWaitSeconds: histogram('toka_run_wait_seconds', "A run's time from queued to started"),
   runsActive: gauge('toka_runs_active', 'Runs that this runner executes now'),
   runSlots: gauge('toka_run_slots', 'Runs that this runner executes at a time at most'),
-  toolSlots: gauge('toka_tool_slots', 'Processes for tools that this runner has, by state', ['state']),
-  runsByStatus: gauge('toka_runs', 'Runs that have not ended, by status', ['status']),
-  oldestQueuedSeconds: gauge('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been due'),
-  agents: gauge('toka_agents', 'Agents, by status', ['status']),
-  spawnTimeouts: counter('toka_spawn_timeouts_total', 'Dispatched runs that no runner started in time'),
+  toolSlots: gauge('toka_tool_slots', 'Processes for tools that this runner may have, by state', ['state']),
   retries: counter('toka_run_retries_total', 'Runs put back to be tried again', ['code']),
   toolCalls: counter('toka_tool_calls_total', 'Tool calls, by tool and outcome', ['tool', 'outcome']),
   toolSeconds: histogram('toka_tool_call_duration_seconds', 'Time of a tool call', ['tool']),
@@ -123,6 +128,9 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
     'provider',
   ]),
   llmBreakerRefused: counter('llm_breaker_refused_total', 'Model calls that the open breaker refused', ['provider']),
+});
+
+const redisMetrics = ({ counter, gauge }: Make) => ({
   redisUp: gauge('toka_redis_up', 'Whether Redis answers this instance'),
   redisMemory: gauge('toka_redis_memory_bytes', 'Memory that Redis uses'),
   redisMemoryMax: gauge('toka_redis_memory_max_bytes', 'Memory that Redis may use'),
@@ -135,7 +143,7 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
   redisPersisting: gauge('toka_redis_persistence_ok', 'Whether the last write of Redis to its file went well'),
 });
 
-/** SQLite, the copy of the log in it, and the disks. */
+/** SQLite, and the copy of the log in it. */
 const archiveMetrics = ({ counter, gauge, histogram }: Make) => ({
   archiveSeq: gauge('toka_archive_sequence', 'Sequence of the last event in SQLite'),
   archiveLag: gauge('toka_archive_lag_events', 'Events in the log that are not in SQLite yet'),
@@ -149,6 +157,9 @@ const archiveMetrics = ({ counter, gauge, histogram }: Make) => ({
   archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
   auditBroken: gauge('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
   auditChecked: gauge('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
+});
+
+const diskMetrics = ({ gauge }: Make) => ({
   diskFree: gauge('toka_disk_free_bytes', 'Free space where this instance writes, by what it keeps there', ['volume']),
   diskSize: gauge('toka_disk_size_bytes', 'Size of the file system where this instance writes', ['volume']),
 });

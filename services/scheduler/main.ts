@@ -181,7 +181,7 @@ async function mendQueue({ bus, logger }: SchedulerContext, board: Board): Promi
 
 function showMetrics({ metrics }: SchedulerContext, board: Board): void {
   const nowMs = Date.now();
-  metrics.oldestQueuedSeconds.set((nowMs - (waitingSince(board, nowMs) ?? nowMs)) / 1000);
+  metrics.oldestWaitSeconds.set((nowMs - (waitingSince(board, nowMs) ?? nowMs)) / 1000);
   for (const status of runStatuses.slice(0, 4)) {
     metrics.runsByStatus.set(
       { status },

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { JetStreamClient, ObjectStore } from 'nats';
-import { StorageType } from 'nats';
 import type { ArtifactRef } from '#shared/contracts/events.ts';
 import { artifactsBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
@@ -11,10 +10,11 @@ export type Artifacts = {
   get(ref: ArtifactRef): Promise<Buffer>;
 };
 
-export function openArtifacts(js: JetStreamClient, replicas: number): Artifacts {
+/** The bucket's stream is there already: see streams.ts. */
+export function openArtifacts(js: JetStreamClient): Artifacts {
   let opened: Promise<ObjectStore> | undefined;
   const bucket = () => {
-    opened ??= js.views.os(artifactsBucket, { storage: StorageType.File, replicas }).catch((error) => {
+    opened ??= js.views.os(artifactsBucket).catch((error) => {
       opened = undefined;
       throw error;
     });

@@ -117,7 +117,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     nudge: (runId) => nc.publish(controlSubject(runId)),
     onNudge: (runId, handle) => unsubscriber(nc.subscribe(controlSubject(runId), { callback: () => handle() })),
     tasks: openTasks(nc, jsm),
-    artifacts: openArtifacts(nc.jetstream(), options.replicas),
+    artifacts: openArtifacts(nc.jetstream()),
     connected: () => up,
     state: () => readState(jsm),
     drain,

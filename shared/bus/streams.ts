@@ -1,7 +1,14 @@
 import type { ConsumerConfig, JetStreamManager, StreamConfig } from 'nats';
 import { AckPolicy, DeliverPolicy, DiscardPolicy, nanos, RetentionPolicy, StorageType } from 'nats';
 import { priorities } from '#shared/contracts/ids.ts';
-import { eventsStream, eventsSubjects, tasksOf, tasksStream, tasksSubjects } from '#shared/contracts/subjects.ts';
+import {
+  artifactsBucket,
+  eventsStream,
+  eventsSubjects,
+  tasksOf,
+  tasksStream,
+  tasksSubjects,
+} from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 
 /** How long a publisher may repeat a message with the same id before it would count as new. */
@@ -30,9 +37,24 @@ const tasks = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   duplicate_window: nanos(dedupWindowMs),
 });
 
-/** The log and the work queue, made where they are missing. */
+/**
+ * The stream behind the object store. Made here, not by the client's `views.os`: that sends a field `replicas`, which servers from
+ * 2.12 on refuse as unknown.
+ */
+const artifacts = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: `OBJ_${artifactsBucket}`,
+  subjects: [`$O.${artifactsBucket}.C.>`, `$O.${artifactsBucket}.M.>`],
+  retention: RetentionPolicy.Limits,
+  storage: StorageType.File,
+  discard: DiscardPolicy.New,
+  num_replicas: replicas,
+  allow_direct: true,
+  allow_rollup_hdrs: true,
+});
+
+/** The log, the work queue and the artifacts, made where they are missing. */
 export async function declareStreams(jsm: JetStreamManager, replicas: number): Promise<void> {
-  for (const wanted of [events(replicas), tasks(replicas)]) {
+  for (const wanted of [events(replicas), tasks(replicas), artifacts(replicas)]) {
     const info = await jsm.streams.info(wanted.name).catch(() => jsm.streams.add(wanted));
     checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
   }

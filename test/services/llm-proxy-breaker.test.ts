@@ -8,8 +8,11 @@ function setUp() {
   let nowMs = 1_000_000;
   const breaker = createBreaker('openai', metrics, () => nowMs);
   const open = async () => (await metrics.llmBreakerOpen.get()).values[0]?.value;
+  const later = (ms: number) => {
+    nowMs += ms;
+  };
   const fail = (code: 'unavailable' | 'invalid') => breaker.run(() => Promise.reject(new Failure(code, 'no')));
-  return { breaker, open, fail, later: (ms: number) => void (nowMs += ms) };
+  return { breaker, open, fail, later };
 }
 
 test('ten faults in a row hold calls back, and say for how long', async (t) => {
