@@ -3,10 +3,18 @@
 set -eu
 umask 077
 password=$(sed 's/[\\"]/\\&/g' /data/nats-auth/password)
+# In a URL only letters and digits stand for themselves.
+routed=$(od -An -v -tx1 < /data/nats-auth/password | tr -d '\n' | sed 's/ /%/g')
 {
   printf 'server_name: "%s"\n' "${SERVER_NAME:-nats}"
   printf 'authorization { user: toka, password: "%s", timeout: 5 }\n' "$password"
   # Paths of an include are relative to this file's folder.
-  for part in nats.conf "$@"; do printf 'include "../etc/toka/%s"\n' "$part"; done
+  printf 'include "../etc/toka/nats.conf"\n'
+  [ ! -e /certs/nats.key ] || printf 'include "../etc/toka/tls.conf"\n'
+  if [ -n "${NODES:-}" ]; then
+    printf 'cluster {\n  name: toka\n  port: 6222\n  authorization { user: node, password: "%s", timeout: 5 }\n  routes: [' "$password"
+    for node in $NODES; do printf ' "nats-route://node:%s@%s:6222"' "$routed" "$node"; done
+    printf ' ]\n}\nclient_advertise: "%s:4222"\n' "$SERVER_NAME"
+  fi
 } > /tmp/nats.conf
 exec nats-server --config /tmp/nats.conf

@@ -5,7 +5,8 @@ umask 077
 password=${REDIS_PASSWORD:-$(cat /run/secrets/REDIS_PASSWORD)}
 unset REDIS_PASSWORD
 {
-  for part in redis.conf "$@"; do printf 'include /etc/toka/%s\n' "$part"; done
+  printf 'include /etc/toka/redis.conf\n'
+  [ ! -e /certs/redis.key ] || printf 'include /etc/toka/tls.conf\n'
   printf 'requirepass "%s"\n' "$(printf %s "$password" | sed 's/[\\"]/\\&/g')"
 } > /tmp/redis.conf
 exec redis-server /tmp/redis.conf

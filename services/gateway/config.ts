@@ -10,6 +10,9 @@ export const Config = CommonConfig.extend({
   MANAGEMENT_PORT: setting.integer(0, 65_535).default(9000),
   /** The address that both listen on. */
   HOST: setting.text().default('127.0.0.1'),
+  /** PEM files: both APIs are then served by HTTPS only; renewed ones are taken without a restart. */
+  TLS_CERT_FILE: setting.text().optional(),
+  TLS_KEY_FILE: setting.text().optional(),
   /** What tokens are signed with (HS256). */
   JWT_SECRET: setting
     .secret()
@@ -24,5 +27,12 @@ export const Config = CommonConfig.extend({
   BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),
   /** Event streams that may be open at a time. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
+}).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE }, context) => {
+  for (const [name, value, other] of [
+    ['TLS_CERT_FILE', TLS_CERT_FILE, TLS_KEY_FILE],
+    ['TLS_KEY_FILE', TLS_KEY_FILE, TLS_CERT_FILE],
+  ] as const)
+    if (!value && other)
+      context.addIssue({ code: 'custom', path: [name], message: 'is required where the other is set' });
 });
 export type Config = z.output<typeof Config>;

@@ -1,9 +1,13 @@
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
 import type Koa from 'koa';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Tls } from './tls.ts';
 
 const sweepMs = 50;
+const timeouts = { requestTimeout: 60_000, headersTimeout: 15_000 };
 
 type ListenOptions = {
   /** The port's setting, for an error's text. */
@@ -12,11 +16,16 @@ type ListenOptions = {
   host: string;
   /** How long requests at hand may take once it stops. */
   graceMs: number;
+  /** Without it: plain HTTP. */
+  tls?: Tls | undefined;
 };
 
 /** Serves an app. Disposing it finishes the requests at hand. Throws `invalid` with the setting's name for a port that is taken. */
-export async function listen(app: Koa, { setting, port, host, graceMs }: ListenOptions) {
-  const server = createServer({ requestTimeout: 60_000, headersTimeout: 15_000 }, app.callback());
+export async function listen(app: Koa, { setting, port, host, graceMs, tls }: ListenOptions) {
+  const server = tls
+    ? createTlsServer({ ...timeouts, ...tls.options() }, app.callback())
+    : createServer(timeouts, app.callback());
+  if (server instanceof TlsServer) tls?.serve(server);
   // Connections that have not asked anything yet: Node does not count them as idle, but nobody waits for an answer on them.
   const silent = new Set<Socket>();
   server.on('connection', (socket) => {

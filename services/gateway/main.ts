@@ -12,6 +12,7 @@ import { agentRoutes } from './routes/agents.ts';
 import { eventRoutes } from './routes/events.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { watchTls } from './tls.ts';
 
 /** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
 export async function start(context: Context<Config>): Promise<void> {
@@ -35,10 +36,14 @@ export async function serve({ bus, config, logger, metrics, writer, stack, stopp
     logger,
     denied: createDenials(bus, writer, logger),
   };
+  const tls =
+    config.TLS_CERT_FILE && config.TLS_KEY_FILE
+      ? stack.use(watchTls(config.TLS_CERT_FILE, config.TLS_KEY_FILE, logger))
+      : undefined;
   const open = async (setting: 'PORT' | 'MANAGEMENT_PORT', routes: readonly Route[]) => {
     const app = createApp({ ...shared, routes: [...routes, openApiRoute(routes)] });
     const graceMs = config.SHUTDOWN_GRACE * 1000;
-    const { port } = stack.use(await listen(app, { setting, port: config[setting], host: config.HOST, graceMs }));
+    const { port } = stack.use(await listen(app, { setting, port: config[setting], host: config.HOST, graceMs, tls }));
     logger.info({ port, host: config.HOST, setting }, 'serving HTTP');
     return port;
   };

@@ -4,7 +4,7 @@ import { CommonConfig, setting } from '#shared/settings.ts';
 export const baseUrls = { anthropic: 'https://api.anthropic.com', openai: 'https://api.openai.com/v1' } as const;
 
 export const Config = CommonConfig.extend({
-  LLM_PROVIDER: z.enum(['anthropic', 'openai', 'demo']).default('demo'),
+  LLM_PROVIDER: z.enum(['anthropic', 'openai', 'demo']).optional(),
   ANTHROPIC_API_KEY: setting.secret().optional(),
   ANTHROPIC_BASE_URL: setting.url().default(baseUrls.anthropic),
   OPENAI_API_KEY: setting.secret().optional(),

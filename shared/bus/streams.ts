@@ -55,9 +55,19 @@ const artifacts = (replicas: number): Partial<StreamConfig> & { name: string } =
 /** The log, the work queue and the artifacts, made where they are missing. */
 export async function declareStreams(jsm: JetStreamManager, replicas: number): Promise<void> {
   for (const wanted of [events(replicas), tasks(replicas), artifacts(replicas)]) {
-    const info = await jsm.streams.info(wanted.name).catch(() => jsm.streams.add(wanted));
+    const info = await declareStream(jsm, wanted);
     checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
   }
+}
+
+async function declareStream(jsm: JetStreamManager, wanted: Partial<StreamConfig> & { name: string }) {
+  const look = () => jsm.streams.info(wanted.name);
+  // Another service may make it at the same moment: then it is there by now.
+  const info = await look().catch(() =>
+    jsm.streams.add(wanted).catch((error) => look().catch(() => Promise.reject(error))),
+  );
+  if (info.config.num_replicas === wanted.num_replicas) return info;
+  return jsm.streams.update(wanted.name, { ...info.config, num_replicas: wanted.num_replicas });
 }
 
 /** One durable consumer per priority on the work queue; a task that is not renewed within `leaseMs` goes to another runner. */

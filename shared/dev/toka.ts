@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { SignJWT } from 'jose';
 import { Failure, messageOf } from '#shared/errors.ts';
@@ -17,6 +18,9 @@ try {
   process.exitCode = 1;
 }
 
+/** What a file of the environment's NAME_FILE holds; none where it is empty. */
+const secretIn = (file: string | undefined) => (file ? readFileSync(file, 'utf8').trim() || undefined : undefined);
+
 async function main([command, ...args]: string[]): Promise<string> {
   if (command === undefined || command === 'help' || command === '--help') return usage;
   if (command !== 'token') throw new Failure('invalid', `there is no command "${command}"\n\n${usage}`);
@@ -31,7 +35,10 @@ async function main([command, ...args]: string[]): Promise<string> {
   });
   if (!/^\d{1,6}[smhd]$/.test(values.ttl)) throw new Failure('invalid', '--ttl: must be such as 30m, 8h or 7d');
   const environment = readEnvironment('.env', process.env);
-  const secret = environment.JWT_SECRET ?? readSecrets(values.data ?? environment.TOKA_HOME ?? '.toka')?.JWT_SECRET;
+  const secret =
+    environment.JWT_SECRET ??
+    secretIn(environment.JWT_SECRET_FILE) ??
+    readSecrets(values.data ?? environment.TOKA_HOME ?? '.toka')?.JWT_SECRET;
   if (!secret)
     throw new Failure('not-found', 'there is no secret to sign with yet: run npm start first, or set JWT_SECRET');
   return new SignJWT({ scope: values.scope })

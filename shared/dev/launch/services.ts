@@ -34,7 +34,8 @@ export async function startService(
   all: Environment,
   reports: Reports,
 ): Promise<Service> {
-  const env = await environmentOf(name, all);
+  const threads = all.WORKER_THREADS ?? all.TOKIO_WORKER_THREADS;
+  const env = { ...(await environmentOf(name, all)), ...(threads ? { UV_THREADPOOL_SIZE: threads } : {}) };
   const log = createWriteStream(home.logFile(name), { flags: 'w', mode: 0o600 });
   let stopping = false;
   let child: ChildProcess;
