@@ -13,8 +13,8 @@ routed=$(od -An -v -tx1 < /data/nats-auth/password | tr -d '\n' | sed 's/ /%/g')
   [ ! -e /certs/nats.key ] || printf 'include "../etc/toka/tls.conf"\n'
   if [ -n "${NODES:-}" ]; then
     printf 'cluster {\n  name: toka\n  port: 6222\n  authorization { user: node, password: "%s", timeout: 5 }\n  routes: [' "$password"
-    for node in $NODES; do printf ' "nats-route://node:%s@%s:6222"' "$routed" "$node"; done
-    printf ' ]\n}\nclient_advertise: "%s:4222"\n' "$SERVER_NAME"
+    for node in $NODES; do printf '\n    "nats-route://node:%s@%s:6222"' "$routed" "$node"; done
+    printf '\n  ]\n}\nclient_advertise: "%s:4222"\n' "$SERVER_NAME"
   fi
 } > /tmp/nats.conf
 exec nats-server --config /tmp/nats.conf
