@@ -19,7 +19,9 @@ try {
 }
 
 /** What a file of the environment's NAME_FILE holds; none where it is empty. */
-const secretIn = (file: string | undefined) => (file ? readFileSync(file, 'utf8').trim() || undefined : undefined);
+function secretIn(file: string | undefined): string | undefined {
+  return (file && readFileSync(file, 'utf8').trim()) || undefined;
+}
 
 async function main([command, ...args]: string[]): Promise<string> {
   if (command === undefined || command === 'help' || command === '--help') return usage;

@@ -1,11 +1,14 @@
 /** Tries `check` until it answers something truthy; fails with its last error after `timeoutMs`. */
-export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 15_000): Promise<NonNullable<T>> {
+export async function eventually<T>(
+  check: () => T | Promise<T>,
+  timeoutMs = 15_000,
+): Promise<Exclude<NonNullable<T>, false>> {
   const until = Date.now() + timeoutMs;
   for (;;) {
     let last: unknown;
     try {
       const value = await check();
-      if (value) return value;
+      if (value) return value as Exclude<NonNullable<T>, false>;
       last = new Error(`it stayed ${JSON.stringify(value)}`);
     } catch (error) {
       last = error;

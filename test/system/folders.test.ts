@@ -3,11 +3,26 @@ import test from 'ava';
 import type { z } from 'zod';
 import * as llm from '#shared/contracts/llm.ts';
 import * as store from '#shared/contracts/store.ts';
+import { aliases } from '#shared/settings.ts';
 
 const services = readdirSync('services');
 
 /** Settings of `npm start` itself. */
 const launchers = ['TOKA_HOME', 'NATS_PORT', 'REDIS_PORT'];
+
+/** What compose's files take from .env. */
+const composeText = [
+  'compose.yaml',
+  ...readdirSync('compose')
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => `compose/${name}`),
+]
+  .map((file) => readFileSync(file, 'utf8'))
+  .join('\n');
+const inCompose = [...new Set([...composeText.matchAll(/\$\{([A-Z][A-Z0-9_]*)/g)].map(([, name]) => name ?? ''))];
+
+/** Names that other programs know, and names that are there for those who come from elsewhere. */
+const notOurs = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'NODE_USE_ENV_PROXY', ...Object.keys(aliases)];
 
 async function settingsOf(service: string): Promise<string[]> {
   const { Config }: { Config: z.ZodObject } = await import(`../../services/${service}/config.ts`);
@@ -30,7 +45,10 @@ test('.env.example has every setting, and none that does not exist', async (t) =
     ([, name]) => name ?? '',
   );
   t.is(new Set(written).size, written.length, 'none is there twice');
-  const known = new Set([...(await Promise.all(services.map(settingsOf))).flat(), ...launchers]);
+  const composeSettings = inCompose.filter(
+    (name) => !notOurs.includes(name) && (!name.endsWith('_FILE') || name.startsWith('TLS')),
+  );
+  const known = new Set([...(await Promise.all(services.map(settingsOf))).flat(), ...launchers, ...composeSettings]);
   t.deepEqual(written.toSorted(), [...known].toSorted());
 });
 
