@@ -1,8 +1,9 @@
 import { pipeline } from './pipeline.ts';
+import { stack } from './stack.ts';
 
 // `npm run bench -- <name>`: measures on this machine, side by side in one run. Never part of the tests.
 
-const benches: Record<string, () => Promise<void>> = { pipeline };
+const benches: Record<string, () => Promise<void>> = { pipeline, stack };
 const [name = 'pipeline'] = process.argv.slice(2);
 const bench = benches[name];
 if (bench) await bench();
