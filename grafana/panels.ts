@@ -186,6 +186,7 @@ export function dashboard(
     for (const panel of panels) made.withPanel(panel);
   }
   const built = made.build();
+  for (const [index, panel] of (built.panels ?? []).entries()) panel.id = index + 1;
   // In sight, not in a menu.
   for (const each of [...(built.links ?? []), ...(built.annotations?.list ?? [])]) delete each.placement;
   return built;
