@@ -8,6 +8,8 @@ import { temporaryFolder } from './temporary.ts';
 export type TestServer = {
   url: string;
   port: number;
+  /** NATS: where its own state can be asked. */
+  monitorPort: number;
   /** kill -9. */
   kill(): Promise<void>;
   /** Starts it again on its data and its port. */
@@ -17,7 +19,21 @@ export type TestServer = {
 
 /** A real nats-server of this test's own, with JetStream on disk. */
 export const startNats = () =>
-  startServer((port, folder) => ['nats-server', '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], 'nats');
+  startServer(
+    (port, folder, monitor) => [
+      'nats-server',
+      '-a',
+      '127.0.0.1',
+      '-p',
+      String(port),
+      '-m',
+      String(monitor),
+      '-js',
+      '-sd',
+      folder,
+    ],
+    'nats',
+  );
 
 /** A real redis-server of this test's own. */
 export const startRedis = () =>
@@ -38,12 +54,16 @@ export const startRedis = () =>
     'redis',
   );
 
-async function startServer(command: (port: number, folder: string) => string[], scheme: string): Promise<TestServer> {
+async function startServer(
+  command: (port: number, folder: string, monitor: number) => string[],
+  scheme: string,
+): Promise<TestServer> {
   const folder = await temporaryFolder();
   const port = await freePort();
+  const monitorPort = await freePort();
   let child: ChildProcess | undefined;
   const start = async () => {
-    const [program = '', ...args] = command(port, folder.path);
+    const [program = '', ...args] = command(port, folder.path, monitorPort);
     child = spawn(program, args, { stdio: 'ignore' });
     await eventually(() => answers(port));
   };
@@ -57,6 +77,7 @@ async function startServer(command: (port: number, folder: string) => string[], 
   return {
     url: `${scheme}://127.0.0.1:${port}`,
     port,
+    monitorPort,
     kill,
     start,
     async [Symbol.asyncDispose]() {

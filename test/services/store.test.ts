@@ -19,7 +19,7 @@ import { start } from '../../services/store/main.ts';
 
 const writer = { source: '/toka/test/1', actor: 'service:test' };
 
-const openStore = (nats: TestServer, file: string) =>
+const openStore = (nats: TestServer, file: string, environment: Record<string, string> = {}) =>
   startService('store', Config, start, {
     NATS_URL: nats.url,
     METRICS_PORT: '0',
@@ -27,6 +27,7 @@ const openStore = (nats: TestServer, file: string) =>
     LOG_LEVEL: 'silent',
     CONFIG_FILE: 'none',
     DATABASE_FILE: file,
+    ...environment,
   });
 
 async function setUp() {
@@ -252,4 +253,58 @@ test('a disk that is full stops the archive, not the log, and nothing is lost on
   blocker.close();
   await eventually(() => bus.ask(store.getAgent, { id: 'bob', minSeq: seq }));
   t.is(readAll(file).length, await bus.lastSeq());
+});
+
+test('the state of JetStream, NATS, SQLite and the disk is in its metrics', async (t) => {
+  await using system = await setUp();
+  const { nats, file, bus } = system;
+  await appendAll(bus, 'agent/scout', [registered('scout')]);
+  const monitor = `http://127.0.0.1:${nats.monitorPort}`;
+  await using opened = await openStore(nats, file, { NATS_MONITOR_URL: `${monitor},http://localhost:1` });
+  const text = await eventually(async () => {
+    const answer = await (await fetch(`http://127.0.0.1:${opened.port}/metrics`)).text();
+    return (
+      /^toka_audit_checked_timestamp_seconds.* 1\d{9}/m.test(answer) &&
+      /^toka_log_sequence.* [1-9]/m.test(answer) &&
+      answer
+    );
+  });
+  const value = (beginning: string) => {
+    const line = text.split('\n').find((each) => each.startsWith(beginning));
+    return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ') + 1));
+  };
+  t.true((value('toka_jetstream_stream_messages{stream="EVENTS"') ?? 0) >= 1);
+  t.is(value('toka_jetstream_stream_messages{stream="TASKS"'), 0);
+  t.is(value('toka_jetstream_stream_replicas{stream="EVENTS"'), 1);
+  t.is(value('toka_jetstream_consumer_pending{stream="TASKS",consumer="runners-high"'), 0);
+  t.is(value('toka_nats_up{server="127.0.0.1"'), 1);
+  t.is(value('toka_nats_up{server="localhost"'), 0, 'nobody is there');
+  t.true((value('toka_nats_connections{') ?? 0) >= 2);
+  t.true((value('toka_jetstream_storage_max_bytes') ?? 0) > 1e6);
+  t.true((value('toka_archive_bytes{file="database"') ?? 0) > 0);
+  t.true((value('toka_disk_free_bytes{volume="archive"') ?? 0) > 0);
+  t.is(value('toka_audit_chain_broken'), 0);
+});
+
+test('a changed event is found by the check that the store makes by itself', async (t) => {
+  await using system = await setUp();
+  const { nats, file, bus } = system;
+  {
+    await using opened = await openStore(nats, file);
+    await appendAll(bus, 'agent/scout', [registered('scout')]);
+    const seq = await appendAll(bus, 'agent/keeper', [registered('keeper')]);
+    await bus.ask(store.getAgent, { id: 'keeper', minSeq: seq });
+    t.truthy(opened.port);
+  }
+  const db = new Database(file);
+  db.exec(
+    "UPDATE events SET bytes = CAST(replace(CAST(bytes AS TEXT), 'scout', 'snoop') AS BLOB) WHERE subject = 'agent/scout'",
+  );
+  db.close();
+  await using opened = await openStore(nats, file, { AUDIT_VERIFY_INTERVAL: '1' });
+  const broken = await eventually(async () => {
+    const answer = await (await fetch(`http://127.0.0.1:${opened.port}/metrics`)).text();
+    return /^toka_audit_chain_broken\{.*\} 1$/m.test(answer);
+  });
+  t.true(broken);
 });

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
+import type { Resources } from '../../services/agent-runner/resources.ts';
 import { createSlots } from '../../services/agent-runner/slots.ts';
 import { openToolHost } from '../../services/agent-runner/tool-host.ts';
 import { toolNames } from '../../services/agent-runner/tools/definitions.ts';
@@ -14,6 +15,7 @@ async function openHost({
   tools = toolNames,
   slots = createSlots(1),
   sandboxed = true,
+  took = (_: Resources): void => undefined,
 } = {}) {
   await using stack = new AsyncDisposableStack();
   const outside = stack.use(await temporaryFolder()).path;
@@ -25,7 +27,7 @@ async function openHost({
   writeFileSync(join(workspace, 'README.md'), '# A project\n');
   const abort = new AbortController();
   const host = stack.use(
-    openToolHost({ workspace, tools, memoryBytes, timeoutMs, signal: abort.signal, slots, sandboxed }),
+    openToolHost({ workspace, tools, memoryBytes, timeoutMs, signal: abort.signal, slots, sandboxed, took }),
   );
   const owned = stack.move();
   return { workspace, outside, host, abort, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -150,4 +152,16 @@ test('only so many hosts run at a time; the next waits for its turn', async (t) 
   await using third = await openHost({ slots });
   setTimeout(() => third.abort.abort(), 100);
   await t.throwsAsync(third.host.call('list_files', {}));
+});
+
+const measured = process.platform === 'linux' ? test : test.skip;
+measured('what a call took of processor and memory is told, each second once', async (t) => {
+  const all: Resources[] = [];
+  await using opened = await openHost({ took: (resources) => void all.push(resources) });
+  await opened.host.call('list_files', {});
+  await opened.host.call('list_files', {});
+  t.is(all.length, 2);
+  t.true(all.every(({ peakBytes }) => peakBytes > 20 * 1024 ** 2 && peakBytes < 1024 ** 3));
+  t.true((all[0]?.cpuSeconds ?? 0) > 0, 'its start');
+  t.true((all[1]?.cpuSeconds ?? 1) < (all[0]?.cpuSeconds ?? 0), 'only what came since');
 });
