@@ -1,8 +1,9 @@
-import { choice, dashboard, lines, number } from './panels.ts';
+import { choice, counts, dashboard, lines, number } from './panels.ts';
+import { gained, quantile, schedulers } from './promql.ts';
 
 const of = 'agent=~"$agent"';
-const ended = (range: string, filter = '') =>
-  `sum(max by (agent, status) (increase(toka_agent_runs_ended_total{${of}${filter}}[${range}])))`;
+const sumOf = (series: string) => `sum(${gained(series, '$__range')})`;
+const ended = (filter: string) => sumOf(`toka_agent_runs_ended_total{${of},status=~"${filter}"}`);
 
 const now = [
   number({
@@ -15,13 +16,13 @@ const now = [
     title: 'Ended',
     description: 'Runs that ended in the time shown.',
     unit: 'short',
-    queries: { runs: `round(${ended('$__range')})` },
+    queries: { runs: `round(${ended('.+')} / ${schedulers})` },
   }),
   number({
     title: 'Ended well',
-    description: 'Share of them that completed.',
+    description: 'Share of them that completed; a cancelled one is neither well nor ill.',
     unit: 'percentunit',
-    queries: { share: `${ended('$__range', ',status="completed"')} / clamp_min(${ended('$__range')}, 1)` },
+    queries: { share: `(${ended('completed')} or vector(0)) / ${ended('completed|failed')}` },
     warn: 0.95,
     alarm: 0.75,
     lowIsBad: true,
@@ -32,41 +33,41 @@ const now = [
     description: 'From start to end, over the time shown.',
     unit: 's',
     queries: {
-      mean: `sum(max by (agent) (increase(toka_agent_run_duration_seconds_sum{${of}}[$__range]))) / clamp_min(sum(max by (agent) (increase(toka_agent_run_duration_seconds_count{${of}}[$__range]))), 1)`,
+      mean: `${sumOf(`toka_agent_run_duration_seconds_sum{${of}}`)} / ${sumOf(`toka_agent_run_duration_seconds_count{${of}}`)}`,
     },
   }),
   number({
     title: 'Tokens',
-    description: 'Of model calls that reached a provider, since its llm-proxy started.',
+    description: 'Of model calls that reached a provider in the time shown.',
     unit: 'short',
-    queries: { tokens: `sum(toka_agent_llm_tokens_total{${of}})` },
+    queries: { tokens: sumOf(`toka_agent_llm_tokens_total{${of}}`) },
   }),
   number({
     title: 'Cost',
-    description: 'Of calls with a known price, since the llm-proxy started.',
+    description: 'Of calls with a known price, in the time shown.',
     unit: 'currencyUSD',
-    queries: { cost: `sum(toka_agent_llm_cost_usd_total{${of}})` },
+    queries: { cost: sumOf(`toka_agent_llm_cost_usd_total{${of}}`) },
   }),
 ];
 
 const runs = [
-  lines({
+  counts({
     title: 'Runs that end',
-    description: 'By agent and how they end.',
+    description: 'By agent and how they end: one that begins to fail stands out.',
     unit: 'short',
     queries: {
-      '{{agent}} {{status}}': `max by (agent, status) (increase(toka_agent_runs_ended_total{${of}}[$__rate_interval]))`,
+      '{{agent}} {{status}}': `max by (agent, status) (${gained(`toka_agent_runs_ended_total{${of}}`)})`,
     },
-    stacked: true,
   }),
   lines({
     title: 'Time of a run',
-    description: 'p50 and p95 over the time shown.',
+    description: 'p50 and p95, by five minutes. One that grows points at a slower model, or at more turns.',
     unit: 's',
     queries: {
-      '{{agent}} p50': `histogram_quantile(0.5, max by (agent, le) (rate(toka_agent_run_duration_seconds_bucket{${of}}[$__range])))`,
-      '{{agent}} p95': `histogram_quantile(0.95, max by (agent, le) (rate(toka_agent_run_duration_seconds_bucket{${of}}[$__range])))`,
+      '{{agent}} p50': quantile(0.5, `toka_agent_run_duration_seconds_bucket{${of}}`, ['agent']),
+      '{{agent}} p95': quantile(0.95, `toka_agent_run_duration_seconds_bucket{${of}}`, ['agent']),
     },
+    step: '5m',
   }),
   lines({
     title: 'Used of its limits',
@@ -77,21 +78,19 @@ const runs = [
     alarm: 0.9,
     max: 1,
   }),
-  lines({
+  counts({
     title: 'Model turns',
     description: 'Turns of the loop. Many turns and no end mean that it goes in circles.',
     unit: 'short',
-    queries: { '{{agent}}': `sum by (agent) (increase(toka_agent_steps_total{${of}}[$__rate_interval]))` },
-    stacked: true,
+    queries: { '{{agent}}': `sum by (agent) (${gained(`toka_agent_steps_total{${of}}`)})` },
   }),
-  lines({
+  counts({
     title: 'Tool calls',
     description: 'By outcome. Many errors mean that it asks for what it cannot have.',
     unit: 'short',
     queries: {
-      '{{agent}} {{outcome}}': `sum by (agent, outcome) (increase(toka_agent_tool_calls_total{${of}}[$__rate_interval]))`,
+      '{{agent}} {{outcome}}': `sum by (agent, outcome) (${gained(`toka_agent_tool_calls_total{${of}}`)})`,
     },
-    stacked: true,
   }),
   lines({
     title: 'Runs under way',
@@ -103,12 +102,11 @@ const runs = [
 ];
 
 const resources = [
-  lines({
-    title: 'Processors',
-    description: 'Processors that its tools use.',
-    unit: 'short',
-    queries: { '{{agent}}': `sum by (agent) (rate(toka_agent_cpu_seconds_total{${of}}[$__rate_interval]))` },
-    stacked: true,
+  counts({
+    title: 'Processor time',
+    description: 'Seconds of a processor that its tools took in each minute: 60 are one processor all the time.',
+    unit: 's',
+    queries: { '{{agent}}': `sum by (agent) (${gained(`toka_agent_cpu_seconds_total{${of}}`)})` },
   }),
   lines({
     title: 'Memory',
@@ -116,29 +114,28 @@ const resources = [
     unit: 'bytes',
     queries: { '{{agent}}': `max by (agent) (toka_agent_memory_peak_bytes{${of}})` },
   }),
-  lines({
+  counts({
     title: 'Network',
-    description: 'Bytes of its model calls. Its tools have no network.',
-    unit: 'Bps',
+    description: 'Bytes of its model calls in each minute. Its tools have no network.',
+    unit: 'bytes',
     queries: {
-      '{{agent}} {{direction}}': `sum by (agent, direction) (rate(toka_agent_network_bytes_total{${of}}[$__rate_interval]))`,
+      '{{agent}} {{direction}}': `sum by (agent, direction) (${gained(`toka_agent_network_bytes_total{${of}}`)})`,
     },
   }),
-  lines({
-    title: 'Tokens',
-    description: 'By kind. Answers from the cache cost none.',
+  counts({
+    title: 'Tokens by kind',
+    description: 'In each minute. Answers from the cache cost none.',
     unit: 'short',
     queries: {
-      '{{agent}} {{kind}}': `sum by (agent, kind) (increase(toka_agent_llm_tokens_total{${of}}[$__rate_interval]))`,
+      '{{agent}} {{kind}}': `sum by (agent, kind) (${gained(`toka_agent_llm_tokens_total{${of}}`)})`,
     },
-    stacked: true,
     width: 12,
   }),
   lines({
     title: 'Cost an hour',
-    description: 'At the pace of the moment, of calls with a known price.',
+    description: 'What calls with a known price cost in the hour before each moment.',
     unit: 'currencyUSD',
-    queries: { '{{agent}}': `sum by (agent) (rate(toka_agent_llm_cost_usd_total{${of}}[$__rate_interval])) * 3600` },
+    queries: { '{{agent}}': `sum by (agent) (${gained(`toka_agent_llm_cost_usd_total{${of}}`, '1h')})` },
     stacked: true,
     width: 12,
   }),

@@ -1,35 +1,37 @@
-import { choice, dashboard, dial, lines, number } from './panels.ts';
+import { choice, counts, dashboard, dial, lines, number } from './panels.ts';
+import { gained, quantile } from './promql.ts';
 
 const of = 'provider=~"$provider"';
-const errors = `sum by (provider) (rate(llm_requests_total{${of},outcome!~"ok|limited"}[$__rate_interval]))`;
-const all = `sum by (provider) (rate(llm_requests_total{${of}}[$__rate_interval]))`;
-const quantile = (share: number) =>
-  `histogram_quantile(${share}, sum by (model, le) (rate(llm_request_duration_seconds_bucket{${of}}[$__range])))`;
+const errors = `sum by (provider) (${gained(`llm_requests_total{${of},outcome!~"ok|limited"}`)})`;
+const all = `sum by (provider) (${gained(`llm_requests_total{${of}}`)})`;
+const timeOf = (share: number) => quantile(share, `llm_request_duration_seconds_bucket{${of}}`, ['model']);
+const asked = (result: string) => `sum(${gained(`llm_cache_requests_total{result=~"${result}"}`, '$__range')})`;
 
 const calls = [
-  lines({
+  counts({
     title: 'Calls',
-    description: 'By provider and outcome. "limited" is a rate limit, ours or the provider\'s.',
-    unit: 'reqps',
+    description: 'In each minute, by provider and outcome. "limited" is a rate limit, ours or the provider\'s.',
+    unit: 'short',
     queries: {
-      '{{provider}} {{outcome}}': `sum by (provider, outcome) (rate(llm_requests_total{${of}}[$__rate_interval]))`,
+      '{{provider}} {{outcome}}': `sum by (provider, outcome) (${gained(`llm_requests_total{${of}}`)})`,
     },
-    stacked: true,
   }),
   lines({
     title: 'Share that fails',
-    description: 'Limits left out. A fifth for five minutes raises an alert.',
+    description: 'By five minutes, limits left out. A fifth for five minutes raises an alert.',
     unit: 'percentunit',
-    queries: { '{{provider}}': `(${errors} or 0 * ${all}) / clamp_min(${all}, 1e-9)` },
+    queries: { '{{provider}}': `(${errors} or 0 * ${all}) / clamp_min(${all}, 1)` },
+    step: '5m',
     warn: 0.05,
     alarm: 0.2,
     max: 1,
   }),
   lines({
     title: 'Time of a call',
-    description: 'Of calls that reached the provider, over the time shown.',
+    description: 'Of calls that reached the provider, by five minutes: what a run waits for at each turn.',
     unit: 's',
-    queries: { '{{model}} p50': quantile(0.5), '{{model}} p95': quantile(0.95), '{{model}} p99': quantile(0.99) },
+    queries: { '{{model}} p50': timeOf(0.5), '{{model}} p95': timeOf(0.95), '{{model}} p99': timeOf(0.99) },
+    step: '5m',
   }),
   lines({
     title: 'Calls at once',
@@ -45,41 +47,41 @@ const calls = [
     alarm: 1,
     max: 1,
   }),
-  lines({
+  counts({
     title: 'Refused by the breaker',
     description: 'Calls that were not even tried.',
     unit: 'short',
-    queries: { '{{provider}}': `sum by (provider) (increase(llm_breaker_refused_total{${of}}[$__rate_interval]))` },
+    queries: { '{{provider}}': `sum by (provider) (${gained(`llm_breaker_refused_total{${of}}`)})` },
   }),
 ];
 
 const money = [
-  lines({
+  counts({
     title: 'Tokens',
-    description: 'By model and kind. "cached-input" is part of the input, and cheaper.',
+    description: 'In each minute, by model and kind. "cached-input" is part of the input, and cheaper.',
     unit: 'short',
-    queries: { '{{model}} {{kind}}': `sum by (model, kind) (increase(llm_tokens_total{${of}}[$__rate_interval]))` },
-    stacked: true,
+    queries: { '{{model}} {{kind}}': `sum by (model, kind) (${gained(`llm_tokens_total{${of}}`)})` },
   }),
   lines({
     title: 'Cost an hour',
-    description: 'At the pace of the moment, by model.',
+    description: 'What calls with a known price cost in the hour before each moment, by model.',
     unit: 'currencyUSD',
-    queries: { '{{model}}': `sum by (model) (rate(llm_cost_usd_total{${of}}[$__rate_interval])) * 3600` },
+    queries: { '{{model}}': `sum by (model) (${gained(`llm_cost_usd_total{${of}}`, '1h')})` },
     stacked: true,
   }),
   number({
     title: 'Cost',
     description: 'Over the time shown, of calls with a known price.',
     unit: 'currencyUSD',
-    queries: { cost: `sum(increase(llm_cost_usd_total{${of}}[$__range]))` },
+    queries: { cost: `sum(${gained(`llm_cost_usd_total{${of}}`, '$__range')})` },
     height: 8,
   }),
   number({
     title: 'Price not known',
-    description: 'Calls that no sum of cost contains: their model has no price in config/models.toml.',
+    description:
+      'Calls in the time shown that no sum of cost contains: their model has no price in config/models.toml.',
     unit: 'short',
-    queries: { calls: `sum(llm_cost_unknown_total{${of}}) or vector(0)` },
+    queries: { calls: `sum(${gained(`llm_cost_unknown_total{${of}}`, '$__range')}) or vector(0)` },
     warn: 1,
     height: 8,
   }),
@@ -103,30 +105,28 @@ const limits = [
     queries: { left: 'min(llm_rate_limit_remaining)', 'in a window': 'max(llm_rate_limit_requests)' },
     width: 10,
   }),
-  lines({
+  counts({
     title: 'Held back',
     description: 'Calls that our own rate limit refused; runs try them again.',
     unit: 'short',
-    queries: { calls: 'sum(increase(llm_rate_limited_total[$__rate_interval]))' },
+    queries: { calls: `sum(${gained('llm_rate_limited_total')})` },
     width: 10,
   }),
 ];
 
 const cache = [
-  lines({
+  counts({
     title: 'Response cache',
-    description: 'Calls by what the cache did: a hit costs nothing, a bypass never asked it.',
-    unit: 'reqps',
-    queries: { '{{result}}': 'sum by (result) (rate(llm_cache_requests_total[$__rate_interval]))' },
-    stacked: true,
+    description: 'Calls in each minute, by what the cache did: a hit costs nothing, a bypass never asked it.',
+    unit: 'short',
+    queries: { '{{result}}': `sum by (result) (${gained('llm_cache_requests_total')})` },
   }),
   number({
     title: 'Hits',
     description: 'Share of the calls that asked the cache, over the time shown.',
     unit: 'percentunit',
     queries: {
-      share:
-        'sum(increase(llm_cache_requests_total{result="hit"}[$__range])) / clamp_min(sum(increase(llm_cache_requests_total{result=~"hit|miss"}[$__range])), 1)',
+      share: `${asked('hit')} / ${asked('hit|miss')}`,
     },
     height: 8,
     max: 1,
@@ -151,11 +151,20 @@ const cache = [
   }),
   number({
     title: 'Redis answers',
-    description: '1 while every llm-proxy reaches Redis. Without it no model call begins.',
+    description: 'Whether every llm-proxy reaches Redis. Without it no model call begins.',
     unit: 'short',
     queries: { up: 'min(toka_redis_up)' },
+    words: { 0: 'no', 1: 'yes' },
     warn: 1,
-    alarm: 1,
+    lowIsBad: true,
+  }),
+  number({
+    title: 'Redis writes',
+    description: 'Whether the last write of Redis to its files went well. A restart loses what was not written.',
+    unit: 'short',
+    queries: { ok: 'min(toka_redis_persistence_ok)' },
+    words: { 0: 'failed', 1: 'well' },
+    warn: 1,
     lowIsBad: true,
   }),
 ];

@@ -1,9 +1,9 @@
-import { dashboard, dial, lines, number, table } from './panels.ts';
+import { counts, dashboard, dial, lines, number, ranking, table } from './panels.ts';
+import { gained, quantile, schedulers } from './promql.ts';
 
 // Every scheduler counts every run, so that of several the greatest counts.
-const ended = (range: string, filter = '') =>
-  `sum(max by (status) (increase(toka_runs_ended_total${filter}[${range}])))`;
-const well = '{status="completed"}';
+const ended = (filter: string) => `sum(${gained(`toka_runs_ended_total{status=~"${filter}"}`, '$__range')})`;
+const ofAgents = (series: string) => `sum by (agent) (${gained(series, '$__range')})`;
 
 const now = [
   number({
@@ -30,9 +30,9 @@ const now = [
   }),
   number({
     title: 'Ended well',
-    description: 'Of all runs that ended in the time shown, the share that completed.',
+    description: 'Share of the runs that completed in the time shown; a cancelled one is neither well nor ill.',
     unit: 'percentunit',
-    queries: { share: `${ended('$__range', well)} / clamp_min(${ended('$__range')}, 1)` },
+    queries: { share: `${ended('completed')} / ${ended('completed|failed')}` },
     warn: 0.95,
     alarm: 0.75,
     lowIsBad: true,
@@ -42,23 +42,23 @@ const now = [
     title: 'Ended',
     description: 'Runs that ended in the time shown, however they did.',
     unit: 'short',
-    queries: { runs: `round(${ended('$__range')})` },
+    queries: { runs: `round(${ended('.+')} / ${schedulers})` },
   }),
   number({
-    title: 'Agents',
-    description: 'Agents that are active. Paused ones begin nothing new.',
+    title: 'Active agents',
+    description: 'Agents that take up work. Paused ones begin nothing new.',
     unit: 'short',
     queries: { active: 'max(toka_agents{status="active"})' },
   }),
 ];
 
 const flow = [
-  lines({
+  counts({
     title: 'Runs that end',
-    description: 'By how they end. Failures that rise beside completions point at a model, a limit or a validation.',
+    description:
+      'By how they end, in each minute. Failures that rise beside completions point at a model, a limit or a validation.',
     unit: 'short',
-    queries: { '{{status}}': 'max by (status) (increase(toka_runs_ended_total[$__rate_interval]))' },
-    stacked: true,
+    queries: { '{{status}}': `max by (status) (${gained('toka_runs_ended_total')})` },
   }),
   lines({
     title: 'Runs under way',
@@ -75,21 +75,24 @@ const flow = [
   }),
   lines({
     title: 'Time of a run',
-    description: 'From its start to its end: half of the runs take less than p50, nineteen of twenty less than p95.',
+    description:
+      'From its start to its end, by five minutes: half of the runs take less than p50, nineteen of twenty less than p95.',
     unit: 's',
     queries: {
-      p50: 'histogram_quantile(0.5, max by (le, status) (rate(toka_run_duration_seconds_bucket{status="completed"}[$__range])))',
-      p95: 'histogram_quantile(0.95, max by (le, status) (rate(toka_run_duration_seconds_bucket{status="completed"}[$__range])))',
+      p50: quantile(0.5, 'toka_run_duration_seconds_bucket{status="completed"}'),
+      p95: quantile(0.95, 'toka_run_duration_seconds_bucket{status="completed"}'),
     },
+    step: '5m',
   }),
   lines({
     title: 'Wait for a start',
     description: 'From queued to started, what a run waits for its dependencies included.',
     unit: 's',
     queries: {
-      p50: 'histogram_quantile(0.5, sum by (le) (rate(toka_run_wait_seconds_bucket[$__range])))',
-      p95: 'histogram_quantile(0.95, sum by (le) (rate(toka_run_wait_seconds_bucket[$__range])))',
+      p50: quantile(0.5, 'toka_run_wait_seconds_bucket'),
+      p95: quantile(0.95, 'toka_run_wait_seconds_bucket'),
     },
+    step: '5m',
   }),
   dial({
     title: 'How full the runners are',
@@ -105,26 +108,24 @@ const flow = [
 ];
 
 const trouble = [
-  lines({
+  counts({
     title: 'Tries again',
     description: 'Runs put back after a passing fault, by its code: what the system heals by itself.',
     unit: 'short',
-    queries: { '{{code}}': 'sum by (code) (increase(toka_run_retries_total[$__rate_interval]))' },
-    stacked: true,
+    queries: { '{{code}}': `sum by (code) (${gained('toka_run_retries_total')})` },
   }),
-  lines({
+  counts({
     title: 'Not started in time',
     description: 'Dispatched runs that no runner started within AGENT_SPAWN_TIMEOUT.',
     unit: 'short',
-    queries: { runs: 'sum(increase(toka_spawn_timeouts_total[$__rate_interval]))' },
+    queries: { runs: `sum(${gained('toka_spawn_timeouts_total')})` },
     alarm: 1,
   }),
-  lines({
+  counts({
     title: 'Tool calls',
     description: 'By tool and outcome. An error is told to the model, which may mend it.',
     unit: 'short',
-    queries: { '{{tool}} {{outcome}}': 'sum by (tool, outcome) (increase(toka_tool_calls_total[$__rate_interval]))' },
-    stacked: true,
+    queries: { '{{tool}} {{outcome}}': `sum by (tool, outcome) (${gained('toka_tool_calls_total')})` },
   }),
 ];
 
@@ -147,18 +148,38 @@ const whole = [
     unit: 'short',
     queries: { taken: 'sum(toka_tool_slots{state="taken"})', all: 'sum(toka_tool_slots)' },
   }),
+  lines({
+    title: 'Agents by status',
+    description: 'Registered agents: active, paused, and those that were taken out.',
+    unit: 'short',
+    queries: { '{{status}}': 'max by (status) (toka_agents)' },
+  }),
+  ranking({
+    title: 'Busiest agents',
+    description: 'The ten agents with the most runs that ended in the time shown.',
+    unit: 'short',
+    queries: {
+      '{{agent}}': `sort_desc(topk(10, round(${ofAgents('toka_agent_runs_ended_total')} / ${schedulers})))`,
+    },
+  }),
+  lines({
+    title: 'Time of a tool call',
+    description: 'p95 of each tool, by five minutes. A slow one holds up every run that uses it.',
+    unit: 's',
+    queries: { '{{tool}}': quantile(0.95, 'toka_tool_call_duration_seconds_bucket', ['tool']) },
+    step: '5m',
+  }),
   table({
     title: 'Agents',
-    description: 'Each agent in the time shown: runs by how they ended, model turns, tokens and cost.',
+    description: 'Each agent in the time shown: runs that ended, model turns, tokens and cost.',
     unit: 'short',
     label: 'agent',
     queries: {
-      completed:
-        'round(sum by (agent) (max by (agent, status) (increase(toka_agent_runs_ended_total{status="completed"}[$__range]))))',
-      'all ended': 'round(sum by (agent) (max by (agent, status) (increase(toka_agent_runs_ended_total[$__range]))))',
-      turns: 'sum by (agent) (toka_agent_steps_total)',
-      tokens: 'sum by (agent) (toka_agent_llm_tokens_total)',
-      'cost, USD': 'sum by (agent) (toka_agent_llm_cost_usd_total)',
+      completed: `round(${ofAgents('toka_agent_runs_ended_total{status="completed"}')} / ${schedulers})`,
+      'all ended': `round(${ofAgents('toka_agent_runs_ended_total')} / ${schedulers})`,
+      turns: ofAgents('toka_agent_steps_total'),
+      tokens: ofAgents('toka_agent_llm_tokens_total'),
+      'cost, USD': ofAgents('toka_agent_llm_cost_usd_total'),
     },
   }),
 ];

@@ -1,3 +1,4 @@
+import * as barGauges from '@grafana/grafana-foundation-sdk/bargauge';
 import * as common from '@grafana/grafana-foundation-sdk/common';
 import * as dashboards from '@grafana/grafana-foundation-sdk/dashboard';
 import * as gauges from '@grafana/grafana-foundation-sdk/gauge';
@@ -27,6 +28,10 @@ export type PanelOptions = {
   width?: number;
   height?: number;
   stacked?: boolean;
+  /** The least time between two points, and so what `$__rate_interval` covers: long where little happens. */
+  step?: string;
+  /** Words for values, in place of the number. */
+  words?: Record<string, string>;
 };
 type Panel = Parameters<dashboards.DashboardBuilder['withPanel']>[0];
 
@@ -54,10 +59,26 @@ function thresholdsOf({ warn, alarm, lowIsBad = false }: PanelOptions) {
   return new dashboards.ThresholdsConfigBuilder().mode(dashboards.ThresholdsMode.Absolute).steps(steps);
 }
 
+/** Nothing happened, so that there is no share or mean to tell: neither good nor bad. */
+const nothing: dashboards.SpecialValueMap = {
+  type: dashboards.MappingType.SpecialValue,
+  options: { match: dashboards.SpecialValueMatch.NullAndNan, result: { text: 'none', color: 'text' } },
+};
+
+const mappingsOf = ({ words = {} }: PanelOptions): dashboards.ValueMapping[] => [
+  nothing,
+  ...Object.entries(words).map(
+    ([value, text]): dashboards.ValueMap => ({
+      type: dashboards.MappingType.ValueToText,
+      options: { [value]: { text } },
+    }),
+  ),
+];
+
 const hasThresholds = ({ warn, alarm }: PanelOptions) => warn !== undefined || alarm !== undefined;
 
 /** Lines over time. */
-export function lines(options: PanelOptions): Panel {
+export function lines(options: PanelOptions): timeseries.PanelBuilder {
   const panel = new timeseries.PanelBuilder()
     .title(options.title)
     .description(options.description)
@@ -69,7 +90,7 @@ export function lines(options: PanelOptions): Panel {
     .height(options.height ?? 8)
     .lineWidth(2)
     .fillOpacity(options.stacked ? 30 : 8)
-    .showPoints(common.VisibilityMode.Never)
+    .showPoints(common.VisibilityMode.Auto)
     .spanNulls(60_000)
     .legend(
       new common.VizLegendOptionsBuilder()
@@ -83,25 +104,36 @@ export function lines(options: PanelOptions): Panel {
     )
     .thresholds(thresholdsOf(options));
   if (options.max !== undefined) panel.max(options.max);
+  if (options.step !== undefined) panel.interval(options.step);
   if (options.stacked) panel.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group('A'));
   if (hasThresholds(options))
     panel.thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed));
   return panel;
 }
 
-/** The newest value, large. */
+/** How much there was in each piece of time: a minute, or more when the time shown is long. */
+export const counts = (options: PanelOptions): Panel =>
+  lines({ step: '1m', ...options, stacked: true })
+    .drawStyle(common.GraphDrawStyle.Bars)
+    .barAlignment(common.BarAlignment.Before)
+    .lineWidth(0)
+    .fillOpacity(80);
+
+/** The newest value, large. What is summed up over the time shown is asked once, without a line behind it. */
 export function number(options: PanelOptions): Panel {
+  const isSum = Object.values(options.queries).some((expr) => expr.includes('$__range'));
   const panel = new stats.PanelBuilder()
     .title(options.title)
     .description(options.description)
     .datasource(prometheus)
-    .targets(queriesOf(options.queries))
+    .targets(queriesOf(options.queries).map((query) => (isSum ? query.instant() : query)))
+    .mappings(mappingsOf(options))
     .unit(options.unit)
     .span(options.width ?? 4)
     .height(options.height ?? 4)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
     .colorMode(hasThresholds(options) ? common.BigValueColorMode.Background : common.BigValueColorMode.None)
-    .graphMode(common.BigValueGraphMode.Area)
+    .graphMode(isSum || options.words ? common.BigValueGraphMode.None : common.BigValueGraphMode.Area)
     .thresholds(thresholdsOf(options));
   return options.max === undefined ? panel : panel.max(options.max);
 }
@@ -118,6 +150,22 @@ export const dial = (options: PanelOptions & { max: number }): Panel =>
     .max(options.max)
     .span(options.width ?? 4)
     .height(options.height ?? 6)
+    .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
+    .thresholds(thresholdsOf(options));
+
+/** A bar for each series, the longest first: `queries` is one, and sorted. */
+export const ranking = (options: PanelOptions): Panel =>
+  new barGauges.PanelBuilder()
+    .title(options.title)
+    .description(options.description)
+    .datasource(prometheus)
+    .targets(queriesOf(options.queries).map((query) => query.instant()))
+    .unit(options.unit)
+    .min(0)
+    .span(options.width ?? 8)
+    .height(options.height ?? 8)
+    .orientation(common.VizOrientation.Horizontal)
+    .displayMode(common.BarGaugeDisplayMode.Basic)
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
     .thresholds(thresholdsOf(options));
 

@@ -1,9 +1,11 @@
-import { dashboard, lines, number } from './panels.ts';
+import { counts, dashboard, lines, number } from './panels.ts';
+import { gained, quantile } from './promql.ts';
 
 const services = [
   lines({
     title: 'Up',
-    description: 'Containers of each service that answer Prometheus.',
+    description:
+      'Containers of each service that answer Prometheus. A line that falls is one that died or was scaled down.',
     unit: 'short',
     queries: { '{{job}}': 'sum by (job) (up)' },
   }),
@@ -39,17 +41,41 @@ const services = [
     title: 'Garbage collection',
     description: 'Share of time that goes into it.',
     unit: 'percentunit',
-    queries: { '{{service}}': 'max by (service) (rate(nodejs_gc_duration_seconds_sum[$__rate_interval]))' },
+    queries: {
+      '{{service}}':
+        'max by (service) (sum by (service, instance) (rate(nodejs_gc_duration_seconds_sum[$__rate_interval])))',
+    },
     warn: 0.1,
+  }),
+  lines({
+    title: 'Open files',
+    description:
+      'Files and connections that a process holds, in the container with the most. A line that only grows is a leak.',
+    unit: 'short',
+    queries: { '{{service}}': 'max by (service) (process_open_fds{service!=""})' },
+  }),
+  lines({
+    title: 'Running for',
+    description:
+      'Since the youngest process of each service started. A saw of short teeth is a service that keeps dying.',
+    unit: 's',
+    queries: { '{{service}}': 'time() - max by (service) (process_start_time_seconds{service!=""})' },
+  }),
+  lines({
+    title: 'Prometheus',
+    description: 'Series that it keeps in memory: what all of this costs it.',
+    unit: 'short',
+    queries: { series: 'max(prometheus_tsdb_head_series)' },
   }),
 ];
 
 const log = [
   number({
     title: 'Hash chain',
-    description: '0 while the last check of the archive found every hash right.',
+    description: 'Whether the last check of the archive found every hash right.',
     unit: 'short',
     queries: { broken: 'max(toka_audit_chain_broken)' },
+    words: { 0: 'whole', 1: 'broken' },
     alarm: 1,
     height: 8,
   }),
@@ -77,12 +103,13 @@ const log = [
   }),
   lines({
     title: 'Commit to SQLite',
-    description: 'Time of a commit, flushed to the disk.',
+    description: 'Time of a commit, flushed to the disk, by five minutes..',
     unit: 's',
     queries: {
-      p50: 'histogram_quantile(0.5, sum by (le) (rate(toka_archive_commit_seconds_bucket[$__range])))',
-      p99: 'histogram_quantile(0.99, sum by (le) (rate(toka_archive_commit_seconds_bucket[$__range])))',
+      p50: quantile(0.5, 'toka_archive_commit_seconds_bucket'),
+      p99: quantile(0.99, 'toka_archive_commit_seconds_bucket'),
     },
+    step: '5m',
     alarm: 0.5,
   }),
   lines({
@@ -97,6 +124,15 @@ const log = [
     unit: 'percentunit',
     queries: { '{{volume}}': 'min by (volume) (toka_disk_free_bytes / toka_disk_size_bytes)' },
     max: 1,
+  }),
+  lines({
+    title: 'Disks',
+    description: 'Bytes that are left where the services write, beside the size of the file system.',
+    unit: 'bytes',
+    queries: {
+      '{{volume}} free': 'min by (volume) (toka_disk_free_bytes)',
+      '{{volume}} size': 'max by (volume) (toka_disk_size_bytes)',
+    },
   }),
 ];
 
@@ -172,21 +208,20 @@ const nats = [
 ];
 
 const http = [
-  lines({
+  counts({
     title: 'Requests',
-    description: 'To both APIs, by status. A wave of 401 or 403 is somebody who has no business here.',
-    unit: 'reqps',
-    queries: { '{{status}}': 'sum by (status) (rate(toka_http_requests_total[$__rate_interval]))' },
-    stacked: true,
+    description: 'To both APIs in each minute, by status. A wave of 401 or 403 is somebody who has no business here.',
+    unit: 'short',
+    queries: { '{{status}}': `sum by (status) (${gained('toka_http_requests_total')})` },
   }),
   lines({
     title: 'Time of a request',
-    description: 'p95 by route. Event streams last as long as their readers stay.',
+    description: 'p95 by route, by five minutes. Event streams last as long as their readers stay.',
     unit: 's',
     queries: {
-      '{{method}} {{route}}':
-        'histogram_quantile(0.95, sum by (route, method, le) (rate(toka_http_request_duration_seconds_bucket[$__range])))',
+      '{{method}} {{route}}': quantile(0.95, 'toka_http_request_duration_seconds_bucket', ['route', 'method']),
     },
+    step: '5m',
   }),
   lines({
     title: 'Event streams',
