@@ -38,6 +38,12 @@ function makers(registers: Registry[]) {
       new Counter({ name, help, labelNames, registers }),
     gauge: <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
       new Gauge({ name, help, labelNames, registers }),
+    /** One that shows nothing before it is first set: nought would mean something. */
+    unknown: (name: string, help: string) => {
+      const gauge = new Gauge({ name, help, registers });
+      gauge.remove();
+      return gauge;
+    },
     histogram: <L extends string>(
       name: string,
       help: string,
@@ -49,11 +55,11 @@ function makers(registers: Registry[]) {
 type Make = ReturnType<typeof makers>;
 
 /** Runs as a whole: the scheduler folds the log. */
-const schedulerMetrics = ({ counter, gauge, histogram }: Make) => ({
+const schedulerMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
   runsEnded: counter('toka_runs_ended_total', 'Runs that ended, by how', ['status']),
   runSeconds: histogram('toka_run_duration_seconds', "A run's time from its start to its end", ['status']),
   runsByStatus: gauge('toka_runs', 'Runs that have not ended, by status', ['status']),
-  oldestWaitSeconds: gauge('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been due'),
+  oldestWaitSeconds: unknown('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been due'),
   agents: gauge('toka_agents', 'Agents, by status', ['status']),
   spawnTimeouts: counter('toka_spawn_timeouts_total', 'Dispatched runs that no runner started in time'),
 });
@@ -130,21 +136,21 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
   llmBreakerRefused: counter('llm_breaker_refused_total', 'Model calls that the open breaker refused', ['provider']),
 });
 
-const redisMetrics = ({ counter, gauge }: Make) => ({
-  redisUp: gauge('toka_redis_up', 'Whether Redis answers this instance'),
+const redisMetrics = ({ counter, gauge, unknown }: Make) => ({
+  redisUp: unknown('toka_redis_up', 'Whether Redis answers this instance'),
   redisMemory: gauge('toka_redis_memory_bytes', 'Memory that Redis uses'),
-  redisMemoryMax: gauge('toka_redis_memory_max_bytes', 'Memory that Redis may use'),
+  redisMemoryMax: unknown('toka_redis_memory_max_bytes', 'Memory that Redis may use'),
   redisClients: gauge('toka_redis_clients', 'Connections that Redis has'),
   redisKeys: gauge('toka_redis_keys', 'Keys that Redis holds'),
   redisEvicted: counter(
     'toka_redis_evicted_keys_total',
     'Keys that Redis gave up for want of memory, since it started',
   ),
-  redisPersisting: gauge('toka_redis_persistence_ok', 'Whether the last write of Redis to its file went well'),
+  redisPersisting: unknown('toka_redis_persistence_ok', 'Whether the last write of Redis to its file went well'),
 });
 
 /** SQLite, and the copy of the log in it. */
-const archiveMetrics = ({ counter, gauge, histogram }: Make) => ({
+const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
   archiveSeq: gauge('toka_archive_sequence', 'Sequence of the last event in SQLite'),
   archiveLag: gauge('toka_archive_lag_events', 'Events in the log that are not in SQLite yet'),
   archiveCommitSeconds: histogram(
@@ -155,8 +161,8 @@ const archiveMetrics = ({ counter, gauge, histogram }: Make) => ({
   ),
   archiveEvents: counter('toka_archive_events_total', 'Events committed to SQLite'),
   archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
-  auditBroken: gauge('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
-  auditChecked: gauge('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
+  auditBroken: unknown('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
+  auditChecked: unknown('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
 });
 
 const diskMetrics = ({ gauge }: Make) => ({
@@ -165,8 +171,8 @@ const diskMetrics = ({ gauge }: Make) => ({
 });
 
 /** NATS, as the store sees it. */
-const serverMetrics = ({ counter, gauge }: Make) => ({
-  logSeq: gauge('toka_log_sequence', 'Sequence of the last event in the log'),
+const serverMetrics = ({ counter, gauge, unknown }: Make) => ({
+  logSeq: unknown('toka_log_sequence', 'Sequence of the last event in the log'),
   streamMessages: gauge('toka_jetstream_stream_messages', 'Messages in a stream', ['stream']),
   streamBytes: gauge('toka_jetstream_stream_bytes', 'Bytes of a stream', ['stream']),
   streamReplicasCurrent: gauge('toka_jetstream_stream_replicas', 'Up-to-date copies of a stream', ['stream']),
@@ -180,7 +186,7 @@ const serverMetrics = ({ counter, gauge }: Make) => ({
     ['stream', 'consumer'],
   ),
   storageBytes: gauge('toka_jetstream_storage_bytes', 'Bytes on disk that JetStream uses'),
-  storageMax: gauge('toka_jetstream_storage_max_bytes', 'Bytes on disk that JetStream may use'),
+  storageMax: unknown('toka_jetstream_storage_max_bytes', 'Bytes on disk that JetStream may use'),
   natsUp: gauge('toka_nats_up', 'Whether a NATS server answers on its monitoring port', ['server']),
   natsConnections: gauge('toka_nats_connections', 'Connections of a NATS server', ['server']),
   natsMemory: gauge('toka_nats_memory_bytes', 'Memory of a NATS server', ['server']),

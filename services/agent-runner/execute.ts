@@ -59,6 +59,7 @@ export async function execute(runner: Runner, runId: string, signals: Signals): 
       return await loop(runner, journal, signals);
     } finally {
       metrics.agentRunsActive.dec({ agent: metrics.agentLabel(journal.run.agentId) });
+      forgetBudget(metrics, metrics.agentLabel(journal.run.agentId));
     }
   } catch (error) {
     if (error instanceof Failure && error.code === 'conflict') return 'lost';
@@ -149,7 +150,7 @@ function openTools(
   });
 }
 
-/** How much of its limits a run has used; a run that has ended uses none. */
+/** How much of its limits a run has used. */
 function showBudget(metrics: Metrics, agent: string, run: Run, limits: RunLimits): void {
   const { inputTokens, outputTokens, costUsd } = run.usage;
   const shares = {
@@ -157,8 +158,12 @@ function showBudget(metrics: Metrics, agent: string, run: Run, limits: RunLimits
     tokens: (inputTokens + outputTokens) / limits.maxTokens,
     cost: limits.maxCostUsd ? (costUsd ?? 0) / limits.maxCostUsd : 0,
   };
-  for (const [limit, share] of Object.entries(shares))
-    metrics.agentBudgetUsed.set({ agent, limit }, hasEnded(run) ? 0 : share);
+  for (const [limit, share] of Object.entries(shares)) metrics.agentBudgetUsed.set({ agent, limit }, share);
+}
+
+/** A run that this runner has let go of uses nothing here. */
+function forgetBudget(metrics: Metrics, agent: string): void {
+  for (const limit of ['steps', 'tokens', 'cost']) metrics.agentBudgetUsed.set({ agent, limit }, 0);
 }
 
 const deliverableBytes = (bus: Bus, { run }: Journal) => {

@@ -49,8 +49,8 @@ export function createCounter(metrics: Metrics): (request: ChatRequest, outcome:
     countForAgent(metrics, request, outcome);
     if (!reached) return;
     metrics.llmSeconds.observe(labels, facts.latencyMs / 1_000);
-    if (facts.costUsd === null) metrics.llmCostUnknown.inc(labels);
-    else metrics.llmCost.inc(labels, facts.costUsd);
+    metrics.llmCostUnknown.inc(labels, facts.costUsd === null ? 1 : 0);
+    if (facts.costUsd !== null) metrics.llmCost.inc(labels, facts.costUsd);
     if (!response) return;
     metrics.llmTokens.inc({ ...labels, kind: 'input' }, facts.usage.inputTokens);
     metrics.llmTokens.inc({ ...labels, kind: 'cached-input' }, facts.usage.cachedInputTokens);
@@ -68,5 +68,5 @@ function countForAgent(metrics: Metrics, request: ChatRequest, { facts, reached,
   if (!reached || !response) return;
   metrics.agentTokens.inc({ agent, kind: 'input' }, facts.usage.inputTokens);
   metrics.agentTokens.inc({ agent, kind: 'output' }, facts.usage.outputTokens);
-  metrics.agentCost.inc({ agent }, facts.costUsd ?? 0);
+  if (facts.costUsd !== null) metrics.agentCost.inc({ agent }, facts.costUsd);
 }

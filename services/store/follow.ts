@@ -18,16 +18,16 @@ export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger
 
   const following = (async () => {
     while (!signal.aborted) {
-      let gap = false;
-      const pulled = bus.pullArchive(consumer, pullBatch, signal, (delivery) => {
-        gap ||= inlet.take(delivery) === 'gap';
+      const gap = new AbortController();
+      const pulled = bus.pullArchive(consumer, pullBatch, AbortSignal.any([signal, gap.signal]), (delivery) => {
+        if (inlet.take(delivery) === 'gap') gap.abort();
       });
       await pulled.catch((error) => pause(logger, error));
       while (inlet.state() !== 'ok' && !signal.aborted) {
         await delay(retryMs);
         inlet.flush();
       }
-      if (!gap || signal.aborted) continue;
+      if (!gap.signal.aborted || signal.aborted) continue;
       // The consumer is further than this file, which may be a backup: it starts anew from what is here.
       inlet.forget();
       logger.warn({ seq: archive.seq }, 'events are missing between the archive and its consumer; reading them again');

@@ -30,6 +30,7 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
   let flushing: (() => void) | undefined;
   let state = 'ok';
   let waiters: { seq: number; resolve(): void }[] = [];
+  metrics.archiveSeq.set(archive.seq);
 
   const flush = () => {
     flushing?.();
@@ -42,6 +43,7 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
     } catch (error) {
       if (state === 'ok') logger.error({ err: error }, 'events cannot be written to SQLite; trying again');
       state = `SQLite: ${messageOf(error)}`;
+      metrics.archiveLag.set(queue.length + last.pending);
       return;
     }
     state = 'ok';

@@ -266,6 +266,10 @@ test('the state of JetStream, NATS, SQLite and the disk is in its metrics', asyn
     return (
       /^toka_audit_checked_timestamp_seconds.* 1\d{9}/m.test(answer) &&
       /^toka_log_sequence.* [1-9]/m.test(answer) &&
+      /^toka_nats_up\{server="127.*\} 1$/m.test(answer) &&
+      /^toka_nats_up\{server="localhost.*\} 0$/m.test(answer) &&
+      /^toka_archive_bytes/m.test(answer) &&
+      /^toka_disk_free/m.test(answer) &&
       answer
     );
   });
