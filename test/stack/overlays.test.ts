@@ -34,14 +34,21 @@ const allDone = (stack: Stack, url: string) =>
     return states.length === 3 && states.every((state) => state === 'done');
   }, 90_000);
 
-stackTest('tls.yaml: the APIs, NATS and Redis speak TLS and nothing else', async (t) => {
-  t.timeout(240_000);
-  await using folder = await temporaryFolder();
+/** An authority and certificates, as the README has them made. */
+async function makeCertificates() {
+  const folder = await temporaryFolder();
   const certificates = join(folder.path, 'certificates');
   await run('chmod', ['755', folder.path]);
   await run('compose/certificates.sh', ['toka.test'], {
     env: { PATH: process.env.PATH, CERTIFICATES_DIR: certificates },
   });
+  return { certificates, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}
+
+stackTest('tls.yaml: the APIs, NATS and Redis speak TLS and nothing else', async (t) => {
+  t.timeout(240_000);
+  await using made = await makeCertificates();
+  const { certificates } = made;
   await using stack = await openStack({ overlays: ['compose/tls.yaml'], settings: { CERTIFICATES_DIR: certificates } });
   await stack.up(...ours);
   await allDone(stack, 'https://localhost:9000');
@@ -66,35 +73,42 @@ stackTest('tls.yaml: the APIs, NATS and Redis speak TLS and nothing else', async
   t.notRegex(plain, /PONG|NOAUTH/);
 });
 
-stackTest('cluster.yaml: three NATS nodes, two of each service; one of each is killed, and work goes on', async (t) => {
-  t.timeout(300_000);
-  await using stack = await openStack({ overlays: ['compose/cluster.yaml'] });
-  const services = [...ours, 'store-2', 'nats', 'nats-2', 'nats-3'];
-  if (stack.missing.includes('balancer')) t.log('LEFT OUT: the balancer, for its image cannot be had here');
-  else services.push('balancer');
-  await stack.up(...services);
-  for (const service of ['gateway', 'scheduler', 'llm-proxy'])
-    t.is((await stack.containers(service)).length, 2, service);
-  await allDone(stack, 'http://localhost:9000');
-  const streams = await stack.shell('nats', "wget -qO- 'http://127.0.0.1:8222/jsz?streams=true&config=true'");
-  t.is(streams.match(/"num_replicas": 3/g)?.length, 3, 'the log, the queue and the artifacts');
+stackTest(
+  'cluster.yaml with TLS: three NATS nodes, two of each service; one of each is killed, and work goes on',
+  async (t) => {
+    t.timeout(300_000);
+    await using made = await makeCertificates();
+    await using stack = await openStack({
+      overlays: ['cluster', 'tls', 'cluster-tls'].map((name) => `compose/${name}.yaml`),
+      settings: { CERTIFICATES_DIR: made.certificates },
+    });
+    const services = [...ours, 'store-2', 'nats', 'nats-2', 'nats-3'];
+    if (stack.missing.includes('balancer')) t.log('LEFT OUT: the balancer, for its image cannot be had here');
+    else services.push('balancer');
+    await stack.up(...services);
+    for (const service of ['gateway', 'scheduler', 'llm-proxy'])
+      t.is((await stack.containers(service)).length, 2, service);
+    await allDone(stack, 'https://localhost:9000');
+    const streams = await stack.shell('nats', "wget -qO- 'http://127.0.0.1:8222/jsz?streams=true&config=true'");
+    t.is(streams.match(/"num_replicas": 3/g)?.length, 3, 'the log, the queue and the artifacts');
 
-  for (const service of ['scheduler', 'llm-proxy', 'store', 'nats-2'])
-    await docker('kill', (await stack.containers(service))[0] ?? '');
-  const input = { input: 'What is this repository about?' };
-  const program = `
+    for (const service of ['scheduler', 'llm-proxy', 'store', 'nats-2'])
+      await docker('kill', (await stack.containers(service))[0] ?? '');
+    const input = { input: 'What is this repository about?' };
+    const program = `
     const token = require('node:child_process').execFileSync('node', ['shared/dev/toka.ts', 'token']).toString().trim();
     const headers = { authorization: 'Bearer ' + token, 'content-type': 'application/json' };
-    const started = await fetch('http://localhost:8080/agents/cartographer/runs', { method: 'POST', headers, body: '${JSON.stringify(input)}' });
+    const started = await fetch('https://localhost:8080/agents/cartographer/runs', { method: 'POST', headers, body: '${JSON.stringify(input)}' });
     const { id } = await started.json();
     for (let each = 0; each < 60; each++) {
-      const run = await (await fetch('http://localhost:8080/runs/' + id, { headers })).json();
+      const run = await (await fetch('https://localhost:8080/runs/' + id, { headers })).json();
       if (run.status === 'completed' || run.status === 'failed') { console.log(run.status); process.exit(); }
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }`;
-  const wrapped = `(async () => {${program}})()`;
-  t.is(await stack.compose('exec', '-T', 'gateway', 'node', '-e', wrapped), 'completed');
-});
+    const wrapped = `(async () => {${program}})()`;
+    t.is(await stack.compose('exec', '-T', 'gateway', 'node', '-e', wrapped), 'completed');
+  },
+);
 
 stackTest('nats-port.yaml: NATS answers on this machine, to those who have the password', async (t) => {
   t.timeout(120_000);
