@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
-import { readSettings, setting } from '#shared/settings.ts';
+import { isPlaceholder, readSettings, setting } from '#shared/settings.ts';
 import { Config as AgentRunner } from '../services/agent-runner/config.ts';
 import { Config as Gateway } from '../services/gateway/config.ts';
 import { Config as LlmProxy } from '../services/llm-proxy/config.ts';
@@ -13,24 +13,15 @@ import { Config as Store } from '../services/store/config.ts';
 // takes it, and writes the password of NATS where the services and NATS itself find it.
 
 const passwordFile = '/data/nats-auth/password';
-const placeholder = /change.?me|your[-_ ]|example|placeholder|^(password|secret|admin)$|^(.)\2+$/i;
-
-/** A secret that the user makes up: long enough, and not what an example says. */
-const own = (charsMin: number, command: string) =>
-  setting
-    .secret()
-    .refine((value) => value.length >= charsMin, `must have at least ${charsMin} characters; make one with: ${command}`)
-    .refine((value) => !placeholder.test(value), `is a placeholder; make one with: ${command}`)
-    .refine((value) => !/[\p{Cc}]/u.test(value), 'must be one line');
 const apiKey = setting
   .secret()
-  .refine((value) => !placeholder.test(value), 'is a placeholder')
+  .refine((value) => !isPlaceholder(value), 'is a placeholder')
   .optional();
 
 const Secrets = z.object({
-  REDIS_PASSWORD: own(12, 'openssl rand -hex 24'),
-  GRAFANA_PASSWORD: own(8, 'openssl rand -hex 16'),
-  NATS_PASSWORD: own(12, 'openssl rand -hex 24').optional(),
+  REDIS_PASSWORD: setting.ownSecret(12, 'openssl rand -hex 24'),
+  GRAFANA_PASSWORD: setting.ownSecret(8, 'openssl rand -hex 16'),
+  NATS_PASSWORD: setting.ownSecret(12, 'openssl rand -hex 24').optional(),
   ANTHROPIC_API_KEY: apiKey,
   OPENAI_API_KEY: apiKey,
 });

@@ -12,11 +12,25 @@ const flag = z.stringbool({ truthy: ['true', '1', 'yes', 'on'], falsy: ['false',
 export const setting = {
   text: () => z.string().min(1),
   secret: () => z.string().min(1).register(secrets, { secret: true }),
+  /** A secret that the user makes up, with `command`: long enough, on one line, and not what an example says. */
+  ownSecret: (charsMin: number, command: string) =>
+    setting
+      .secret()
+      .refine(
+        (value) => value.length >= charsMin,
+        `must have at least ${charsMin} characters; make one with: ${command}`,
+      )
+      .refine((value) => !isPlaceholder(value), `is a placeholder; make one with: ${command}`)
+      .refine((value) => !/\p{Cc}/u.test(value), 'must be one line'),
   flag: () => flag,
   integer: (min: number, max: number) => z.coerce.number().int().min(min).max(max),
   number: (min: number, max: number) => z.coerce.number().min(min).max(max),
   url: () => z.url(),
 };
+
+/** Whether a secret is what examples have in its place. */
+export const isPlaceholder = (value: string): boolean =>
+  /change.?me|your[-_ ]|example|placeholder|^(password|secret|admin)$|^(.)\2+$/i.test(value);
 
 const secrets = z.registry<{ secret: true }>();
 

@@ -1,8 +1,6 @@
 import type { z } from 'zod';
 import { CommonConfig, setting } from '#shared/settings.ts';
 
-const howToMake = 'make one with: openssl rand -base64 48';
-
 export const Config = CommonConfig.extend({
   /** The Agent API's port; 0 takes any that is free. */
   PORT: setting.integer(0, 65_535).default(8080),
@@ -14,13 +12,7 @@ export const Config = CommonConfig.extend({
   TLS_CERT_FILE: setting.text().optional(),
   TLS_KEY_FILE: setting.text().optional(),
   /** What tokens are signed with (HS256). */
-  JWT_SECRET: setting
-    .secret()
-    .refine((value) => value.length >= 32, `must have at least 32 characters; ${howToMake}`)
-    .refine(
-      (value) => !/change.?me|your[-_ ]|example|placeholder|^(.)\1+$/i.test(value),
-      `is a placeholder; ${howToMake}`,
-    ),
+  JWT_SECRET: setting.ownSecret(32, 'openssl rand -base64 48'),
   /** Whether GET :9000/agents/status needs no token. */
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
