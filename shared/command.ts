@@ -3,8 +3,10 @@ import type { AgentDraft, Draft, Recorded, RunDraft } from './contracts/events.t
 import { isAgentEvent, isRunEvent } from './contracts/events.ts';
 import type { Agent, AgentCommand } from './domain/agent.ts';
 import * as agents from './domain/agent.ts';
-import type { Run, RunCommand } from './domain/run.ts';
-import * as runs from './domain/run.ts';
+import type { Run } from './domain/run.ts';
+import { evolve as evolveRun } from './domain/run.ts';
+import type { RunCommand } from './domain/run-commands.ts';
+import { decide as decideRun } from './domain/run-commands.ts';
 import { Failure } from './errors.ts';
 import type { Writer } from './event.ts';
 import { newEvent } from './event.ts';
@@ -15,7 +17,7 @@ export const foldAgent = (events: readonly Recorded[]) =>
   events.filter(isAgentEvent).reduce<Agent | undefined>(agents.evolve, undefined);
 
 export const foldRun = (events: readonly Recorded[]) =>
-  events.filter(isRunEvent).reduce<Run | undefined>(runs.evolve, undefined);
+  events.filter(isRunEvent).reduce<Run | undefined>(evolveRun, undefined);
 
 /** The result of a command: the sequence of the entity's last event, and whether the command added to it. */
 export type Outcome = { seq: number; changed: boolean };
@@ -26,7 +28,7 @@ export const commandAgent = (bus: Bus, id: string, command: AgentCommand, writer
 
 /** Commands a run, as `commandAgent` does an agent, and nudges its runner. */
 export async function commandRun(bus: Bus, id: string, command: RunCommand, writer: Writer): Promise<Outcome> {
-  const outcome = await decideAndAppend(bus, 'run', id, writer, (events) => runs.decide(foldRun(events), command));
+  const outcome = await decideAndAppend(bus, 'run', id, writer, (events) => decideRun(foldRun(events), command));
   if (outcome.changed) bus.nudge(id);
   return outcome;
 }

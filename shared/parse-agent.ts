@@ -37,12 +37,6 @@ function objectiveProblems({ objectives }: AgentSpec): Located[] {
         path: ['objectives', index, 'id'],
         message: `"${id}" is used twice; ids are unique within an agent`,
       });
-    // Better an error than a check that people rely on and that is never made.
-    if (objectives[index]?.validation_command !== undefined)
-      problems.push({
-        path: ['objectives', index, 'validation_command'],
-        message: 'cannot be run by this version, which has no sandbox for commands; say it in "validation" instead',
-      });
     for (const [at, name] of (objectives[index]?.depends_on ?? []).entries()) {
       if (!ids.includes(name))
         problems.push({

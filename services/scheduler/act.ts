@@ -1,7 +1,7 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Draft, RunDraft } from '#shared/contracts/events.ts';
-import type { RunCommand } from '#shared/domain/run.ts';
-import { decide } from '#shared/domain/run.ts';
+import type { RunCommand } from '#shared/domain/run-commands.ts';
+import { decide } from '#shared/domain/run-commands.ts';
 import { definitionOf } from '#shared/domain/works.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
@@ -13,7 +13,7 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<num
   if (action.do === 'queue') {
     const { agent, work, occasion } = action;
     const { runId, since, trigger } = occasion;
-    const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work };
+    const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
     return (await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0)).seq;
   }
   const { run } = action;

@@ -182,7 +182,7 @@ async function mendQueue({ bus, logger }: SchedulerContext, board: Board): Promi
 function showMetrics({ metrics }: SchedulerContext, board: Board): void {
   const nowMs = Date.now();
   metrics.oldestWaitSeconds.set((nowMs - (waitingSince(board, nowMs) ?? nowMs)) / 1000);
-  for (const status of runStatuses.slice(0, 4)) {
+  for (const status of runStatuses.slice(0, 5)) {
     metrics.runsByStatus.set(
       { status },
       board.active

@@ -9,7 +9,7 @@ import type { Database, Meta } from './database.ts';
 import { openFolded } from './folded.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 1;
+const version = 2;
 const textCharsMax = 4_000;
 
 const tables = `

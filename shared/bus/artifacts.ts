@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { JetStreamClient, ObjectStore } from 'nats';
-import type { ArtifactRef } from '#shared/contracts/events.ts';
+import type { ArtifactRef } from '#shared/contracts/artifact.ts';
 import { artifactsBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 

@@ -37,6 +37,25 @@ export const Capabilities = z.strictObject({
   secondary: z.array(label).max(50).default([]),
 });
 
+/** A host that an agent may speak to: "api.example.com", "*.example.com", each with ":port" or without (443 and 80). */
+const Host = z
+  .string()
+  .max(300)
+  .toLowerCase()
+  .regex(
+    /^(\*\.)?([a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?(:\d{1,5})?$/,
+    'must be a host such as "api.example.com", "*.example.com" or "example.com:8443"',
+  );
+
+export const Network = z.strictObject({ allow: z.array(Host).max(100).default([]) });
+
+export const Approvals = z.strictObject({
+  /** Tools (with * for any part of a name), or capabilities written capability:<name>, each call of which a person must approve. */
+  required: z.array(label).max(50).default([]),
+  /** Seconds that a request waits for a person. */
+  expires: z.number().positive().max(2_592_000).default(86_400),
+});
+
 export const Objective = z.strictObject({
   id: ItemId.optional(),
   description: text(20_000),
@@ -67,6 +86,10 @@ export const AgentSpec = z.strictObject({
   repository: text(1_000).optional(),
   limits: Limits.default({}),
   capabilities: Capabilities,
+  network: Network.default({ allow: [] }),
+  approvals: Approvals.default({ required: [], expires: 86_400 }),
+  /** Files of the workspace that a run keeps at its end, by glob. */
+  artifacts: z.array(text(300)).max(20).default([]),
   objectives: z.array(Objective).min(1, 'needs at least one objective').max(100),
   tasks: z.strictObject({ default: z.array(DefaultTask).max(100).default([]) }).default({ default: [] }),
 });
@@ -82,6 +105,8 @@ export const Work = z.object({
   deliverable: z.string().nullable(),
   /** How it is judged; null: it is not. */
   validation: z.string().nullable(),
+  /** A shell command that must end well in the final workspace. */
+  validationCommand: z.string().nullable().default(null),
   /** Ids of works of the same agent that end well first. */
   dependsOn: z.array(z.string()),
   /** Agents whose works all end well first. */

@@ -1,16 +1,11 @@
 import { z } from 'zod';
 import { AgentSpec, Definition, Work } from './agent.ts';
-import { AgentId, EventId } from './ids.ts';
+import { Approval, Decided } from './approval.ts';
+import { ArtifactRef, NamedArtifact, Snapshot, WorkspaceBase } from './artifact.ts';
+import { AgentId, EventId, MemoryId, RunId } from './ids.ts';
 import { Answer, CallFacts } from './llm.ts';
 import type { Entity } from './subjects.ts';
 import { entitySubject } from './subjects.ts';
-
-/** Bytes in the object store, named by their SHA-256. */
-export const ArtifactRef = z.object({
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  bytes: z.number().int().nonnegative(),
-});
-export type ArtifactRef = z.infer<typeof ArtifactRef>;
 
 export const Deliverable = z.object({
   /** Its file name, e.g. `inventory.md`. */
@@ -28,6 +23,27 @@ export type RunError = z.infer<typeof RunError>;
 const Origin = z.enum(['file', 'api']);
 const Reason = z.object({ reason: z.string() });
 
+/** What asked for a run. */
+export const Trigger = z.enum(['objective', 'schedule', 'api', 'delegate']);
+export type Trigger = z.infer<typeof Trigger>;
+
+/** `depth`: 1 for a child of a run that nobody delegated. */
+export const Parent = z.object({ runId: RunId, callId: z.string(), depth: z.number().int().positive() });
+export type Parent = z.infer<typeof Parent>;
+
+/** The limit that ended a tool call. */
+export const Killed = z.enum(['memory', 'time', 'processes', 'sandbox', 'interrupted']);
+export type Killed = z.infer<typeof Killed>;
+
+/** What a tool call took: processor seconds, most memory at a time, and traffic with the outside, in bytes. */
+export const ToolResources = z.object({
+  cpuSeconds: z.number().nonnegative(),
+  peakBytes: z.number().nonnegative(),
+  bytesIn: z.number().nonnegative(),
+  bytesOut: z.number().nonnegative(),
+});
+export type ToolResources = z.infer<typeof ToolResources>;
+
 /** Every type of event and the schema of its data: the one list. */
 export const eventData = {
   'toka.agent.registered.v1': z.object({ spec: AgentSpec, origin: Origin }),
@@ -38,11 +54,13 @@ export const eventData = {
 
   'toka.run.queued.v1': z.object({
     agentId: AgentId,
-    trigger: z.enum(['objective', 'schedule', 'api']),
+    trigger: Trigger,
     /** The event that asked for this run: with agent and work it makes the run's id, so it is queued once. */
     since: z.string(),
     definition: Definition,
     work: Work,
+    /** The tool call of another run that asked for this one. */
+    parent: Parent.nullable().default(null),
   }),
   'toka.run.dispatched.v1': Reason,
   'toka.run.started.v1': z.object({ runner: z.string() }),
@@ -56,15 +74,71 @@ export const eventData = {
     callId: z.string(),
     tool: z.string(),
     isError: z.boolean(),
+    /** What the model is told; where it is long, its beginning, and all of it is in `whole`. */
     text: z.string(),
+    whole: ArtifactRef.optional(),
+    image: z.object({ mediaType: z.string(), artifact: ArtifactRef }).optional(),
+    killed: Killed.optional(),
+    resources: ToolResources.optional(),
+    snapshot: Snapshot.optional(),
     durationMs: z.number().nonnegative(),
   }),
+  /** A call of a tool that the agent was not granted; `allowed`: it was made all the same, for CAPABILITY_VALIDATION says so. */
+  'toka.run.capability-missed.v1': z.object({
+    callId: z.string(),
+    tool: z.string(),
+    needs: z.string(),
+    allowed: z.boolean(),
+  }),
+  'toka.run.approval-requested.v1': Approval,
+  'toka.run.approval-decided.v1': Decided,
+  /** A person's word to a run; `interrupt`: whatever it is at is left off. */
+  'toka.run.message-received.v1': z.object({ text: z.string(), mode: z.enum(['enqueue', 'interrupt']) }),
+  'toka.run.paused.v1': Reason,
+  'toka.run.resumed.v1': Reason,
+  'toka.run.delegated.v1': z.object({ callId: z.string(), runId: RunId, agentId: AgentId }),
+  'toka.run.child-ended.v1': z.object({
+    callId: z.string(),
+    runId: RunId,
+    status: z.enum(['completed', 'failed', 'cancelled']),
+    result: z.string(),
+    usage: z.object({ inputTokens: z.number(), outputTokens: z.number(), costUsd: z.number().nullable() }),
+  }),
+  /** The conversation had filled the model's window: old tools' results were left out, or all but the last steps summed up. */
+  'toka.run.context-compacted.v1': z.object({
+    keptSteps: z.number().int().nonnegative(),
+    /** Null: only the results of tools before the kept steps were left out. */
+    summary: z.string().nullable(),
+    facts: CallFacts.nullable(),
+  }),
+  'toka.run.workspace-opened.v1': WorkspaceBase,
+  /** What became of the workspace in the end: what the run changed, and files that it keeps. */
+  'toka.run.workspace-kept.v1': z.object({
+    branch: z.string(),
+    base: z.string().nullable(),
+    head: z.string().nullable(),
+    commits: z.number().int().nonnegative(),
+    diff: ArtifactRef.nullable(),
+    bundle: ArtifactRef.nullable(),
+    /** Whether the branch is in the agent's repository now, or why not. */
+    pushed: z.string(),
+    artifacts: z.array(NamedArtifact),
+  }),
   'toka.run.deliverable-submitted.v1': Deliverable.extend({ callId: z.string().nullable() }),
-  'toka.run.validated.v1': z.object({ pass: z.boolean(), reasons: z.array(z.string()), facts: CallFacts.nullable() }),
+  'toka.run.validated.v1': z.object({
+    pass: z.boolean(),
+    reasons: z.array(z.string()),
+    facts: CallFacts.nullable(),
+    /** The validation_command's end, where the work has one. */
+    command: z.object({ exitCode: z.number().nullable(), output: z.string() }).optional(),
+  }),
   'toka.run.completed.v1': z.object({ result: z.string() }),
   'toka.run.failed.v1': RunError,
   'toka.run.retry-scheduled.v1': RunError.extend({ at: z.iso.datetime() }),
   'toka.run.cancelled.v1': Reason,
+
+  'toka.memory.remembered.v1': z.object({ id: MemoryId, text: z.string(), runId: RunId.nullable() }),
+  'toka.memory.forgotten.v1': z.object({ id: MemoryId }),
 
   'toka.llm.called.v1': CallFacts.extend({
     key: z.string(),
@@ -100,8 +174,8 @@ export const Envelope = z.object({
   /** `/toka/<service>/<instance>` */
   source: z.string(),
   type: z.enum(eventTypes as [EventType, ...EventType[]]),
-  /** `run/<id>`, `agent/<id>`, `llm/<key>` or `system/<service>` */
-  subject: z.string().regex(/^(agent|run|llm|system)\/[^/\s]+$/),
+  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `llm/<key>` or `system/<service>` */
+  subject: z.string().regex(/^(agent|run|memory|llm|system)\/[^/\s]+$/),
   time: z.iso.datetime(),
   datacontenttype: z.literal('application/json'),
   /** The run or agent that this belongs to, across entities. */
@@ -120,6 +194,7 @@ type EventOf<T extends EventType> = { [K in T]: Omit<Envelope, 'type'> & { type:
 export type TokaEvent = EventOf<EventType>;
 export type AgentEvent = EventOf<Extract<EventType, `toka.agent.${string}`>>;
 export type RunEvent = EventOf<Extract<EventType, `toka.run.${string}`>>;
+export type MemoryEvent = EventOf<Extract<EventType, `toka.memory.${string}`>>;
 export type LlmEvent = EventOf<Extract<EventType, `toka.llm.${string}`>>;
 
 /** An event in its place in the log. */
@@ -146,4 +221,5 @@ export function subjectOf(event: Pick<TokaEvent, 'subject'>): string {
 
 export const isAgentEvent = (event: Recorded): event is Recorded<AgentEvent> => event.type.startsWith('toka.agent.');
 export const isRunEvent = (event: Recorded): event is Recorded<RunEvent> => event.type.startsWith('toka.run.');
+export const isMemoryEvent = (event: Recorded): event is Recorded<MemoryEvent> => event.type.startsWith('toka.memory.');
 export const isLlmEvent = (event: Recorded): event is Recorded<LlmEvent> => event.type.startsWith('toka.llm.');

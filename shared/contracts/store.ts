@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { runStatuses } from '#shared/domain/run.ts';
 import { AgentSpec } from './agent.ts';
+import { Approval, ApprovalId, Decided } from './approval.ts';
 import { request } from './contract.ts';
-import { Deliverable, RunError } from './events.ts';
-import { AgentId, Priority, RunId, Seq } from './ids.ts';
+import { Deliverable, eventData, Parent, RunError, Trigger } from './events.ts';
+import { AgentId, MemoryId, Priority, RunId, Seq } from './ids.ts';
 
 /** `minSeq`: answer once the archive has applied this sequence, so that one reads one's own writes. */
 const asked = { minSeq: Seq.optional() };
@@ -21,7 +22,7 @@ export const RunView = z.object({
   agentId: AgentId,
   workId: z.string(),
   kind: z.enum(['objective', 'task', 'ad-hoc']),
-  trigger: z.enum(['objective', 'schedule', 'api']),
+  trigger: Trigger,
   description: z.string(),
   workstream: z.string(),
   priority: Priority,
@@ -33,6 +34,12 @@ export const RunView = z.object({
   verdict: z.object({ pass: z.boolean(), reasons: z.array(z.string()) }).nullable(),
   result: z.string().nullable(),
   error: RunError.nullable(),
+  parent: Parent.nullable(),
+  /** What it waits for a person to decide. */
+  approvals: z.array(Approval),
+  children: z.array(z.object({ runId: RunId, agentId: AgentId, status: z.string().nullable() })),
+  /** What became of its workspace, once it has ended. */
+  workspace: eventData['toka.run.workspace-kept.v1'].nullable(),
   runner: z.string().nullable(),
   queuedAt: z.string(),
   startedAt: z.string().nullable(),
@@ -51,6 +58,20 @@ export const AgentView = z.object({
   version: Seq,
 });
 export type AgentView = z.infer<typeof AgentView>;
+
+/** Something that a person is asked, and what was decided. */
+export const ApprovalView = Approval.extend({
+  runId: RunId,
+  agentId: AgentId,
+  workstream: z.string(),
+  requestedAt: z.string(),
+  decided: Decided.extend({ by: z.string(), at: z.string() }).nullable(),
+});
+export type ApprovalView = z.infer<typeof ApprovalView>;
+
+/** A fact that an agent keeps from run to run. */
+export const Memory = z.object({ id: MemoryId, text: z.string(), runId: RunId.nullable(), time: z.string() });
+export type Memory = z.infer<typeof Memory>;
 
 /** What an agent is doing, at a glance. `works`: those of its present definition, with the newest run of each. */
 export const AgentStatus = z.object({
@@ -124,6 +145,23 @@ export const listRuns = request(
   pageOf(RunView),
 );
 export const getRun = request('toka.store.query.run', z.object({ ...asked, id: RunId }), RunView);
+export const listApprovals = request(
+  'toka.store.query.approvals',
+  z.object({ ...page, open: z.boolean().optional(), runId: RunId.optional(), agentId: AgentId.optional() }),
+  pageOf(ApprovalView),
+);
+export const getApproval = request('toka.store.query.approval', z.object({ ...asked, id: ApprovalId }), ApprovalView);
+/** The facts that match best come first; without a query, the newest. */
+export const recallMemory = request(
+  'toka.store.query.memory',
+  z.object({
+    ...asked,
+    agentId: AgentId,
+    query: z.string().max(1_000).optional(),
+    limit: z.number().int().min(1).max(100).default(10),
+  }),
+  z.array(Memory),
+);
 export const listSteps = request('toka.store.query.steps', z.object({ ...page, runId: RunId }), pageOf(StepView));
 export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
 export const listUsage = request(

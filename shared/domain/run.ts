@@ -1,13 +1,37 @@
 import type { Definition, Work } from '#shared/contracts/agent.ts';
-import type { Deliverable, Recorded, RunDraft, RunError, RunEvent } from '#shared/contracts/events.ts';
+import type { Approval, Decided } from '#shared/contracts/approval.ts';
+import type { NamedArtifact, Snapshot, WorkspaceBase } from '#shared/contracts/artifact.ts';
+import type { DataOf, Deliverable, Parent, Recorded, RunError, RunEvent, Trigger } from '#shared/contracts/events.ts';
 import type { CallFacts } from '#shared/contracts/llm.ts';
-import { Failure } from '#shared/errors.ts';
 
-export const runStatuses = ['queued', 'dispatched', 'running', 'waiting', 'completed', 'failed', 'cancelled'] as const;
+export const runStatuses = [
+  'queued',
+  'dispatched',
+  'running',
+  'waiting',
+  'paused',
+  'completed',
+  'failed',
+  'cancelled',
+] as const;
 export type RunStatus = (typeof runStatuses)[number];
 
 /** A tool call that the model made and that has no result yet. `begun`: it may have run. */
 export type PendingCall = { callId: string; tool: string; begun: boolean };
+
+/** What a person was asked, and what came of it; null: nothing yet. */
+export type AskedApproval = Approval & { decided: Decided | null };
+
+/** A run that a tool call of this one asked for; `ended` is null while it is under way. */
+export type Child = { callId: string; runId: string; agentId: string; ended: DataOf<'toka.run.child-ended.v1'> | null };
+
+/** What is known of the workspace: enough for any runner to make it again. */
+export type Workspace = {
+  base: WorkspaceBase;
+  /** In order; each builds on the one before. */
+  snapshots: readonly Snapshot[];
+  kept: (DataOf<'toka.run.workspace-kept.v1'> & { artifacts: readonly NamedArtifact[] }) | null;
+};
 
 export type RunUsage = {
   inputTokens: number;
@@ -20,8 +44,9 @@ export type RunUsage = {
 export type Run = {
   id: string;
   agentId: string;
-  trigger: 'objective' | 'schedule' | 'api';
+  trigger: Trigger;
   since: string;
+  parent: Parent | null;
   definition: Definition;
   work: Work;
   status: RunStatus;
@@ -36,6 +61,14 @@ export type Run = {
   idleSteps: number;
   usage: RunUsage;
   pending: readonly PendingCall[];
+  approvals: readonly AskedApproval[];
+  children: readonly Child[];
+  workspace: Workspace | null;
+  /** Input and output tokens of the last model call: what the conversation has grown to. */
+  contextTokens: number;
+  compactions: number;
+  /** Sequence of the last message from a person that no model has seen. */
+  unreadMessage: number | null;
   deliverable: Deliverable | null;
   /** The last verdict on the deliverable as it is now; null: not judged yet. */
   verdict: { pass: boolean; reasons: readonly string[] } | null;
@@ -85,11 +118,48 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
         pending: run.pending.map((call) => (call.callId === event.data.callId ? { ...call, begun: true } : call)),
       };
     case 'toka.run.tool-returned.v1':
-      return { ...run, startsWithoutProgress: 0, pending: without(run.pending, event.data.callId) };
+      return {
+        ...run,
+        startsWithoutProgress: 0,
+        pending: without(run.pending, event.data.callId),
+        workspace: withSnapshot(run.workspace, event.data.snapshot),
+      };
     case 'toka.run.deliverable-submitted.v1': {
       const { callId, ...deliverable } = event.data;
       return { ...run, startsWithoutProgress: 0, pending: without(run.pending, callId), deliverable, verdict: null };
     }
+    case 'toka.run.capability-missed.v1':
+      return run;
+    case 'toka.run.approval-requested.v1':
+      return parked({ ...run, approvals: [...run.approvals, { ...event.data, decided: null }] });
+    case 'toka.run.approval-decided.v1': {
+      const { data } = event;
+      const approvals = run.approvals.map((each) => (each.id === data.approvalId ? { ...each, decided: data } : each));
+      return woken({ ...run, approvals }, event.time);
+    }
+    case 'toka.run.delegated.v1':
+      return parked({ ...run, children: [...run.children, { ...event.data, ended: null }] });
+    case 'toka.run.child-ended.v1':
+      return afterChild(run, event);
+    case 'toka.run.message-received.v1':
+      return woken({ ...run, unreadMessage: event.seq, idleSteps: 0 }, event.time);
+    case 'toka.run.paused.v1':
+      return { ...run, status: 'paused' };
+    case 'toka.run.resumed.v1':
+      if (run.startedAt === null) return { ...run, status: 'queued' };
+      return { ...run, status: 'waiting', retryAt: isParked(run) ? null : event.time };
+    case 'toka.run.context-compacted.v1':
+      return {
+        ...run,
+        startsWithoutProgress: 0,
+        contextTokens: 0,
+        compactions: run.compactions + 1,
+        usage: event.data.facts ? add(run.usage, event.data.facts) : run.usage,
+      };
+    case 'toka.run.workspace-opened.v1':
+      return { ...run, workspace: { base: event.data, snapshots: [], kept: null } };
+    case 'toka.run.workspace-kept.v1':
+      return { ...run, workspace: run.workspace && { ...run.workspace, kept: event.data } };
     case 'toka.run.validated.v1':
       return afterVerdict(run, event.data);
     case 'toka.run.completed.v1':
@@ -113,12 +183,13 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
 }
 
 function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
-  const { agentId, trigger, since, definition, work } = event.data;
+  const { agentId, trigger, since, parent, definition, work } = event.data;
   return {
     id: event.subject.slice('run/'.length),
     agentId,
     trigger,
     since,
+    parent,
     definition,
     work,
     status: 'queued',
@@ -129,6 +200,12 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     idleSteps: 0,
     usage: { inputTokens: 0, outputTokens: 0, costUsd: 0 },
     pending: [],
+    approvals: [],
+    children: [],
+    workspace: null,
+    contextTokens: 0,
+    compactions: 0,
+    unreadMessage: null,
     deliverable: null,
     verdict: null,
     failedVerdicts: 0,
@@ -145,6 +222,41 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
   };
 }
 
+/** Whether the call whose turn it is waits for a person or for another run. */
+export function isParked({ pending, approvals, children }: Run): boolean {
+  const [call] = pending;
+  if (!call) return false;
+  return (
+    approvals.some(({ callId, decided }) => callId === call.callId && decided === null) ||
+    children.some(({ callId, ended }) => callId === call.callId && ended === null)
+  );
+}
+
+/** It holds no runner until what it waits for is there. A paused run stays paused. */
+const parked = (run: Run): Run =>
+  run.status === 'paused'
+    ? run
+    : { ...run, status: 'waiting', startsWithoutProgress: 0, runner: null, retryAt: null, error: null };
+
+/** Something that a parked run waits for may have come: it is due when nothing else is missing. */
+const woken = (run: Run, time: string): Run =>
+  run.status === 'waiting' && run.retryAt === null && !isParked(run) ? { ...run, retryAt: time } : run;
+
+function afterChild(run: Run, { data, time }: Extract<Recorded<RunEvent>, { type: 'toka.run.child-ended.v1' }>): Run {
+  const open = run.children.some(({ runId, ended }) => runId === data.runId && ended === null);
+  if (!open) return run;
+  const children = run.children.map((child) => (child.runId === data.runId ? { ...child, ended: data } : child));
+  const usage = {
+    inputTokens: run.usage.inputTokens + data.usage.inputTokens,
+    outputTokens: run.usage.outputTokens + data.usage.outputTokens,
+    costUsd: run.usage.costUsd === null || data.usage.costUsd === null ? null : run.usage.costUsd + data.usage.costUsd,
+  };
+  return woken({ ...run, children, usage }, time);
+}
+
+const withSnapshot = (workspace: Workspace | null, snapshot: Snapshot | undefined): Workspace | null =>
+  workspace && snapshot ? { ...workspace, snapshots: [...workspace.snapshots, snapshot] } : workspace;
+
 type StepData = Extract<RunEvent, { type: 'toka.run.step-completed.v1' }>['data'];
 
 function afterStep(run: Run, step: StepData): Run {
@@ -154,6 +266,8 @@ function afterStep(run: Run, step: StepData): Run {
     steps: run.steps + 1,
     idleSteps: step.calls.length === 0 ? run.idleSteps + 1 : 0,
     usage: add(run.usage, step),
+    contextTokens: step.usage.inputTokens + step.usage.outputTokens,
+    unreadMessage: null,
     pending: step.calls.map((call) => ({ ...call, begun: false })),
     lastText: 'text' in step.answer ? step.answer.text.slice(0, 4000) : '',
     // The agent went on after a refused deliverable: what it hands in next is judged anew.
@@ -182,31 +296,3 @@ const add = (total: RunUsage, { usage, costUsd }: Pick<CallFacts, 'usage' | 'cos
   outputTokens: total.outputTokens + usage.outputTokens,
   costUsd: total.costUsd === null || costUsd === null ? null : total.costUsd + costUsd,
 });
-
-export type RunCommand =
-  | { type: 'dispatch'; reason: string }
-  | { type: 'start'; runner: string }
-  | { type: 'cancel'; reason: string }
-  | { type: 'fail'; error: RunError }
-  | { type: 'put-back'; error: RunError; at: string };
-
-/** What may happen next: answers a command with events, or throws a Failure. Repeating a command yields none. */
-export function decide(run: Run | undefined, command: RunCommand): RunDraft[] {
-  if (!run) throw new Failure('not-found', 'there is no such run');
-  if (hasEnded(run)) {
-    if (command.type === 'cancel' && run.status === 'cancelled') return [];
-    throw new Failure('conflict', `the run has already ended: ${run.status}`);
-  }
-  switch (command.type) {
-    case 'dispatch':
-      return run.status === 'dispatched' ? [] : [{ type: 'toka.run.dispatched.v1', data: { reason: command.reason } }];
-    case 'start':
-      return [{ type: 'toka.run.started.v1', data: { runner: command.runner } }];
-    case 'cancel':
-      return [{ type: 'toka.run.cancelled.v1', data: { reason: command.reason } }];
-    case 'fail':
-      return [{ type: 'toka.run.failed.v1', data: command.error }];
-    case 'put-back':
-      return [{ type: 'toka.run.retry-scheduled.v1', data: { ...command.error, at: command.at } }];
-  }
-}

@@ -91,13 +91,6 @@ const withChange = (from: string, to: string) => {
 };
 
 const bad: [what: string, text: string, problems: string[]][] = [
-  [
-    'a validation command',
-    withChange('validation = "All checks pass"', 'validation = "All checks pass"\nvalidation_command = "npm test"'),
-    [
-      'f:17: agents[1].objectives[1].validation_command cannot be run by this version, which has no sandbox for commands; say it in "validation" instead',
-    ],
-  ],
   ['no TOML', '[[agents]\nname = 1', ['f:1: the file is not TOML: expected end of table array declaration']],
   ['an unclosed text', 'x = "abc', ['f:1: the file is not TOML: unfinished string']],
   [

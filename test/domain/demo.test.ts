@@ -20,6 +20,7 @@ const work = (changes: Partial<Work>): Work => ({
   description: 'Make an inventory of the files',
   deliverable: 'a.md',
   validation: null,
+  validationCommand: null,
   dependsOn: [],
   dependsOnAgents: [],
   priority: 'high',

@@ -55,6 +55,7 @@ function world(): World {
           since: occasion.since,
           definition: definitionOf(agent.spec),
           work,
+          parent: null,
         };
         happen(`run/${occasion.runId}`, { type: 'toka.run.queued.v1', data });
       } else if (action.do === 'dispatch') {

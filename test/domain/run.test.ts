@@ -7,7 +7,7 @@ import type { RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
 import { retryOrFail } from '#shared/domain/retry.ts';
 import type { Run } from '#shared/domain/run.ts';
-import { decide } from '#shared/domain/run.ts';
+import { decide } from '#shared/domain/run-commands.ts';
 import {
   dispatched,
   facts,

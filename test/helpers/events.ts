@@ -19,7 +19,14 @@ if (!work) throw new Error('the agent has no work');
 
 export const queued: Draft = {
   type: 'toka.run.queued.v1',
-  data: { agentId: spec.name, trigger: 'objective', since: 'evt_1', definition: definitionOf(spec), work },
+  data: {
+    agentId: spec.name,
+    trigger: 'objective',
+    since: 'evt_1',
+    definition: definitionOf(spec),
+    work,
+    parent: null,
+  },
 };
 export const dispatched: Draft = { type: 'toka.run.dispatched.v1', data: { reason: 'test' } };
 export const started: Draft = { type: 'toka.run.started.v1', data: { runner: 'r1' } };

@@ -72,6 +72,7 @@ function workOf(agent: Agent, { input, objective }: z.output<typeof RunRequest>)
     description: input,
     deliverable: null,
     validation: null,
+    validationCommand: null,
     dependsOn: [],
     dependsOnAgents: [],
     priority,
@@ -87,6 +88,7 @@ async function queueRun(bus: Bus, agent: Agent, work: Work, key: string | undefi
     since: key ?? id,
     definition: definitionOf(agent.spec),
     work,
+    parent: null,
   } as const;
   const event = newEvent({ type: 'toka.run.queued.v1', data }, `run/${id}`, writer, { correlationid: id });
   await bus.append(event, 0).catch((error) => {
