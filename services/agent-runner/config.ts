@@ -14,6 +14,8 @@ export const Config = CommonConfig.extend({
   /** Folders (or URL beginnings) that an agent's `repository` may lie in, separated by commas. */
   REPOSITORY_ROOTS: setting.text().default('.'),
   MAX_MEMORY_PER_AGENT: Bytes.default(512 * 1024 ** 2),
+  /** Of the workspace, and again of the folder for temporary files. */
+  MAX_DISK_PER_AGENT: Bytes.default(256 * 1024 ** 2),
   MAX_CPU_PER_AGENT: setting.number(0.01, 64).default(0.5),
   /** Seconds that a run may take from its start, where the agent sets no limits.timeout. */
   AGENT_TIMEOUT: setting.number(1, 604_800).default(3_600),
@@ -23,6 +25,12 @@ export const Config = CommonConfig.extend({
   AGENT_MAX_TOKENS: setting.integer(1, 1_000_000_000).default(2_000_000),
   /** Seconds that one tool call may take. */
   TOOL_TIMEOUT: setting.number(0.1, 3_600).default(30),
+  /** Seconds that a model may ask for a command. */
+  TOOL_TIMEOUT_MAX: setting.number(0.1, 3_600).default(600),
+  /** Where sandboxes that are containers offer themselves; empty: each run gets one of this machine's own. */
+  SANDBOX_SOCKETS: setting.text().optional(),
+  /** Private addresses that agents may reach all the same, where their own list has them: host:port or a network, with commas between. */
+  EGRESS_EXEMPT: setting.text().optional(),
   AGENT_SANDBOX_ENABLED: setting.flag().default(true),
   CAPABILITY_VALIDATION: z.enum(['strict', 'warn', 'off']).default('strict'),
   /** How often a run is put back after a passing fault before it fails. */

@@ -32,7 +32,7 @@ export const Parent = z.object({ runId: RunId, callId: z.string(), depth: z.numb
 export type Parent = z.infer<typeof Parent>;
 
 /** The limit that ended a tool call. */
-export const Killed = z.enum(['memory', 'time', 'processes', 'sandbox', 'interrupted']);
+export const Killed = z.enum(['memory', 'time', 'processes', 'output', 'sandbox', 'interrupted']);
 export type Killed = z.infer<typeof Killed>;
 
 /** What a tool call took: processor seconds, most memory at a time, and traffic with the outside, in bytes. */

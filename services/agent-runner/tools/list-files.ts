@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { locate, openFolder } from './confine.ts';
+import { locate, openFolder, openRoot } from './confine.ts';
+import type { SandboxContext } from './tool.ts';
 import { defineTool } from './tool.ts';
 import type { Entry } from './walk.ts';
 import { walk } from './walk.ts';
@@ -13,6 +14,7 @@ export const listFiles = defineTool({
     'Lists a folder of the workspace: one line for each entry, "<size in bytes><tab><path>", sorted by path. Folders end with "/" and have "-" as size; links end with " -> link" and are not followed. With recursive, everything below is listed too, except .git and node_modules.',
   needs: 'filesystem-read',
   idempotent: true,
+  readOnly: true,
   input: z.strictObject({
     path: z
       .string()
@@ -22,7 +24,8 @@ export const listFiles = defineTool({
     recursive: z.boolean().default(false).describe('Whether to list what lies in its folders too.'),
     limit: z.number().int().min(1).max(5000).default(500).describe('How many entries to list at most.'),
   }),
-  run(root, { path, recursive, limit }) {
+  run({ folder }: SandboxContext, { path, recursive, limit }) {
+    using root = openRoot(folder);
     const lines: string[] = [];
     let seen = 0;
     try {

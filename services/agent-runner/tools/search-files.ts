@@ -3,7 +3,8 @@ import { matchesGlob } from 'node:path';
 import { z } from 'zod';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Folder } from './confine.ts';
-import { locate, openFile, openFolder } from './confine.ts';
+import { locate, openFile, openFolder, openRoot } from './confine.ts';
+import type { SandboxContext } from './tool.ts';
 import { defineTool } from './tool.ts';
 import { walk } from './walk.ts';
 import { codeOf, explain } from './words.ts';
@@ -17,6 +18,7 @@ export const searchFiles = defineTool({
     'Searches the text files of the workspace line by line with a JavaScript regular expression. Answers lines "path:line: text". Binary files, files over 1 MiB, .git and node_modules are left out.',
   needs: 'filesystem-read',
   idempotent: true,
+  readOnly: true,
   input: z.strictObject({
     pattern: z
       .string()
@@ -34,7 +36,8 @@ export const searchFiles = defineTool({
       .describe('Which files to search, e.g. "**/*.ts"; without a slash it is matched against the file name alone.'),
     limit: z.number().int().min(1).max(2000).default(200).describe('How many matching lines to answer at most.'),
   }),
-  run(root, { pattern, path, glob, limit }) {
+  run({ folder }: SandboxContext, { pattern, path, glob, limit }) {
+    using root = openRoot(folder);
     const expression = compile(pattern);
     const lines: string[] = [];
     try {

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
+import { deliverableBytesMax } from '../sandbox/protocol.ts';
 import type { Folder } from './confine.ts';
-import { locate, openFile, openFolder } from './confine.ts';
+import { locate, openFile, openFolder, openRoot } from './confine.ts';
 import { mediaTypeOf } from './media-type.ts';
-import { deliverableBytesMax } from './protocol.ts';
+import type { SandboxContext } from './tool.ts';
 import { defineTool } from './tool.ts';
 import { explain, quote } from './words.ts';
 
@@ -14,12 +15,14 @@ export const submitDeliverable = defineTool({
     'Hands in the deliverable: either its whole text as "content", or the "path" of a file in the workspace. It is then checked; do this once it is complete.',
   needs: null,
   idempotent: true,
+  readOnly: true,
   input: z.strictObject({
     summary: z.string().trim().min(1, 'must not be empty').max(2000).describe('In a few sentences, what was done.'),
     content: z.string().optional().describe('The text of the deliverable. Give this or path, not both.'),
     path: z.string().min(1).max(4096).optional().describe('The file to hand in. Give this or content, not both.'),
   }),
-  run(root, { summary, content, path }) {
+  run({ folder }: SandboxContext, { summary, content, path }) {
+    using root = openRoot(folder);
     if ((content === undefined) === (path === undefined))
       throw new Failure('invalid', 'Give exactly one of content and path: the text itself, or the file that holds it.');
     const bytes = path === undefined ? Buffer.from(content ?? '') : read(root, path);

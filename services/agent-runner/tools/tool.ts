@@ -1,14 +1,31 @@
 import { z } from 'zod';
+import type { Killed } from '#shared/contracts/events.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Jobs } from '../sandbox/jobs.ts';
+import type { Processes } from '../sandbox/processes.ts';
 import type { Capability } from './capabilities.ts';
-import type { Folder } from './confine.ts';
 import { quote } from './words.ts';
 
 export type Handed = { bytes: Uint8Array; mediaType: string; summary: string; path?: string };
-export type Reply = { text: string; deliverable?: Handed };
+export type Image = { mediaType: 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp'; bytes: Buffer };
+export type Reply = { text: string; isError?: boolean; killed?: Killed; deliverable?: Handed; image?: Image };
 
-/** A tool as a model is offered it, and how it is run. */
-export type Tool = {
+/** What a tool that runs in the sandbox works with. */
+export type SandboxContext = {
+  /** The workspace's own path. */
+  folder: string;
+  /** A folder beside it for what is in between. */
+  scratch: string;
+  processes: Processes;
+  jobs: Jobs;
+  /** Who commits: for git's environment. */
+  git: Readonly<Record<string, string>>;
+  signal: AbortSignal;
+  timeoutMs: number;
+};
+
+/** A tool as a model is offered it, and how it is run; `C` is what it works with. */
+export type Tool<C> = {
   name: string;
   description: string;
   /** JSON Schema of its arguments. */
@@ -17,24 +34,26 @@ export type Tool = {
   needs: Capability | null;
   /** Whether running it again does no harm. */
   idempotent: boolean;
+  /** Whether it leaves the workspace and the world as they are. */
+  readOnly: boolean;
   /** Checks the arguments and does the work. Throws `invalid` with what the model should mend. */
-  call(root: Folder, args: unknown): Reply;
+  call(context: C, args: unknown): Reply | Promise<Reply>;
 };
 
-type Definition<S extends z.ZodObject> = Omit<Tool, 'inputSchema' | 'call'> & {
+type Definition<S extends z.ZodObject, C> = Omit<Tool<C>, 'inputSchema' | 'call'> & {
   input: S;
-  run(root: Folder, args: z.output<S>): Reply;
+  run(context: C, args: z.output<S>): Reply | Promise<Reply>;
 };
 
 /** Binds a tool's schema to its work. */
-export function defineTool<S extends z.ZodObject>({ input, run, ...tool }: Definition<S>): Tool {
+export function defineTool<S extends z.ZodObject, C>({ input, run, ...tool }: Definition<S, C>): Tool<C> {
   const { $schema: _, ...inputSchema } = z.toJSONSchema(input, { io: 'input' });
   return {
     ...tool,
     inputSchema,
-    call(root, args) {
+    call(context, args) {
       const parsed = input.safeParse(withoutNulls(args));
-      if (parsed.success) return run(root, parsed.data);
+      if (parsed.success) return run(context, parsed.data);
       const lines = parsed.error.issues.map((issue) => `- ${problem(issue, Object.keys(input.shape))}`);
       throw new Failure(
         'invalid',
