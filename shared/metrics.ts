@@ -71,6 +71,8 @@ const runnerMetrics = ({ counter, gauge, histogram }: Make) => ({
   toolSlots: gauge('toka_tool_slots', 'Processes for tools that this runner may have, by state', ['state']),
   retries: counter('toka_run_retries_total', 'Runs put back to be tried again', ['code']),
   toolCalls: counter('toka_tool_calls_total', 'Tool calls, by tool and outcome', ['tool', 'outcome']),
+  toolsKilled: counter('toka_tools_killed_total', 'Tool calls that a limit ended, by limit', ['limit']),
+  sandbox: gauge('toka_sandbox', 'How tools are confined: 1 for the tier that is in use', ['tier', 'limits']),
   toolSeconds: histogram('toka_tool_call_duration_seconds', 'Time of a tool call', ['tool']),
 });
 
@@ -92,9 +94,12 @@ const agentMetrics = ({ counter, gauge, histogram }: Make) => ({
   ]),
   agentNetworkBytes: counter(
     'toka_agent_network_bytes_total',
-    "Bytes of an agent's model calls; its tools have no network",
+    "Bytes of an agent's model calls, and between its tools and the outside",
     ['agent', 'direction'],
   ),
+  egressDenied: counter('toka_agent_egress_denied_total', "Connections of an agent's tools that were refused", [
+    'agent',
+  ]),
   agentTokens: counter('toka_agent_llm_tokens_total', "Tokens of an agent's model calls, by kind", ['agent', 'kind']),
   agentCost: counter(
     'toka_agent_llm_cost_usd_total',

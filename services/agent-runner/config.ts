@@ -23,6 +23,8 @@ export const Config = CommonConfig.extend({
   AGENT_MAX_STEPS: setting.integer(1, 1_000).default(50),
   /** Input and output tokens of a run, where the agent sets no limits.max_tokens. */
   AGENT_MAX_TOKENS: setting.integer(1, 1_000_000_000).default(2_000_000),
+  /** Tokens of a conversation from which on it is compacted; below the window of the smallest model in use. */
+  CONTEXT_TOKENS_MAX: setting.integer(1_000, 10_000_000).default(120_000),
   /** Seconds that one tool call may take. */
   TOOL_TIMEOUT: setting.number(0.1, 3_600).default(30),
   /** Seconds that a model may ask for a command. */

@@ -1,10 +1,9 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Definition } from '#shared/contracts/agent.ts';
-import type { ToolOffer } from '#shared/contracts/llm.ts';
-import type { RunLimits } from '#shared/domain/next-action.ts';
+import type { NextAction, RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
 import { retryOrFail } from '#shared/domain/retry.ts';
-import type { PendingCall, Run } from '#shared/domain/run.ts';
+import type { Run } from '#shared/domain/run.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { decide } from '#shared/domain/run-commands.ts';
 import { Failure, isTransient, messageOf } from '#shared/errors.ts';
@@ -13,16 +12,17 @@ import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import { callTool, callTools } from './call-tool.ts';
+import { compact } from './compact.ts';
 import type { Config } from './config.ts';
-import { deliverableName, keepDeliverable } from './deliverable.ts';
+import { keepDeliverable } from './deliverable.ts';
 import type { Journal } from './journal.ts';
 import { openJournal } from './journal.ts';
-import { judge, nextStep } from './model.ts';
-import type { Slots } from './slots.ts';
-import type { ToolHost } from './tool-host.ts';
-import { openToolHost } from './tool-host.ts';
-import { isIdempotent, offersFor } from './tools/definitions.ts';
-import { openWorkspace, removeWorkspace } from './workspace.ts';
+import { nextStep } from './model.ts';
+import type { Sandboxes } from './sandbox/sandboxes.ts';
+import type { Toolbox } from './toolbox.ts';
+import { openToolbox } from './toolbox.ts';
+import { validate } from './validate.ts';
 
 export type Runner = {
   bus: Bus;
@@ -31,7 +31,7 @@ export type Runner = {
   instance: string;
   logger: Logger;
   metrics: Metrics;
-  toolSlots: Slots;
+  sandboxes: Sandboxes;
 };
 
 /** `ended`: the run needs no runner for now; `handed-back`: another runner goes on with it; `lost`: another runner has it already. */
@@ -42,6 +42,8 @@ type Signals = {
   stopping: AbortSignal;
   /** Aborted: leave off at once, for the run was cancelled or the runner must go. */
   abort: AbortSignal;
+  /** Aborted when a person's message is to end what is at hand; a new one for each step. */
+  interrupt: () => AbortSignal;
 };
 
 /** Executes a run from wherever the log says that it is, until it ends or this runner stops. */
@@ -50,7 +52,7 @@ export async function execute(runner: Runner, runId: string, signals: Signals): 
   const journal = await openJournal(bus, runId, writer);
   if (!journal || hasEnded(journal.run)) return 'ended';
   // Put back meanwhile: the scheduler will dispatch it anew, with a task of its own.
-  if (journal.run.status === 'queued' || journal.run.status === 'waiting') return 'ended';
+  if (!isOurs(journal.run)) return 'ended';
   try {
     const first = journal.run.startedAt === null;
     for (const draft of decide(journal.run, { type: 'start', runner: instance })) await journal.record(draft);
@@ -70,84 +72,78 @@ export async function execute(runner: Runner, runId: string, signals: Signals): 
   }
 }
 
-async function loop(runner: Runner, journal: Journal, { stopping, abort }: Signals): Promise<Outcome> {
-  const { bus, config, logger, metrics } = runner;
-  const { definition, work } = journal.run;
+/** It was dispatched, or its runner has gone; a run that waits or is paused comes back with a task of its own. */
+const isOurs = ({ status }: Run) => status === 'dispatched' || status === 'running';
+
+async function loop(runner: Runner, journal: Journal, signals: Signals): Promise<Outcome> {
+  const { config, logger, metrics } = runner;
+  const { stopping, abort } = signals;
   const agent = metrics.agentLabel(journal.run.agentId);
-  const limits = limitsOf(definition, config);
-  const grants = grantsOf(definition, config);
-  if (config.CAPABILITY_VALIDATION === 'warn' && definition.capabilities.secondary.length > 0)
-    logger.warn(
-      { runId: journal.run.id, granted: definition.capabilities.secondary },
-      'secondary capabilities are granted',
-    );
-  const offers = offersFor(grants, work.deliverable !== null);
-  const workspace = await openWorkspace({
-    root: config.WORKSPACE_DIR,
-    runId: journal.run.id,
-    definition,
-    repositoryRoots: config.REPOSITORY_ROOTS.split(','),
-  });
-  await using tools = openTools(runner, journal.run, workspace.path, offers, abort);
+  const limits = limitsOf(journal.run.definition, config);
+  await using toolbox = await openToolbox(runner, journal, limits, abort);
   for (;;) {
     if (stopping.aborted || abort.aborted) return 'handed-back';
-    const action = nextAction(journal.run, limits, Date.now());
+    const action = nextAction(journal.run, limits, Date.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
     if (config.DEBUG_AGENTS) logger.info({ runId: journal.run.id, action }, 'next');
-    switch (action.do) {
-      case 'stop':
-        return 'ended';
-      case 'model':
-        await journal.record(await nextStep(bus, journal, offers, abort));
-        metrics.agentSteps.inc({ agent });
-        break;
-      case 'tool':
-        await callTool(
-          runner,
-          journal,
-          tools,
-          action.call,
-          offers.map(({ name }) => name),
-        );
-        break;
-      case 'validate':
-        await journal.record(
-          await judge(bus, journal.run, (await deliverableBytes(bus, journal)).toString('utf8'), abort),
-        );
-        break;
-      case 'complete':
-        if (journal.run.deliverable)
-          await keepDeliverable(config.DELIVERABLES_DIR, journal.run, await deliverableBytes(bus, journal));
-        await journal.record({ type: 'toka.run.completed.v1', data: { result: action.result } });
-        break;
-      case 'fail':
-        await journal.record({ type: 'toka.run.failed.v1', data: action.error });
-        break;
+    if (action.do === 'stop') return 'ended';
+    const interrupt = signals.interrupt();
+    const signal = AbortSignal.any([abort, interrupt]);
+    try {
+      await act({ runner, journal, toolbox, signal }, action, limits);
+    } catch (error) {
+      if (!interrupt.aborted || abort.aborted) throw error;
+      await interrupted(journal);
     }
+    if (action.do === 'model') metrics.agentSteps.inc({ agent });
     showBudget(metrics, agent, journal.run, limits);
-    if (hasEnded(journal.run) && !config.DEBUG_AGENTS) await removeWorkspace(config.WORKSPACE_DIR, journal.run.id);
   }
 }
 
-function openTools(
-  { config, metrics, toolSlots }: Runner,
-  run: Run,
-  workspace: string,
-  offers: readonly ToolOffer[],
-  signal: AbortSignal,
-): ToolHost {
-  const agent = metrics.agentLabel(run.agentId);
-  return openToolHost({
-    workspace,
-    tools: offers.map(({ name }) => name),
-    memoryBytes: run.definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
-    timeoutMs: config.TOOL_TIMEOUT * 1000,
-    signal,
-    slots: toolSlots,
-    sandboxed: config.AGENT_SANDBOX_ENABLED,
-    took: ({ cpuSeconds, peakBytes }) => {
-      metrics.agentCpuSeconds.inc({ agent }, cpuSeconds);
-      metrics.agentMemoryPeak.set({ agent }, peakBytes);
-    },
+type Work = { runner: Runner; journal: Journal; toolbox: Toolbox; signal: AbortSignal };
+
+async function act(work: Work, action: NextAction, limits: RunLimits): Promise<void> {
+  const { runner, journal, toolbox, signal } = work;
+  const { bus, config } = runner;
+  switch (action.do) {
+    case 'stop':
+      return undefined;
+    case 'model':
+      return journal.record(await nextStep(bus, journal, toolbox.offers, limits, signal));
+    case 'compact':
+      return journal.record(await compact(bus, journal, signal));
+    case 'tool':
+      return callTool(work, action.call);
+    case 'tools':
+      return callTools(work, action.calls);
+    case 'validate': {
+      const content = async () => (await deliverableBytes(bus, journal)).toString('utf8');
+      return journal.record(await validate(runner, journal, toolbox, content, signal));
+    }
+    case 'complete': {
+      const kept = await toolbox.workbench.keep(true);
+      if (kept) await journal.record({ type: 'toka.run.workspace-kept.v1', data: kept });
+      if (journal.run.deliverable)
+        await keepDeliverable(config.DELIVERABLES_DIR, journal.run, await deliverableBytes(bus, journal));
+      return journal.record({ type: 'toka.run.completed.v1', data: { result: action.result } });
+    }
+    case 'fail': {
+      // What it did is worth keeping, but the run fails for its own reason whether that can be done or not.
+      const kept = await toolbox.workbench.keep(false).catch(() => null);
+      if (kept) await journal.record({ type: 'toka.run.workspace-kept.v1', data: kept });
+      return journal.record({ type: 'toka.run.failed.v1', data: action.error });
+    }
+  }
+}
+
+/** A person's message ended what was at hand: a model's answer is not waited for, and a tool's call has a result that says so. */
+async function interrupted(journal: Journal): Promise<void> {
+  await journal.refresh();
+  const [call] = journal.run.pending;
+  if (!call?.begun) return;
+  const text = 'interrupted: a person has sent a message. It may or may not have taken effect.';
+  await journal.record({
+    type: 'toka.run.tool-returned.v1',
+    data: { ...{ callId: call.callId, tool: call.tool }, isError: true, text, killed: 'interrupted', durationMs: 0 },
   });
 }
 
@@ -178,59 +174,8 @@ const limitsOf = ({ limits }: Definition, config: Config): RunLimits => ({
   maxTokens: limits.max_tokens ?? config.AGENT_MAX_TOKENS,
   maxCostUsd: limits.max_cost_usd ?? null,
   timeoutS: limits.timeout ?? config.AGENT_TIMEOUT,
+  contextTokens: config.CONTEXT_TOKENS_MAX,
 });
-
-/** Secondary capabilities need a person's approval, which a later version asks for: until then they grant nothing. */
-const grantsOf = ({ capabilities }: Definition, config: Config): string[] =>
-  config.CAPABILITY_VALIDATION === 'strict'
-    ? capabilities.primary
-    : [...capabilities.primary, ...capabilities.secondary];
-
-/** Runs one tool call and records its result. A call that was begun but has no result is run again only if that does no harm. */
-async function callTool(
-  { bus, metrics }: Runner,
-  journal: Journal,
-  tools: ToolHost,
-  call: PendingCall,
-  offered: string[],
-): Promise<void> {
-  const { callId, tool, begun } = call;
-  const startedMs = performance.now();
-  const returned = (isError: boolean, text: string) => {
-    const outcome = isError ? 'error' : 'ok';
-    const name = offered.includes(tool) ? tool : 'other';
-    metrics.toolCalls.inc({ tool: name, outcome });
-    metrics.toolSeconds.observe({ tool: name }, (performance.now() - startedMs) / 1000);
-    metrics.agentToolCalls.inc({ agent: metrics.agentLabel(journal.run.agentId), outcome });
-    const durationMs = Math.round(performance.now() - startedMs);
-    return journal.record({ type: 'toka.run.tool-returned.v1', data: { callId, tool, isError, text, durationMs } });
-  };
-  if (!offered.includes(tool)) {
-    return returned(true, `There is no tool "${clip(tool, 100)}" for you. You have: ${offered.join(', ') || 'none'}.`);
-  }
-  if (begun && !isIdempotent(tool))
-    return returned(true, 'This call was interrupted: it may or may not have taken effect. Look before you repeat it.');
-  if (!begun) await journal.record({ type: 'toka.run.tool-called.v1', data: { callId, tool } });
-  const result = await tools.call(tool, argsOf(journal, callId));
-  if (!result.deliverable) return returned(result.isError, result.text);
-  const { bytes, mediaType, summary, path } = result.deliverable;
-  const name = deliverableName(journal.run.work, path);
-  const artifact = await bus.artifacts.put(bytes);
-  await journal.record({
-    type: 'toka.run.deliverable-submitted.v1',
-    data: { callId, name, mediaType, summary, artifact },
-  });
-}
-
-/** What the model asked for, from the conversation: the state holds only which calls are open. */
-function argsOf({ messages }: Journal, callId: string): unknown {
-  for (const message of messages.toReversed()) {
-    if (message.role !== 'assistant') continue;
-    const call = message.toolCalls.find((each) => each.callId === callId);
-    if (call) return call.args;
-  }
-  return {};
-}
 
 /** The attempt failed: a later one, or the end. What cannot even be recorded is left to the next runner. */
 async function giveUp({ config, metrics }: Runner, journal: Journal, error: unknown): Promise<Outcome> {

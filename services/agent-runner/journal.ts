@@ -6,19 +6,28 @@ import { Answer } from '#shared/contracts/llm.ts';
 import type { WholeEvent } from '#shared/domain/conversation.ts';
 import { conversation } from '#shared/domain/conversation.ts';
 import type { Run } from '#shared/domain/run.ts';
-import { evolve } from '#shared/domain/run.ts';
+import { evolve, hasEnded } from '#shared/domain/run.ts';
+import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
+import { clip } from '#shared/text.ts';
 import { firstMessage } from './prompt.ts';
 
 const inlineBytesMax = 32 * 1024;
+const shownCharsMax = 4_000;
+const attemptsMax = 20;
 
 /** A run as this runner knows it: folded from the log, and moved on only by what the log has taken. */
 export type Journal = {
   readonly run: Run;
   readonly messages: readonly ChatMessage[];
-  /** Appends an event and folds it in. Throws `conflict` when somebody else moved the run on: then it is no longer ours. */
+  /**
+   * Appends an event and folds it in, and before it whatever people and children have said meanwhile. Throws `conflict` when the
+   * run has ended or another runner has it: then it is no longer ours.
+   */
   record(draft: RunDraft): Promise<void>;
+  /** Folds in what others have appended. Throws as `record` does. */
+  refresh(): Promise<void>;
 };
 
 /** Folds a run from the log; undefined: there is no such run. */
@@ -33,6 +42,16 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
   for (const event of await bus.read('run', runId)) if (isRunEvent(event)) fold(await whole(bus, event));
   if (!run) return undefined;
 
+  const refresh = async () => {
+    const seen = run?.version ?? 0;
+    for (const event of await bus.read('run', runId, seen + 1)) {
+      if (!isRunEvent(event)) continue;
+      const lost = event.type === 'toka.run.started.v1' || event.type === 'toka.run.dispatched.v1';
+      fold(await whole(bus, event));
+      if (lost || (run && hasEnded(run))) throw new Failure('conflict', "the run is no longer this runner's");
+    }
+  };
+
   return {
     get run() {
       return run as Run;
@@ -40,20 +59,37 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
     get messages() {
       return messages;
     },
+    refresh,
     async record(draft) {
       const slim = await slimmed(bus, draft);
       const event = newEvent(slim as Draft, `run/${runId}`, writer, { correlationid: runId }) as RunEvent;
-      const seq = await bus.append(event, run?.version ?? 0);
-      fold({ ...event, seq, ...wholeAnswerOf(draft) });
+      for (let attempt = 1; ; attempt++) {
+        try {
+          const seq = await bus.append(event, run?.version ?? 0);
+          return fold({ ...event, seq, ...wholeOf(draft) });
+        } catch (error) {
+          if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
+          await refresh();
+        }
+      }
     },
   };
 }
 
-const wholeAnswerOf = (draft: RunDraft) =>
-  draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer ? { wholeAnswer: draft.data.answer } : {};
+const wholeOf = (draft: RunDraft) => {
+  if (draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer)
+    return { wholeAnswer: draft.data.answer };
+  return draft.type === 'toka.run.tool-returned.v1' ? { wholeText: draft.data.text } : {};
+};
 
-/** A long answer is kept in the object store, and the event holds the reference. */
+/** What is long is kept in the object store, and the event holds the reference. */
 async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
+  if (draft.type === 'toka.run.tool-returned.v1') {
+    const bytes = Buffer.from(draft.data.text);
+    if (bytes.byteLength <= inlineBytesMax) return draft;
+    const text = clip(draft.data.text, shownCharsMax);
+    return { ...draft, data: { ...draft.data, text, whole: await bus.artifacts.put(bytes) } };
+  }
   if (draft.type !== 'toka.run.step-completed.v1') return draft;
   const bytes = Buffer.from(JSON.stringify(draft.data.answer));
   if (bytes.byteLength <= inlineBytesMax) return draft;
@@ -61,6 +97,8 @@ async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
 }
 
 async function whole(bus: Bus, event: Recorded<RunEvent>): Promise<WholeEvent> {
+  if (event.type === 'toka.run.tool-returned.v1' && event.data.whole)
+    return { ...event, wholeText: (await bus.artifacts.get(event.data.whole)).toString('utf8') };
   if (event.type !== 'toka.run.step-completed.v1' || !('artifact' in event.data.answer)) return event;
   const bytes = await bus.artifacts.get(event.data.answer.artifact);
   return { ...event, wholeAnswer: Answer.parse(JSON.parse(bytes.toString('utf8'))) };

@@ -4,11 +4,14 @@ import { foldRun } from '#shared/command.ts';
 import { watchDisk } from '#shared/disk.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { messageOf } from '#shared/errors.ts';
+import { repeat } from '#shared/repeat.ts';
 import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
 import { Config } from './config.ts';
 import type { Outcome, Runner } from './execute.ts';
 import { execute } from './execute.ts';
+import { removeLeftovers } from './repository.ts';
+import { openSandboxes } from './sandbox/sandboxes.ts';
 import { createSlots } from './slots.ts';
 
 const idleMs = 1_000;
@@ -24,9 +27,19 @@ export async function start(context: Context<Config>) {
   metrics.toolSlots.set({ state: 'free' }, config.AGENT_POOL_SIZE);
   metrics.runSlots.set(config.MAX_CONCURRENT_AGENTS);
   watchDisk(stack, metrics, { workspaces: config.WORKSPACE_DIR, deliverables: config.DELIVERABLES_DIR });
-  const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer, toolSlots };
-  if (!config.AGENT_SANDBOX_ENABLED)
-    logger.warn('AGENT_SANDBOX_ENABLED=false: tools run with no more than path confinement');
+  await removeLeftovers({ scratch: config.WORKSPACE_DIR });
+  const sandboxes = stack.use(await openSandboxes(config, instance, toolSlots, logger));
+  context.check('sandbox', () => {
+    const { tier, reason } = sandboxes.state();
+    return tier === 'none' ? reason : 'ok';
+  });
+  const showTier = () => {
+    const { tier, limits } = sandboxes.state();
+    metrics.sandbox.reset();
+    metrics.sandbox.set({ tier, limits }, 1);
+  };
+  repeat(stack, 5_000, showTier);
+  const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer, sandboxes };
   const giveUp = new AbortController();
   const active = new Set<Promise<void>>();
   let wake = new AbortController();
@@ -73,19 +86,29 @@ async function hold(runner: Runner, lease: Lease, stopping: AbortSignal, giveUp:
   const { bus, config, logger } = runner;
   const { runId } = lease.task;
   const cancelled = new AbortController();
+  let interrupt = new AbortController();
   const beat = setInterval(() => lease.working(), (config.TASK_LEASE * 1000) / 3);
   const nudged = bus.onNudge(runId, () => {
     bus.read('run', runId).then(
       (events) => {
         const run = foldRun(events);
-        if (run && hasEnded(run)) cancelled.abort();
+        if (run && (hasEnded(run) || run.status === 'paused')) cancelled.abort();
+        const last = events.at(-1);
+        if (last?.type === 'toka.run.message-received.v1' && last.data.mode === 'interrupt') interrupt.abort();
       },
       () => undefined, // the next append will tell
     );
   });
   let outcome: Outcome;
   try {
-    outcome = await execute(runner, runId, { stopping, abort: AbortSignal.any([cancelled.signal, giveUp]) });
+    outcome = await execute(runner, runId, {
+      stopping,
+      abort: AbortSignal.any([cancelled.signal, giveUp]),
+      interrupt: () => {
+        if (interrupt.signal.aborted) interrupt = new AbortController();
+        return interrupt.signal;
+      },
+    });
   } catch (error) {
     logger.warn(
       { runId, reason: messageOf(error) },

@@ -42,7 +42,8 @@ export type BusOptions = {
 export type Bus = {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
-  read(entity: Entity, id: string): Promise<Recorded[]>;
+  /** The entity's events in order, from sequence `from` on. */
+  read(entity: Entity, id: string, from?: number): Promise<Recorded[]>;
   lastSeq(): Promise<number>;
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
   /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
@@ -97,7 +98,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   });
   return {
     append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
-    read: (entity, id) => read(nc, entity, id),
+    read: (entity, id, from) => read(nc, entity, id, from),
     lastSeq: () => lastSeq(jsm),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),

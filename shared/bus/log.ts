@@ -70,10 +70,10 @@ export async function publishUntil(
 }
 
 /** All events of one entity in order, straight from the stream: commands do not depend on the store. */
-export async function read(nc: NatsConnection, entity: Entity, id: string): Promise<Recorded[]> {
+export async function read(nc: NatsConnection, entity: Entity, id: string, from = 1): Promise<Recorded[]> {
   const subject = entitySubject(entity, id);
   const events: Recorded[] = [];
-  for (let seq = 1; ; ) {
+  for (let seq = from; ; ) {
     const next = await nextOf(nc, subject, seq);
     if (!next) return events;
     events.push(next);

@@ -58,20 +58,31 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
     gone = true;
   });
   let exceeded: Exceeded | undefined;
-  const watching = watch && sandbox.pid !== undefined ? watch(sandbox.pid, (limit) => { exceeded = limit; }) : undefined;
+  const watching =
+    watch && sandbox.pid !== undefined
+      ? watch(sandbox.pid, (limit) => {
+          exceeded = limit;
+        })
+      : undefined;
   const end = async () => {
     gone = true;
     watching?.stop();
     session.close();
     await sandbox.end();
   };
-  const ask = (path: string, body: Buffer | string = '', bytesMax = smallBytesMax, headers: Record<string, string> = {}) =>
-    session.ask(path, { body, bytesMax, headers, timeoutMs: workspaceMsMax });
+  const ask = (
+    path: string,
+    body: Buffer | string = '',
+    bytesMax = smallBytesMax,
+    headers: Record<string, string> = {},
+  ) => session.ask(path, { body, bytesMax, headers, timeoutMs: workspaceMsMax });
   try {
     await session.ask(paths.start, { body: JSON.stringify(start), bytesMax: smallBytesMax, timeoutMs: 30_000 });
   } catch (error) {
     await end();
-    throw new Failure('unavailable', `the sandbox did not start: ${clip(scrub(sandbox.stderr().trim()), 1_000)}`, { cause: error });
+    throw new Failure('unavailable', `the sandbox did not start: ${clip(scrub(sandbox.stderr().trim()), 1_000)}`, {
+      cause: error,
+    });
   }
   if (serveEgress) session.serveEgress(serveEgress);
   let cpuBefore = 0;
@@ -103,7 +114,8 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
       const { status, headers, body } = await ask(paths.snapshot, '', bundleBytesMax);
       const commit = headers['x-commit'];
       if (status === 204) return null;
-      if (typeof commit !== 'string' || !/^[0-9a-f]{40}$/.test(commit)) throw new Failure('upstream', 'the sandbox named no commit');
+      if (typeof commit !== 'string' || !/^[0-9a-f]{40}$/.test(commit))
+        throw new Failure('upstream', 'the sandbox named no commit');
       return { commit, bundle: body };
     },
     async closeWorkspace(message, globs) {
@@ -121,8 +133,21 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
 
 type Result = ToolResult & { answered: boolean };
 
-async function tryCall(session: Session, tool: string, args: unknown, timeoutMs: number, signal: AbortSignal): Promise<Result> {
-  const failed = (killed: Killed): Result => ({ isError: true, text: '', killed, cpuSeconds: 0, peakBytes: 0, answered: false });
+async function tryCall(
+  session: Session,
+  tool: string,
+  args: unknown,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Result> {
+  const failed = (killed: Killed): Result => ({
+    isError: true,
+    text: '',
+    killed,
+    cpuSeconds: 0,
+    peakBytes: 0,
+    answered: false,
+  });
   try {
     const { body } = await session.ask(paths.call, {
       body: JSON.stringify({ tool, args, timeoutMs }),

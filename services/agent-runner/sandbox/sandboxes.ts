@@ -38,9 +38,17 @@ export type Sandboxes = {
 const processesMax = 128;
 
 /** Chooses how tools are confined, and proves it by attacks that must fail. What does not hold is not used. */
-export async function openSandboxes(config: Config, instance: string, slots: Slots, logger: Logger): Promise<Sandboxes> {
+export async function openSandboxes(
+  config: Config,
+  instance: string,
+  slots: Slots,
+  logger: Logger,
+): Promise<Sandboxes> {
   if (!config.AGENT_SANDBOX_ENABLED && config.CAPABILITY_VALIDATION === 'strict')
-    throw new Failure('invalid', 'AGENT_SANDBOX_ENABLED=false does not go with CAPABILITY_VALIDATION=strict: keep the sandbox, or set warn or off');
+    throw new Failure(
+      'invalid',
+      'AGENT_SANDBOX_ENABLED=false does not go with CAPABILITY_VALIDATION=strict: keep the sandbox, or set warn or off',
+    );
   const containers = config.SANDBOX_SOCKETS ? await openContainers(config.SANDBOX_SOCKETS, instance) : undefined;
   const begin = starterOf(config, containers);
   let state: SandboxState = { tier: begin.tier, limits: begin.limits, reason: begin.reason };
@@ -63,7 +71,13 @@ export async function openSandboxes(config: Config, instance: string, slots: Slo
   };
   const prove = async () => {
     if (!begin.start || begin.tier === 'unconfined') return;
-    const wish = { branch: 'main', author: 'canary', memoryBytes: config.MAX_MEMORY_PER_AGENT, cpus: config.MAX_CPU_PER_AGENT, serveEgress: undefined };
+    const wish = {
+      branch: 'main',
+      author: 'canary',
+      memoryBytes: config.MAX_MEMORY_PER_AGENT,
+      cpus: config.MAX_CPU_PER_AGENT,
+      serveEgress: undefined,
+    };
     try {
       const lease = await leaseFrom(wish, AbortSignal.timeout(30_000));
       const escaped = await canaries(lease).finally(() => lease.end());
@@ -101,19 +115,26 @@ export async function openSandboxes(config: Config, instance: string, slots: Slo
   };
 }
 
-const refused = (reason: string) => new Failure('invalid', `tools are not run here, for there is no sandbox: ${reason}`);
+const refused = (reason: string) =>
+  new Failure('invalid', `tools are not run here, for there is no sandbox: ${reason}`);
 
 type Starter = SandboxState & { start: ((signal: AbortSignal, memoryBytes: number) => Promise<Sandbox>) | undefined };
 
 function starterOf(config: Config, containers: Containers | undefined): Starter {
   const none = (reason: string): Starter => ({ tier: 'none', limits: 'none', reason, start: undefined });
   if (!config.AGENT_SANDBOX_ENABLED)
-    return { tier: 'unconfined', limits: 'none', reason: 'AGENT_SANDBOX_ENABLED=false', start: async () => startUnconfined(join(config.WORKSPACE_DIR, 'unconfined')) };
+    return {
+      tier: 'unconfined',
+      limits: 'none',
+      reason: 'AGENT_SANDBOX_ENABLED=false',
+      start: async () => startUnconfined(join(config.WORKSPACE_DIR, 'unconfined')),
+    };
   if (containers) return { tier: 'container', limits: 'hard', reason: '', start: (signal) => containers.take(signal) };
   if (process.platform !== 'linux') return none('it needs Linux; use docker compose on this system');
   const confine = confinePath();
   if (!confine) return none('toka-confine was not built: run npm run setup (it needs a C compiler)');
-  if (!['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'].some(existsSync)) return none('bubblewrap is not installed: run npm run setup');
+  if (!['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'].some(existsSync))
+    return none('bubblewrap is not installed: run npm run setup');
   return {
     tier: 'bubblewrap',
     limits: 'soft',

@@ -64,7 +64,11 @@ export function openSession(stream: Duplex): Session {
         return await Promise.race([read(asked, bytesMax), failed.promise]);
       } catch (error) {
         asked.close(constants.NGHTTP2_CANCEL);
-        throw error instanceof Failure ? error : signal?.aborted ? new Failure('unavailable', 'the call was interrupted') : gone(error);
+        throw error instanceof Failure
+          ? error
+          : signal?.aborted
+            ? new Failure('unavailable', 'the call was interrupted')
+            : gone(error);
       } finally {
         clearTimeout(timer);
         signal?.removeEventListener('abort', interrupted);
@@ -108,7 +112,8 @@ async function read(asked: ClientHttp2Stream, bytesMax: number): Promise<Asked> 
   }
   const body = Buffer.concat(chunks);
   const status = headers[':status'] ?? 0;
-  if (status >= 400) throw new Failure(status === 400 ? 'invalid' : 'upstream', clip(messageOf(body.toString('utf8')), 2_000));
+  if (status >= 400)
+    throw new Failure(status === 400 ? 'invalid' : 'upstream', clip(messageOf(body.toString('utf8')), 2_000));
   // A stream that was cut ends like one that is whole: its length tells.
   const length = headers['content-length'];
   if (length !== undefined && Number(length) !== bytes) throw gone();

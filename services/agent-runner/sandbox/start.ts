@@ -30,8 +30,22 @@ export const confinePath = (): string | undefined =>
 const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 /** Of /etc no more than programs need to run: nothing of users, hosts or services. */
 const systemFiles = [
-  'alternatives', 'ca-certificates', 'ssl', 'ld.so.cache', 'ld.so.conf', 'ld.so.conf.d', 'localtime', 'mime.types',
-  'nsswitch.conf', 'python3', 'python3.11', 'python3.12', 'python3.13', 'perl', 'java-17-openjdk', 'java-21-openjdk',
+  'alternatives',
+  'ca-certificates',
+  'ssl',
+  'ld.so.cache',
+  'ld.so.conf',
+  'ld.so.conf.d',
+  'localtime',
+  'mime.types',
+  'nsswitch.conf',
+  'python3',
+  'python3.11',
+  'python3.12',
+  'python3.13',
+  'perl',
+  'java-17-openjdk',
+  'java-21-openjdk',
 ].map((name) => `/etc/${name}`);
 /** Toka's own code, which the executor runs; never its data, keys or settings, which may lie beside it. */
 const code = ['services', 'shared', 'node_modules', 'package.json'].map((name) => join(project, name));
@@ -39,8 +53,29 @@ const code = ['services', 'shared', 'node_modules', 'package.json'].map((name) =
 /** The command that runs the executor confined: Landlock, seccomp, limits. */
 export const confined = (confine: string, workspace: string, scratch: string): string[] => [
   confine,
-  ...[workspace, scratch, '/dev/null', '/dev/zero', '/dev/full', '/dev/tty', '/dev/pts', '/dev/ptmx', '/dev/shm'].flatMap((path) => ['--rw', path]),
-  ...[...systemFolders, '/etc', '/opt', '/proc', '/sys', '/dev/random', '/dev/urandom', nodeFolder, confine, ...code].flatMap((path) => ['--ro', path]),
+  ...[
+    workspace,
+    scratch,
+    '/dev/null',
+    '/dev/zero',
+    '/dev/full',
+    '/dev/tty',
+    '/dev/pts',
+    '/dev/ptmx',
+    '/dev/shm',
+  ].flatMap((path) => ['--rw', path]),
+  ...[
+    ...systemFolders,
+    '/etc',
+    '/opt',
+    '/proc',
+    '/sys',
+    '/dev/random',
+    '/dev/urandom',
+    nodeFolder,
+    confine,
+    ...code,
+  ].flatMap((path) => ['--ro', path]),
   '--',
   process.execPath,
   '--disable-warning=ExperimentalWarning',
@@ -53,13 +88,30 @@ export const confined = (confine: string, workspace: string, scratch: string): s
 /** Starts a sandbox of bubblewrap's: its own users, processes, network, files; memory for files is bounded, the rest is watched. */
 export function startBubblewrap(confine: string, { diskBytes }: SandboxSize): Sandbox {
   const size = String(Math.ceil(diskBytes));
-  const binds = [...systemFolders, ...systemFiles, ...code, nodeFolder, confine].flatMap((path) => ['--ro-bind-try', path, path]);
+  const binds = [...systemFolders, ...systemFiles, ...code, nodeFolder, confine].flatMap((path) => [
+    '--ro-bind-try',
+    path,
+    path,
+  ]);
   const args = [
     ...['--unshare-user', '--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...['--disable-userns', '--die-with-parent', '--new-session', '--clearenv', '--hostname', 'sandbox'],
     ...['--uid', '10001', '--gid', '10001', '--cap-drop', 'ALL'],
     ...['--proc', '/proc', '--dev', '/dev'],
-    ...['--size', size, '--tmpfs', '/dev/shm', '--size', size, '--tmpfs', '/tmp', '--size', size, '--tmpfs', '/workspace'],
+    ...[
+      '--size',
+      size,
+      '--tmpfs',
+      '/dev/shm',
+      '--size',
+      size,
+      '--tmpfs',
+      '/tmp',
+      '--size',
+      size,
+      '--tmpfs',
+      '/workspace',
+    ],
     ...binds,
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--chdir', '/workspace', '--'],
     ...confined(confine, '/workspace', '/tmp'),
@@ -73,7 +125,11 @@ export function startUnconfined(root: string): Sandbox {
   const home = mkdtempSync(join(root, 'unconfined-'));
   const [workspace, scratch] = [join(home, 'workspace'), join(home, 'tmp')];
   for (const folder of [workspace, scratch]) mkdirSync(folder, { mode: 0o700 });
-  const sandbox = started(process.execPath, ['--disable-warning=ExperimentalWarning', executor, workspace, scratch], {});
+  const sandbox = started(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', executor, workspace, scratch],
+    {},
+  );
   return {
     ...sandbox,
     async end() {
@@ -84,7 +140,10 @@ export function startUnconfined(root: string): Sandbox {
 }
 
 function started(program: string, args: readonly string[], env: Record<string, string>): Sandbox {
-  const child: ChildProcess = spawn(program, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn(program, args, {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
   let said = '';
   child.on('error', (error) => {
     said = error.message;

@@ -117,6 +117,9 @@ function memoryOf(pid: number): number {
 /** Its own time and that of children that have ended: what a child took passes to its parent, and is never lost. */
 function cpuMsOf(pid: number): number {
   const stat = read(`/proc/${pid}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 15);
+  const fields = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 15);
   return (fields.reduce((sum, field) => sum + Number(field), 0) * 1000) / ticksPerSecond || 0;
 }

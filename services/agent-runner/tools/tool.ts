@@ -8,7 +8,15 @@ import { quote } from './words.ts';
 
 export type Handed = { bytes: Uint8Array; mediaType: string; summary: string; path?: string };
 export type Image = { mediaType: 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp'; bytes: Buffer };
-export type Reply = { text: string; isError?: boolean; killed?: Killed; deliverable?: Handed; image?: Image };
+/** `parked`: what it waits for is recorded, and it is called again once that is there. */
+export type Reply = {
+  text: string;
+  parked?: boolean;
+  isError?: boolean;
+  killed?: Killed;
+  deliverable?: Handed;
+  image?: Image;
+};
 
 /** What a tool that runs in the sandbox works with. */
 export type SandboxContext = {

@@ -1,0 +1,76 @@
+import type { Definition } from '#shared/contracts/agent.ts';
+import type { AskedApproval, Run } from '#shared/domain/run.ts';
+import type { Config } from './config.ts';
+import type { Capability } from './tools/capabilities.ts';
+import { allowed, covers } from './tools/capabilities.ts';
+
+/** What a tool needs, and how it is called: all that decides whether an agent may use it. */
+export type Wanted = { name: string; needs: Capability | null };
+
+/**
+ * Whether a call may be made now: `yes`; `ask`: a person must be asked first (for the capability, or for this call);
+ * `refused`: a person has said no; `missing`: it is not granted (`anyway`: but made all the same, by CAPABILITY_VALIDATION).
+ */
+export type Leave =
+  | { may: 'yes' }
+  | { may: 'ask'; kind: 'tool' | 'capability'; capability: string | null }
+  | { may: 'refused'; why: string }
+  | { may: 'missing'; needs: Capability; anyway: boolean };
+
+/** What an agent may do at once, and what after a person has agreed. */
+export function grantsOf({ capabilities }: Definition) {
+  return { primary: allowed(capabilities.primary), secondary: allowed(capabilities.secondary) };
+}
+
+/** Whether a tool is offered to an agent at all. */
+export function isOffered(definition: Definition, { needs }: Wanted): boolean {
+  const { primary, secondary } = grantsOf(definition);
+  return covers(primary, needs) || covers(secondary, needs);
+}
+
+/** Checked where a call is made, whatever was offered. */
+export function leaveFor(run: Run, callId: string, tool: Wanted, validation: Config['CAPABILITY_VALIDATION']): Leave {
+  const { definition, approvals } = run;
+  const { primary, secondary } = grantsOf(definition);
+  const needs = tool.needs;
+  if (needs !== null && !covers(primary, needs)) {
+    if (!covers(secondary, needs)) return { may: 'missing', needs, anyway: validation !== 'strict' };
+    if (validation === 'strict') {
+      const asked = approvals.findLast(({ kind, capability }) => kind === 'capability' && capability === needs);
+      const leave = decided(asked, { may: 'ask', kind: 'capability', capability: needs });
+      if (leave.may !== 'yes') return leave;
+    } else if (validation === 'warn') return { may: 'missing', needs, anyway: true };
+  }
+  if (!needsLeave(definition, tool)) return { may: 'yes' };
+  const asked = approvals.findLast((each) => each.kind === 'tool' && each.callId === callId);
+  return decided(asked, { may: 'ask', kind: 'tool', capability: null });
+}
+
+function decided(asked: AskedApproval | undefined, otherwise: Leave): Leave {
+  if (!asked?.decided) return otherwise;
+  const { decision, reason } = asked.decided;
+  if (decision === 'approved') return { may: 'yes' };
+  const why = decision === 'expired' ? 'nobody answered in time' : (reason ?? 'no reason was given');
+  return { may: 'refused', why };
+}
+
+/** Whether the agent's own definition wants a person to approve each call: by the tool's name, * for any part of it, or by capability. */
+function needsLeave({ approvals }: Definition, { name, needs }: Wanted): boolean {
+  return approvals.required.some((pattern) =>
+    pattern.startsWith('capability:') ? pattern.slice('capability:'.length) === needs : matches(pattern, name),
+  );
+}
+
+function matches(pattern: string, name: string): boolean {
+  const [first = '', ...rest] = pattern.split('*');
+  if (rest.length === 0) return pattern === name;
+  if (!name.startsWith(first)) return false;
+  const last = rest.pop() ?? '';
+  let at = first.length;
+  for (const part of rest) {
+    const found = name.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return name.length - last.length >= at && name.endsWith(last);
+}

@@ -1,0 +1,128 @@
+import type { Duplex } from 'node:stream';
+import type { Snapshot } from '#shared/contracts/artifact.ts';
+import type { ToolOffer } from '#shared/contracts/llm.ts';
+import type { RunLimits } from '#shared/domain/next-action.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import { scrub } from '#shared/secrets.ts';
+import type { Egress } from './egress/egress.ts';
+import { openEgress } from './egress/egress.ts';
+import type { Runner } from './execute.ts';
+import type { Wanted } from './grants.ts';
+import { grantsOf, isOffered } from './grants.ts';
+import type { Journal } from './journal.ts';
+import type { ToolResult } from './sandbox/lease.ts';
+import type { Servers } from './servers.ts';
+import { connectServers } from './servers.ts';
+import { covers } from './tools/capabilities.ts';
+import { findOwnTool, ownTools } from './tools/own.ts';
+import { findSandboxTool, sandboxTools } from './tools/sandboxed.ts';
+import type { Workbench } from './workbench.ts';
+import { openWorkbench } from './workbench.ts';
+
+export type Outcome = ToolResult & { snapshot?: Snapshot; parked?: boolean };
+
+/** A tool as the loop sees it, wherever its work is done. */
+export type BoxedTool = Wanted & {
+  idempotent: boolean;
+  readOnly: boolean;
+  call(callId: string, args: unknown, signal: AbortSignal): Promise<Outcome>;
+};
+
+/** All that a run's model may call. */
+export type Toolbox = {
+  offers: ToolOffer[];
+  find(name: string): BoxedTool | undefined;
+  /** Leads to a sandbox with the run's workspace. */
+  workbench: Workbench;
+  /** Bytes so far between this run's tools and the outside. */
+  traffic(): { bytesIn: number; bytesOut: number };
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+export async function openToolbox(
+  runner: Runner,
+  journal: Journal,
+  limits: RunLimits,
+  signal: AbortSignal,
+): Promise<Toolbox> {
+  await using stack = new AsyncDisposableStack();
+  const { bus, config, writer } = runner;
+  const { definition, work } = journal.run;
+  const egress = networkOf(runner, journal);
+  if (egress) stack.use(egress);
+  const serveEgress = egress && ((connection: Duplex) => egress.serve(connection));
+  const workbench = stack.use(openWorkbench({ runner, journal, signal, serveEgress }));
+  const servers: Servers = stack.use(await connectServers({ runner, journal, workbench, egress }));
+  const usual = config.TOOL_TIMEOUT * 1000;
+
+  const find = (name: string): BoxedTool | undefined => {
+    const inside = findSandboxTool(name);
+    if (inside)
+      return {
+        ...inside,
+        call: (_, args, cut) =>
+          workbench.call(name, args, {
+            timeoutMs: timeoutOf(args, usual, config.TOOL_TIMEOUT_MAX * 1000),
+            signal: cut,
+            readOnly: inside.readOnly,
+          }),
+      };
+    const own = findOwnTool(name);
+    if (own)
+      return {
+        ...own,
+        async call(callId, args, cut) {
+          const context = { bus, journal, writer, callId, limits, egress, signal: cut, timeoutMs: usual };
+          const { text, isError = false, parked = false } = await own.call(context, args);
+          return { text: scrub(text), isError, parked, cpuSeconds: 0, peakBytes: 0 };
+        },
+      };
+    return servers.find(name);
+  };
+  const all = [...sandboxTools, ...ownTools, ...servers.tools];
+  const offers = all
+    .filter((tool) => (tool.needs === null ? work.deliverable !== null : isOffered(definition, tool)))
+    .map(({ name, description, inputSchema }) => ({ name, description, inputSchema }));
+  const owned = stack.move();
+  return {
+    offers,
+    find,
+    workbench,
+    traffic: () => egress?.traffic() ?? { bytesIn: 0, bytesOut: 0 },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** The way out, for agents that may have one at all. */
+function networkOf({ config, logger, metrics }: Runner, { run }: Journal): Egress | undefined {
+  const { definition } = run;
+  const { primary, secondary } = grantsOf(definition);
+  if (!covers(primary, 'network-access') && !covers(secondary, 'network-access')) return undefined;
+  return openEgress({
+    allow: definition.network.allow,
+    exempt:
+      config.EGRESS_EXEMPT?.split(',')
+        .map((entry) => entry.trim())
+        .filter(Boolean) ?? [],
+    denied: ({ host, port, reason }) => {
+      metrics.egressDenied.inc({ agent: metrics.agentLabel(run.agentId) });
+      logger.warn({ runId: run.id, agent: run.agentId, host, port, reason }, 'a connection to the outside was refused');
+    },
+  });
+}
+
+/** What the model asked for in its arguments, within bounds. */
+function timeoutOf(args: unknown, usualMs: number, maxMs: number): number {
+  const asked = typeof args === 'object' && args !== null && 'timeout' in args ? Number(args.timeout) * 1000 : usualMs;
+  return Number.isFinite(asked) && asked > 0 ? Math.min(asked, maxMs) : usualMs;
+}
+
+/** What a tool that threw says to the model; what is no fault of its own goes on to whoever called. */
+export function explained(error: unknown): Outcome {
+  if (
+    error instanceof Failure &&
+    (error.code === 'invalid' || error.code === 'not-found' || error.code === 'too-large')
+  )
+    return { isError: true, text: scrub(messageOf(error)), cpuSeconds: 0, peakBytes: 0 };
+  throw error;
+}

@@ -1,0 +1,66 @@
+import { z } from 'zod';
+import { Failure, messageOf } from '#shared/errors.ts';
+import { idFor } from '#shared/ids.ts';
+import { scrub } from '#shared/secrets.ts';
+import type { OwnContext } from './own.ts';
+import { defineTool } from './tool.ts';
+
+const schemaCharsMax = 10_000;
+
+export const askHuman = defineTool({
+  name: 'ask_human',
+  description:
+    'Asks a person, and waits for the answer; it may take hours. Ask only what cannot be found out, and once. With a schema the answer has that form.',
+  needs: 'ask-human',
+  idempotent: true,
+  readOnly: false,
+  input: z.strictObject({
+    question: z
+      .string()
+      .trim()
+      .min(1, 'must not be empty')
+      .max(10_000)
+      .describe('The question, with all that is needed to answer it.'),
+    schema: z.record(z.string(), z.unknown()).optional().describe('JSON Schema of the answer. Default: a text.'),
+    default: z.unknown().optional().describe('What counts as the answer when nobody answers in time.'),
+    expires: z.number().min(1).max(2_592_000).optional().describe('Seconds to wait.'),
+  }),
+  async run({ journal, callId }: OwnContext, { question, schema, expires, ...more }) {
+    const { run } = journal;
+    const asked = run.approvals.find((each) => each.callId === callId && each.kind === 'question');
+    if (!asked) {
+      if (schema) check(schema);
+      const seconds = expires ?? run.definition.approvals.expires;
+      await journal.record({
+        type: 'toka.run.approval-requested.v1',
+        data: {
+          id: idFor('apr', run.queuedAt, run.id, callId),
+          callId,
+          kind: 'question',
+          tool: 'ask_human',
+          capability: null,
+          question: scrub(question),
+          schema: schema ?? null,
+          ...(more.default === undefined ? {} : { default: more.default }),
+          expiresAt: new Date(Date.now() + seconds * 1000).toISOString(),
+        },
+      });
+    }
+    const { decided } = asked ?? {};
+    if (!decided) return { text: '', parked: true };
+    if (decided.answer === undefined)
+      return { text: 'Nobody answered in time: decide for yourself, and say what you assumed.' };
+    const answer = typeof decided.answer === 'string' ? decided.answer : JSON.stringify(decided.answer);
+    return { text: decided.decision === 'expired' ? `Nobody answered in time; the default holds: ${answer}` : answer };
+  },
+});
+
+function check(schema: Record<string, unknown>): void {
+  if (JSON.stringify(schema).length > schemaCharsMax)
+    throw new Failure('invalid', `schema: is longer than ${schemaCharsMax} characters; ask for less at a time`);
+  try {
+    z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+  } catch (error) {
+    throw new Failure('invalid', `schema: is no JSON Schema that can be read: ${messageOf(error)}`);
+  }
+}

@@ -1,0 +1,151 @@
+import type { Duplex } from 'node:stream';
+import type { Snapshot } from '#shared/contracts/artifact.ts';
+import type { DataOf } from '#shared/contracts/events.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import { clip } from '#shared/text.ts';
+import type { Runner } from './execute.ts';
+import type { Journal } from './journal.ts';
+import type { Sources } from './repository.ts';
+import { fetchRepository, returnBranch } from './repository.ts';
+import type { Lease, ToolResult } from './sandbox/lease.ts';
+import { mediaTypeOf } from './tools/media-type.ts';
+
+const keptBytesMax = 10 * 1024 ** 2;
+
+export type CallOptions = { timeoutMs: number; signal: AbortSignal; readOnly: boolean };
+
+/** A run's sandbox and workspace: leased with the first call, made anew from the log wherever it was lost. */
+export type Workbench = {
+  call(tool: string, args: unknown, options: CallOptions): Promise<ToolResult & { snapshot?: Snapshot }>;
+  /** Starts a process in the sandbox that talks by its standard input and output. */
+  start(command: string[], env: Record<string, string>): Promise<Duplex>;
+  /** What became of the workspace; null: nothing has changed in it and nothing was to be kept. */
+  keep(completed: boolean): Promise<DataOf<'toka.run.workspace-kept.v1'> | null>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+type Options = {
+  runner: Runner;
+  journal: Journal;
+  signal: AbortSignal;
+  serveEgress: ((connection: Duplex) => void) | undefined;
+};
+
+export const sourcesOf = ({ REPOSITORY_ROOTS, WORKSPACE_DIR, MAX_DISK_PER_AGENT }: Runner['config']): Sources => ({
+  roots: REPOSITORY_ROOTS.split(','),
+  scratch: WORKSPACE_DIR,
+  bytesMax: MAX_DISK_PER_AGENT,
+});
+
+export function openWorkbench({ runner, journal, signal, serveEgress }: Options): Workbench {
+  const { bus, config } = runner;
+  const { definition } = journal.run;
+  let lease: (Lease & AsyncDisposable) | undefined;
+
+  /** Records how the workspace begins, once: whatever becomes of the repository, each runner begins with the same. */
+  const base = async () => {
+    if (!journal.run.workspace) {
+      const { commit, bundle } = await fetchRepository(definition, sourcesOf(config));
+      const kept = bundle && (await bus.artifacts.put(bundle));
+      await journal.record({
+        type: 'toka.run.workspace-opened.v1',
+        data: { branch: definition.branch, commit, bundle: kept },
+      });
+    }
+    const { workspace } = journal.run;
+    if (!workspace) throw new Failure('internal', 'the workspace was opened and is not there');
+    return workspace;
+  };
+  const leased = async (): Promise<Lease> => {
+    if (lease?.alive()) return lease;
+    await lease?.end();
+    lease = undefined;
+    const { base: begin, snapshots } = await base();
+    const taken = await runner.sandboxes.lease(
+      {
+        branch: begin.branch,
+        author: definition.name,
+        memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
+        cpus: definition.limits.cpu ?? config.MAX_CPU_PER_AGENT,
+        serveEgress,
+      },
+      signal,
+    );
+    try {
+      await taken.begin(begin.commit, begin.bundle && (await bus.artifacts.get(begin.bundle)));
+      for (const [index, { bundle }] of snapshots.entries())
+        await taken.restore(await bus.artifacts.get(bundle), index === snapshots.length - 1);
+    } catch (error) {
+      await taken.end();
+      throw error;
+    }
+    lease = taken;
+    return taken;
+  };
+  const save = async (from: Lease): Promise<Snapshot | undefined> => {
+    const saved = await from.snapshot();
+    return saved ? { commit: saved.commit, bundle: await bus.artifacts.put(saved.bundle) } : undefined;
+  };
+
+  return {
+    async call(tool, args, { timeoutMs, signal: cut, readOnly }) {
+      const at = await leased();
+      const result = await at.call(tool, args, timeoutMs, cut);
+      if (readOnly) return result;
+      if (!at.alive())
+        return {
+          ...result,
+          text: `${result.text}\nThe sandbox was lost: the workspace is as it was before this call.`.trim(),
+        };
+      try {
+        const snapshot = await save(at);
+        return snapshot ? { ...result, snapshot } : result;
+      } catch (error) {
+        // The call was made, and its result counts; what it changed here would not outlive this sandbox.
+        runner.logger.warn({ runId: journal.run.id, reason: messageOf(error) }, 'the workspace could not be saved');
+        return {
+          ...result,
+          text: `${result.text}\n[The workspace could not be saved: ${clip(messageOf(error), 300)}]`,
+        };
+      }
+    },
+    async start(command, env) {
+      return (await leased()).start({ command, env });
+    },
+    async keep(completed) {
+      const { workspace, work } = journal.run;
+      if (!workspace || workspace.kept) return null;
+      if (workspace.snapshots.length === 0 && definition.artifacts.length === 0) return null;
+      const at = await leased();
+      const message = `${work.description.split('\n')[0]?.slice(0, 72) ?? 'Work'}\n\nLeft uncommitted by ${definition.name}, run ${journal.run.id}`;
+      const { head, commits, changed, files } = await at.closeWorkspace(message, definition.artifacts);
+      const bundle = commits > 0 ? await at.bundle() : null;
+      return {
+        branch: workspace.base.branch,
+        base: workspace.base.commit,
+        head,
+        commits,
+        diff: changed ? await bus.artifacts.put(await at.diff()) : null,
+        bundle: bundle && (await bus.artifacts.put(bundle)),
+        pushed: bundle
+          ? completed
+            ? await returnBranch(definition, sourcesOf(config), bundle)
+            : 'the run did not end well; its work is in the bundle'
+          : 'nothing was committed',
+        artifacts: await keepFiles(at, runner, files),
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await lease?.end();
+    },
+  };
+
+  async function keepFiles(at: Lease, { bus: { artifacts } }: Runner, files: { path: string; bytes: number }[]) {
+    const kept: DataOf<'toka.run.workspace-kept.v1'>['artifacts'] = [];
+    for (const { path, bytes } of files.filter((file) => file.bytes <= keptBytesMax)) {
+      const artifact = await artifacts.put(await at.file(path, bytes + 1));
+      kept.push({ name: path, mediaType: mediaTypeOf(path), artifact });
+    }
+    return kept;
+  }
+}
