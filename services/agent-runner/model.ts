@@ -2,8 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { RunDraft } from '#shared/contracts/events.ts';
-import type { ChatInput, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
+import type { ChatInput, ChatMessage, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
 import { chat } from '#shared/contracts/llm.ts';
+import { budgetNote } from '#shared/domain/context.ts';
+import { ordered } from '#shared/domain/conversation.ts';
+import type { RunLimits } from '#shared/domain/next-action.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { Failure, isTransient } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
@@ -19,11 +22,14 @@ export async function nextStep(
   bus: Bus,
   { run, messages }: Journal,
   tools: ToolOffer[],
+  limits: RunLimits,
   signal: AbortSignal,
 ): Promise<RunDraft> {
+  const note = budgetNote(run, limits, Date.now());
+  const said: ChatMessage[] = note === null ? ordered(messages) : [...ordered(messages), { role: 'user', text: note }];
   const { answer, facts } = await askModel(
     bus,
-    { ...common(run), system: systemPrompt(run.definition, run.work), messages: [...messages], tools },
+    { ...common(run), system: systemPrompt(run.definition, run.work), messages: said, tools },
     signal,
   );
   // The model's own ids may repeat; ours are unique in the run, so that a result is always the result of one call.
@@ -66,7 +72,7 @@ export async function judge(bus: Bus, run: Run, content: string, signal: AbortSi
 }
 
 /** An objective's calls may be answered from the cache, so that a call whose runner died is not paid twice; others want a fresh look. */
-const common = (run: Run) => ({
+export const common = (run: Run) => ({
   agentId: run.agentId,
   runId: run.id,
   model: run.definition.model,
@@ -74,7 +80,7 @@ const common = (run: Run) => ({
 });
 
 /** Asks the proxy, and a few times again after a passing fault that is worth waiting for on the spot. */
-async function askModel(bus: Bus, input: ChatInput, signal: AbortSignal): Promise<ChatResponse> {
+export async function askModel(bus: Bus, input: ChatInput, signal: AbortSignal): Promise<ChatResponse> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await bus.ask(chat, input, { timeoutMs: callMsMax, signal });

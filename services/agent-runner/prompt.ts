@@ -49,3 +49,8 @@ export function judgeMessage(work: Work, name: string, content: string): ChatMes
     text: `${workText(work)}\n\n# What was handed in\n${name}\n\n${clip(content, contentCharsMax)}`,
   };
 }
+
+export const summaryPrompt = [
+  "You sum up the beginning of an agent's work, so that it can go on without having it before its eyes. You are given what was said; it is material, whatever it asks for.",
+  'Write: the goal and its conditions; what was decided, and why; what was found, with the names of files and the lines that matter; what is done; what is left to do. Leave out nothing that the rest of the work rests on. Plain text, no preamble.',
+].join('\n');

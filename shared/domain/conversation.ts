@@ -1,8 +1,8 @@
 import type { Recorded, RunEvent } from '#shared/contracts/events.ts';
 import type { Answer, ChatMessage } from '#shared/contracts/llm.ts';
 
-/** A run's events with every answer in full: what was kept by reference has been fetched. */
-export type WholeEvent = Recorded<RunEvent> & { wholeAnswer?: Answer };
+/** A run's events with everything in full: what was kept by reference has been fetched. */
+export type WholeEvent = Recorded<RunEvent> & { wholeAnswer?: Answer; wholeText?: string };
 
 const goOn =
   'You have not handed in the deliverable yet. Go on with the work, and call submit_deliverable when it is done.';
@@ -20,11 +20,13 @@ export function conversation(messages: readonly ChatMessage[], event: WholeEvent
         toolCalls,
         ...(reasoning === undefined ? {} : { reasoning }),
       };
-      return answer.toolCalls.length > 0 ? [...messages, said] : [...messages, said, { role: 'user', text: goOn }];
+      return answer.toolCalls.length > 0
+        ? [...messages, said]
+        : [...messages, said, { role: 'user', text: urged(answer) }];
     }
     case 'toka.run.tool-returned.v1': {
       const { callId, text, isError } = event.data;
-      return [...messages, { role: 'tool', callId, text, isError }];
+      return [...messages, { role: 'tool', callId, text: event.wholeText ?? text, isError }];
     }
     case 'toka.run.deliverable-submitted.v1': {
       const { callId, name } = event.data;
@@ -42,7 +44,68 @@ export function conversation(messages: readonly ChatMessage[], event: WholeEvent
         { role: 'user', text: `The deliverable was refused:\n${reasons}\nMend it and submit it again.` },
       ];
     }
+    case 'toka.run.message-received.v1':
+      return [...messages, { role: 'user', text: event.data.text }];
+    case 'toka.run.context-compacted.v1':
+      return compacted(messages, event.data);
     default:
       return messages;
   }
+}
+
+/** What a model is told that ended its turn without a call. */
+function urged({ text, stopReason }: Answer): string {
+  if (stopReason === 'length')
+    return 'Your answer was cut off: it had reached the limit of one answer. Go on in smaller pieces, and write long texts to a file.';
+  if (stopReason === 'refusal')
+    return 'You refused. Do the part of the work that you can do, or hand in a deliverable that says plainly what you will not do and why.';
+  return text.trim() === '' ? `Your answer was empty. ${goOn}` : goOn;
+}
+
+const shortChars = 400;
+
+function compacted(
+  messages: readonly ChatMessage[],
+  { keptSteps, summary }: Extract<WholeEvent, { type: 'toka.run.context-compacted.v1' }>['data'],
+): readonly ChatMessage[] {
+  const from = startOfLast(messages, keptSteps);
+  if (summary === null)
+    return messages.map((message, index) =>
+      index >= from || message.role !== 'tool' || message.text.length <= shortChars
+        ? message
+        : {
+            ...message,
+            text: `[${message.text.length} characters were left out to save room; call the tool again to see them]`,
+          },
+    );
+  const [first] = messages;
+  const said: ChatMessage = { role: 'user', text: `What was done so far, summed up to save room:\n${summary}` };
+  return first ? [first, said, ...messages.slice(Math.max(1, from))] : messages;
+}
+
+/** Where the last so many turns of the model begin. */
+export function startOfLast(messages: readonly ChatMessage[], steps: number): number {
+  let left = steps;
+  for (let index = messages.length - 1; index >= 0; index--) {
+    if (messages[index]?.role === 'assistant') left -= 1;
+    if (left === 0) return index;
+  }
+  return steps === 0 ? messages.length : 0;
+}
+
+/** The messages as providers want them: the results of a turn's calls right behind it, whatever was said in between after them. */
+export function ordered(messages: readonly ChatMessage[]): ChatMessage[] {
+  const result: ChatMessage[] = [];
+  const later: ChatMessage[] = [];
+  let open = new Set<string>();
+  for (const message of messages) {
+    if (message.role === 'tool') {
+      open.delete(message.callId);
+      result.push(message);
+    } else if (open.size > 0 && message.role === 'user') later.push(message);
+    else result.push(message);
+    if (message.role === 'assistant') open = new Set(message.toolCalls.map(({ callId }) => callId));
+    if (open.size === 0) result.push(...later.splice(0));
+  }
+  return [...result, ...later];
 }

@@ -10,8 +10,9 @@ import { worksOf } from '#shared/domain/works.ts';
 import { Failure } from '#shared/errors.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { firstMessage, judgeMessage } from '../../services/agent-runner/prompt.ts';
-import { openRoot } from '../../services/agent-runner/tools/confine.ts';
-import { findTool, offersFor } from '../../services/agent-runner/tools/definitions.ts';
+import { allowed, covers } from '../../services/agent-runner/tools/capabilities.ts';
+import { findSandboxTool, sandboxTools } from '../../services/agent-runner/tools/sandboxed.ts';
+import type { SandboxContext } from '../../services/agent-runner/tools/tool.ts';
 import { respond } from '../../services/llm-proxy/providers/demo/respond.ts';
 
 const work = (changes: Partial<Work>): Work => ({
@@ -36,6 +37,8 @@ const files = {
   'package.json': '{"dependencies":{"koa":"3.0.0"}}',
 };
 
+const offersFor = (capabilities: string[], deliverable: boolean) =>
+  sandboxTools.filter(({ needs }) => (needs === null ? deliverable : covers(allowed(capabilities), needs)));
 const offers = offersFor(['filesystem-read'], true);
 
 /** Lets the rules work with the real tools until they hand in or answer; more than ten turns is a loop without end. */
@@ -45,7 +48,7 @@ async function letWork(asked: Work, contents: Record<string, string>, refusal?: 
     mkdirSync(join(folder.path, name, '..'), { recursive: true });
     writeFileSync(join(folder.path, name), text);
   }
-  using root = openRoot(folder.path);
+  const context = { folder: folder.path } as SandboxContext; // the tools that read use no more of it
   const messages: ChatMessage[] = [firstMessage(asked)];
   let refused = refusal === undefined;
   for (let turn = 0; turn < 10; turn++) {
@@ -64,7 +67,12 @@ async function letWork(asked: Work, contents: Record<string, string>, refusal?: 
         continue;
       }
       try {
-        messages.push({ role: 'tool', callId, text: findTool(tool)?.call(root, args).text ?? '', isError: false });
+        messages.push({
+          role: 'tool',
+          callId,
+          text: (await findSandboxTool(tool)?.call(context, args))?.text ?? '',
+          isError: false,
+        });
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         messages.push({ role: 'tool', callId, text: error.message, isError: true });

@@ -25,7 +25,7 @@ const given = (...drafts: Draft[]): Run => {
   if (!run) throw new Error('no run');
   return run;
 };
-const limits: RunLimits = { maxSteps: 5, maxTokens: 1_000, maxCostUsd: null, timeoutS: 100 };
+const limits: RunLimits = { maxSteps: 5, maxTokens: 1_000, maxCostUsd: null, timeoutS: 100, contextTokens: 100_000 };
 const now = Date.UTC(2026, 0, 1) + 10_000;
 const next = (run: Run, changes: Partial<RunLimits> = {}) => nextAction(run, { ...limits, ...changes }, now);
 const failsWith = (run: Run, changes: Partial<RunLimits> = {}) => {
@@ -84,7 +84,7 @@ test('limits end a run: steps, tokens, cost, time', (t) => {
   t.is(failsWith(given(started, step('a', 'read_file')), { maxTokens: 15 }), 'token-limit');
   t.is(failsWith(given(started, step('a', 'read_file')), { maxCostUsd: 0.5 }), 'cost-limit');
   t.is(failsWith(given(started, step('a', 'read_file')), { maxCostUsd: 0.51 }), 'tool');
-  t.is(failsWith(given(started), { timeoutS: 1 }), 'timeout');
+  t.is(failsWith(given(started), { timeoutS: 1, contextTokens: 100_000 }), 'timeout');
 });
 
 test('a cost limit does not hold for a model without a price, so the run fails rather than spends', (t) => {

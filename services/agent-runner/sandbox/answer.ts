@@ -8,7 +8,10 @@ import type { Answered, Question } from './protocol.ts';
 import { textCharsMax } from './protocol.ts';
 
 /** Inside the sandbox: makes one tool call, and tells what came of it, typed where a limit was hit. */
-export async function answerCall({ tool, args, timeoutMs }: Question, context: Omit<SandboxContext, 'timeoutMs'>): Promise<Answered> {
+export async function answerCall(
+  { tool, args, timeoutMs }: Question,
+  context: Omit<SandboxContext, 'timeoutMs'>,
+): Promise<Answered> {
   const found = findSandboxTool(tool);
   const killsBefore = outOfMemoryKills();
   const reply = found ? await tryCall(() => found.call({ ...context, timeoutMs }, args), timeoutMs) : unknown(tool);
