@@ -9,7 +9,6 @@ import type { Leave } from './grants.ts';
 import { leaveFor } from './grants.ts';
 import type { Journal } from './journal.ts';
 import type { BoxedTool, Outcome, Toolbox } from './toolbox.ts';
-import { explained } from './toolbox.ts';
 
 const interrupted = 'This call was interrupted: it may or may not have taken effect. Look before you repeat it.';
 const killedWords: Record<NonNullable<Outcome['killed']>, (limits: { memoryBytes: number }) => string> = {
@@ -120,7 +119,7 @@ async function make(
 ): Promise<Outcome> {
   const before = toolbox.traffic();
   const startedMs = performance.now();
-  const outcome = await tool.call(callId, argsOf(journal, callId), signal).catch(explained);
+  const outcome = await tool.call(callId, argsOf(journal, callId), signal);
   const after = toolbox.traffic();
   const { metrics, config } = runner;
   const agent = metrics.agentLabel(journal.run.agentId);

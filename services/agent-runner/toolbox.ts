@@ -73,8 +73,12 @@ export async function openToolbox(
         ...own,
         async call(callId, args, cut) {
           const context = { bus, journal, writer, callId, limits, egress, signal: cut, timeoutMs: usual };
-          const { text, isError = false, parked = false } = await own.call(context, args);
-          return { text: scrub(text), isError, parked, cpuSeconds: 0, peakBytes: 0 };
+          try {
+            const { text, isError = false, parked = false } = await own.call(context, args);
+            return { text: scrub(text), isError, parked, cpuSeconds: 0, peakBytes: 0 };
+          } catch (error) {
+            return explained(error);
+          }
         },
       };
     return servers.find(name);

@@ -54,11 +54,13 @@ export function openWorkspace(folder: string, scratch: string, processes: Proces
     const { exitCode, output } = await run(args);
     return exitCode === 0 ? output.trim() : null;
   };
-  const fetch = async (bundle: Buffer, refspec: string) => {
+  /** Takes in what a bundle holds, and names its commit. */
+  const unbundle = async (bundle: Buffer, ref: string) => {
     const file = join(scratch, '.toka-bundle');
     writeFileSync(file, bundle, { mode: 0o600 });
     try {
-      await git(['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--update-head-ok', file, refspec]);
+      const [commit = ''] = (await git(['bundle', 'unbundle', file])).split(' ');
+      await git(['update-ref', ref, commit]);
     } finally {
       rmSync(file, { force: true });
     }
@@ -75,11 +77,11 @@ export function openWorkspace(folder: string, scratch: string, processes: Proces
       base = commit;
       last = null;
       if (commit === null || bundle === null) return;
-      await fetch(bundle, '+refs/*:refs/toka/base/*');
+      await unbundle(bundle, 'refs/toka/base');
       await git(['checkout', '--quiet', '--force', '-B', branch, commit]);
     },
     /** Takes in a snapshot; it counts once `restore` has been called. */
-    take: (bundle: Buffer) => fetch(bundle, `+${snapshotRef}:${snapshotRef}`),
+    take: (bundle: Buffer) => unbundle(bundle, snapshotRef),
     /** Brings the files to the last snapshot, and the branch to the commit on which it was made. */
     async restore(): Promise<void> {
       const commit = await git(['rev-parse', '--verify', snapshotRef]);
