@@ -44,10 +44,13 @@ async function tryCall(call: () => Reply | Promise<Reply>, timeoutMs: number): P
     return await (runInNewContext('run()', { run: call }, { timeout: timeoutMs }) as Reply | Promise<Reply>);
   } catch (error) {
     if (error instanceof Failure) return { isError: true, text: clip(error.message, textCharsMax) };
-    if (error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT')
-      return { isError: true, killed: 'time', text: '' };
-    if (error instanceof Error && 'code' in error && error.code === 'ENOSPC')
-      return { isError: true, text: 'the disk of the sandbox is full: remove what is not needed' };
+    const code = codeOf(error);
+    if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return { isError: true, killed: 'time', text: '' };
+    if (code === 'ENOSPC') return { isError: true, text: 'the disk of the sandbox is full: remove what is not needed' };
     throw error;
   }
 }
+
+/** The error of a script that was cut off is no Error of this realm's. */
+const codeOf = (error: unknown): unknown =>
+  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
