@@ -36,6 +36,10 @@ function commandOf(action: Exclude<Action, { do: 'queue' }>): RunCommand {
       return { type: 'fail', error: action.error };
     case 'cancel':
       return { type: 'cancel', reason: action.reason };
+    case 'expire':
+      return { type: 'decide', decided: action.decided };
+    case 'tell-parent':
+      return { type: 'child-ended', ended: action.ended };
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Work } from '#shared/contracts/agent.ts';
-import type { RunError } from '#shared/contracts/events.ts';
+import type { Decided } from '#shared/contracts/approval.ts';
+import type { DataOf, RunError } from '#shared/contracts/events.ts';
 import { priorities } from '#shared/contracts/ids.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Run, RunStatus } from '#shared/domain/run.ts';
@@ -16,18 +17,35 @@ export type Action =
   | { do: 'dispatch'; run: Run; reason: string }
   | { do: 'put-back'; run: Run; error: RunError; at: string }
   | { do: 'fail'; run: Run; error: RunError }
-  | { do: 'cancel'; run: Run; reason: string };
+  | { do: 'cancel'; run: Run; reason: string }
+  | { do: 'expire'; run: Run; decided: Decided }
+  | { do: 'tell-parent'; run: Run; ended: DataOf<'toka.run.child-ended.v1'> };
 
 /** Everything that is due on this board at this time (epoch milliseconds). Pure: the same board and time give the same plan. */
 export function plan(board: Board, nowMs: number, limits: PlanLimits): Action[] {
   const ended: Action[] = [];
   const ready: Run[] = [];
   for (const run of board.active.values()) {
-    const action = endOf(run, board, nowMs, limits);
+    const action = endOf(run, board, nowMs, limits) ?? newsFor(run, board, nowMs);
     if (action) ended.push(action);
     else if (isReady(run, board, nowMs)) ready.push(run);
   }
   return [...toQueue(board, nowMs), ...ended, ...toDispatch(ready, board, limits)];
+}
+
+/** What a run that waits can be told: that nobody has answered in time, or that a run which it asked for has ended. */
+function newsFor(run: Run, board: Board, nowMs: number): Action | undefined {
+  const late = run.approvals.find(({ decided, expiresAt }) => decided === null && Date.parse(expiresAt) <= nowMs);
+  if (late) {
+    const answer = late.kind === 'question' && late.default !== undefined ? { answer: late.default } : {};
+    const decided = { approvalId: late.id, decision: 'expired' as const, reason: 'nobody answered in time', ...answer };
+    return { do: 'expire', run, decided };
+  }
+  for (const child of run.children) {
+    const ended = child.ended ? undefined : board.endedChildren.get(child.runId);
+    if (ended) return { do: 'tell-parent', run, ended };
+  }
+  return undefined;
 }
 
 /** Works whose present occasion has no run yet. */
@@ -56,7 +74,11 @@ const isUnderWay = (board: Board, agentId: string, workId: string) =>
 function endOf(run: Run, board: Board, nowMs: number, limits: PlanLimits): Action | undefined {
   const agent = board.agents.get(run.agentId);
   if (!agent || agent.status === 'removed') return { do: 'cancel', run, reason: 'its agent was removed' };
-  if (nowMs - Date.parse(run.queuedAt) > limits.workstreamTimeoutS * 1000) {
+  if (run.parent && board.ended.has(run.parent.runId))
+    return { do: 'cancel', run, reason: 'the run that asked for it has ended' };
+  // Time that a person takes is not the run's.
+  const waitsForPerson = run.status === 'paused' || run.approvals.some(({ decided }) => decided === null);
+  if (!waitsForPerson && nowMs - Date.parse(run.queuedAt) > limits.workstreamTimeoutS * 1000) {
     const message = `it had not ended ${limits.workstreamTimeoutS} s after it was queued (WORKSTREAM_TIMEOUT)`;
     return { do: 'fail', run, error: { code: 'workstream-timeout', message } };
   }
@@ -98,9 +120,9 @@ export function waitingSince(board: Board, nowMs: number): number | undefined {
 
 type Dependency = { name: string; status: RunStatus | undefined };
 
-/** What a run waits for: works of its own agent on the same occasion, and all works of other agents. Ad-hoc runs wait for nothing. */
+/** What a run waits for: works of its own agent on the same occasion, and all works of other agents. Ad-hoc and delegated runs wait for nothing. */
 function dependenciesOf(run: Run, board: Board, nowMs: number): Dependency[] {
-  if (run.trigger === 'api') return [];
+  if (run.trigger === 'api' || run.trigger === 'delegate') return [];
   const own = board.agents.get(run.agentId);
   const statusOfWork = (agent: Agent, workId: string) => {
     const occasion = occasionOf(agent, workId, nowMs);

@@ -111,6 +111,49 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
         startedAt: run.startedAt ?? event.time,
       };
     case 'toka.run.step-completed.v1':
+    case 'toka.run.tool-called.v1':
+    case 'toka.run.tool-returned.v1':
+    case 'toka.run.deliverable-submitted.v1':
+    case 'toka.run.capability-missed.v1':
+    case 'toka.run.approval-requested.v1':
+    case 'toka.run.approval-decided.v1':
+    case 'toka.run.delegated.v1':
+    case 'toka.run.child-ended.v1':
+    case 'toka.run.message-received.v1':
+    case 'toka.run.paused.v1':
+    case 'toka.run.resumed.v1':
+    case 'toka.run.context-compacted.v1':
+    case 'toka.run.workspace-opened.v1':
+    case 'toka.run.workspace-kept.v1':
+    case 'toka.run.validated.v1':
+      return evolveWork(run, event);
+    case 'toka.run.completed.v1':
+      return { ...run, status: 'completed', result: event.data.result, error: null, endedAt: event.time };
+    case 'toka.run.failed.v1':
+      return { ...run, status: 'failed', error: event.data, endedAt: event.time };
+    case 'toka.run.retry-scheduled.v1': {
+      const retries = run.retries + (noFault.has(event.data.code) ? 0 : 1);
+      // Whoever recorded this was alive: the run has not ended its runner.
+      const startsWithoutProgress = 0;
+      return { ...run, status: 'waiting', error: event.data, retries, startsWithoutProgress, retryAt: event.data.at };
+    }
+    case 'toka.run.cancelled.v1':
+      return {
+        ...run,
+        status: 'cancelled',
+        error: { code: 'cancelled', message: event.data.reason },
+        endedAt: event.time,
+      };
+  }
+}
+
+type LifeType = 'queued' | 'dispatched' | 'started' | 'completed' | 'failed' | 'retry-scheduled' | 'cancelled';
+type WorkEvent = Exclude<Recorded<RunEvent>, { type: `toka.run.${LifeType}.v1` }>;
+
+/** What happens between a run's start and its end. */
+function evolveWork(run: Run, event: WorkEvent): Run {
+  switch (event.type) {
+    case 'toka.run.step-completed.v1':
       return afterStep(run, event.data);
     case 'toka.run.tool-called.v1':
       return {
@@ -162,23 +205,6 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
       return { ...run, workspace: run.workspace && { ...run.workspace, kept: event.data } };
     case 'toka.run.validated.v1':
       return afterVerdict(run, event.data);
-    case 'toka.run.completed.v1':
-      return { ...run, status: 'completed', result: event.data.result, error: null, endedAt: event.time };
-    case 'toka.run.failed.v1':
-      return { ...run, status: 'failed', error: event.data, endedAt: event.time };
-    case 'toka.run.retry-scheduled.v1': {
-      const retries = run.retries + (noFault.has(event.data.code) ? 0 : 1);
-      // Whoever recorded this was alive: the run has not ended its runner.
-      const startsWithoutProgress = 0;
-      return { ...run, status: 'waiting', error: event.data, retries, startsWithoutProgress, retryAt: event.data.at };
-    }
-    case 'toka.run.cancelled.v1':
-      return {
-        ...run,
-        status: 'cancelled',
-        error: { code: 'cancelled', message: event.data.reason },
-        endedAt: event.time,
-      };
   }
 }
 
