@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import type { AgentSpec } from './contracts/agent.ts';
+import { McpServer } from './contracts/mcp.ts';
 import type { Problem } from './errors.ts';
 import { Failure, messageOf } from './errors.ts';
 import type { Located, Path } from './field-problems.ts';
-import { unknownField } from './field-problems.ts';
+import { describe, unknownField } from './field-problems.ts';
 import { graphProblems, parseAgent } from './parse-agent.ts';
 import { lineFinder } from './toml-lines.ts';
 
@@ -42,8 +43,16 @@ const sections: Record<string, Record<string, string>> = {
 const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
-/** The file's agents, and everything that is wrong with it. A problem with one agent leaves out that agent alone. */
-export type AgentsFile = { settings: Record<string, string>; agents: AgentSpec[]; problems: Problem[]; fatal: boolean };
+/** The file's agents and MCP servers, and everything that is wrong with it. A problem with one of them leaves out that one alone. */
+export type AgentsFile = {
+  settings: Record<string, string>;
+  agents: AgentSpec[];
+  mcpServers: McpServer[];
+  problems: Problem[];
+  fatal: boolean;
+};
+
+const nothing: AgentsFile = { settings: {}, agents: [], mcpServers: [], problems: [], fatal: false };
 
 /** Parses the text of an agents.toml. `fatal`: it is no TOML, or a section is wrong, so nothing in it can be relied on. */
 export function parseAgentsFile(text: string): AgentsFile {
@@ -56,16 +65,12 @@ export function parseAgentsFile(text: string): AgentsFile {
       messageOf(error)
         .split('\n')[0]
         ?.replace(/^Invalid TOML document: /, '') ?? '';
-    return {
-      settings: {},
-      agents: [],
-      problems: [{ field: 'the file', message: `is not TOML: ${message}`, line }],
-      fatal: true,
-    };
+    return { ...nothing, problems: [{ field: 'the file', message: `is not TOML: ${message}`, line }], fatal: true };
   }
   const lineOf = lineFinder(text);
-  const { agents: entries = [], ...rest } = tree;
+  const { agents: entries = [], mcp_servers: serverEntries = [], ...rest } = tree;
   const found = readSections(rest);
+  const servers = readServers(serverEntries);
   const located = (problem: Located): Problem => ({
     field: fieldName(problem.path),
     message: problem.message,
@@ -73,14 +78,16 @@ export function parseAgentsFile(text: string): AgentsFile {
   });
   const fatal = found.problems.length > 0;
   if (!Array.isArray(entries)) {
-    const problem = located({ path: ['agents'], message: 'must be written [[agents]], once for each agent' });
-    return { settings: found.settings, agents: [], problems: [...found.problems.map(located), problem], fatal: true };
+    const problem = { path: ['agents'], message: 'must be written [[agents]], once for each agent' };
+    const problems = [...found.problems, ...servers.problems, problem].map(located);
+    return { ...nothing, settings: found.settings, problems, fatal: true };
   }
   const read = readAgents(entries);
   return {
     settings: found.settings,
     agents: read.agents,
-    problems: [...found.problems, ...read.problems].map(located),
+    mcpServers: servers.servers,
+    problems: [...found.problems, ...servers.problems, ...read.problems].map(located),
     fatal,
   };
 }
@@ -109,7 +116,8 @@ function readSections(tree: Record<string, unknown>): { settings: Record<string,
   };
   const top = Object.keys(sections).filter((name) => !name.includes('.'));
   for (const [name, table] of Object.entries(tree)) {
-    if (!top.includes(name)) problems.push({ path: [name], message: unknownField([...top, 'agents'], name) });
+    if (!top.includes(name))
+      problems.push({ path: [name], message: unknownField([...top, 'agents', 'mcp_servers'], name) });
     else if (!isTable(table)) problems.push({ path: [name], message: `must be a section, written [${name}]` });
     else walk(name, table, [name]);
   }
@@ -147,15 +155,41 @@ function readAgents(entries: unknown[]): { agents: AgentSpec[]; problems: Locate
   return { agents: agents.map(({ spec }) => spec).filter(({ name }) => !bad.has(name)), problems };
 }
 
+function readServers(entries: unknown): { servers: McpServer[]; problems: Located[] } {
+  if (!Array.isArray(entries)) {
+    const message = 'must be written [[mcp_servers]], once for each server';
+    return { servers: [], problems: [{ path: ['mcp_servers'], message }] };
+  }
+  const servers: McpServer[] = [];
+  const problems: Located[] = [];
+  const first = new Map<string, number>();
+  for (const [index, entry] of entries.entries()) {
+    const parsed = McpServer.safeParse(entry);
+    if (!parsed.success) {
+      for (const { path, message } of parsed.error.issues.flatMap((issue) => describe(issue, McpServer, entry)))
+        problems.push({ path: ['mcp_servers', index, ...path], message });
+      continue;
+    }
+    const { name } = parsed.data;
+    const earlier = first.get(name);
+    if (earlier === undefined) servers.push(parsed.data);
+    else
+      problems.push({
+        path: ['mcp_servers', index, 'name'],
+        message: `"${name}" is the name of mcp_servers[${earlier + 1}] already; choose another`,
+      });
+    first.set(name, earlier ?? index);
+  }
+  return { servers, problems };
+}
+
 /** One line for a problem: `config/agents.toml:12: agents[1].priority is "urgent"; it takes critical, high, medium, low`. */
 export const problemLine = (file: string, { field, message, line }: Problem) =>
   `${file}${line ? `:${line}` : ''}: ${field} ${message}`;
 
 /** Reads the file; none there is an empty one. */
 export function readAgentsFile(file: string): AgentsFile {
-  return existsSync(file)
-    ? parseAgentsFile(readFileSync(file, 'utf8'))
-    : { settings: {}, agents: [], problems: [], fatal: false };
+  return existsSync(file) ? parseAgentsFile(readFileSync(file, 'utf8')) : nothing;
 }
 
 /** The settings in the file's sections, by the names that the environment has for them. Throws `invalid` where the file is unusable. */

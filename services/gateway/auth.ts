@@ -8,6 +8,7 @@ export const scopes = [
   'agents:write',
   'runs:read',
   'runs:write',
+  'approvals:write',
   'events:read',
   'usage:read',
   'admin',

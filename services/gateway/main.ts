@@ -9,6 +9,7 @@ import { openApiRoute } from './openapi.ts';
 import type { Route } from './route.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { approvalRoutes } from './routes/approvals.ts';
 import { eventRoutes } from './routes/events.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
@@ -25,6 +26,7 @@ export async function serve({ bus, config, logger, metrics, writer, stack, stopp
     ...agentRoutes(bus, writer),
     ...agentRunRoutes(bus, writer),
     ...runRoutes(bus, writer),
+    ...approvalRoutes(bus, writer),
     ...eventRoutes({ bus, metrics, logger, clientsMax: config.SSE_CLIENTS_MAX, stopping }),
     ...systemRoutes(bus),
   ];

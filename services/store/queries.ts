@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Request } from '#shared/contracts/contract.ts';
-import type { EventView, StepView } from '#shared/contracts/store.ts';
+import type { ApprovalView, EventView, StepView } from '#shared/contracts/store.ts';
 import * as store from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
@@ -11,6 +11,7 @@ import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
 import type { createAudit } from './audit.ts';
 import { pageOf } from './page.ts';
+import { searchMemory, selectApproval, selectApprovals } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
 
@@ -32,6 +33,7 @@ export function answerQueries(
       return handle(question);
     });
   answerStates(archive, answer);
+  answerPeople(archive, answer);
   answerHistory(archive, answer, audit);
 }
 
@@ -56,6 +58,28 @@ function answerStates({ db }: Archive, answer: Answer): void {
     if (!run) throw new Failure('not-found', `there is no run "${id}"`);
     return runView(run);
   });
+}
+
+function answerPeople({ db }: Archive, answer: Answer): void {
+  answer(store.listApprovals, ({ limit, cursor, open, runId, agentId }) => {
+    const filters = {
+      'id <': cursor,
+      'open =': open === undefined ? undefined : Number(open),
+      'run =': runId,
+      'agent =': agentId,
+    };
+    return pageOf(selectApprovals(db, filters, limit), limit, {
+      textOf: ({ state }) => state,
+      cursorOf: ({ id }) => id,
+      itemOf: (_, view) => view as ApprovalView,
+    });
+  });
+  answer(store.getApproval, ({ id }) => {
+    const approval = selectApproval(db, id);
+    if (!approval) throw new Failure('not-found', `there is no approval "${id}"`);
+    return approval;
+  });
+  answer(store.recallMemory, ({ agentId, query, limit }) => searchMemory(db, agentId, query, limit));
 }
 
 function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeof createAudit>): void {

@@ -8,7 +8,7 @@ export type StateRow = { id: string; state: string };
 type StepRow = { step: number; view: string };
 type EventRow = { seq: number; bytes: Buffer };
 
-function where(filters: Filters): { sql: string; values: (string | number)[] } {
+export function where(filters: Filters): { sql: string; values: (string | number)[] } {
   const given = Object.entries(filters).flatMap(([key, value]) => (value === undefined ? [] : [{ key, value }]));
   const sql = given.map(({ key }) => `${key} ?`).join(' AND ') || 'TRUE';
   return { sql, values: given.map(({ value }) => value) };

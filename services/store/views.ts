@@ -7,9 +7,10 @@ import * as runs from '#shared/domain/run.ts';
 import { clip } from '#shared/text.ts';
 import type { Database, Meta } from './database.ts';
 import { openFolded } from './folded.ts';
+import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 2;
+const version = 3;
 const textCharsMax = 4_000;
 
 const tables = `
@@ -32,8 +33,9 @@ const tables = `
     calls INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL, cost REAL NOT NULL, unpriced INTEGER NOT NULL,
     PRIMARY KEY (agent, run, model, day)
   ) WITHOUT ROWID;
+  ${peopleTables}
 `;
-const names = ['agents', 'runs', 'steps', 'usage'];
+const names = ['agents', 'runs', 'steps', 'usage', ...peopleTableNames];
 
 /** What is asked for, folded from the events by the same pure functions that the writers decide with. */
 export function openViews(db: Database, meta: Meta) {
@@ -74,17 +76,21 @@ export function openViews(db: Database, meta: Meta) {
      input = input + excluded.input, output = output + excluded.output, cost = cost + excluded.cost, unpriced = unpriced + excluded.unpriced`,
   );
 
+  const people = openPeople(db);
+
   return {
     /** Sequence of the last event that is in the views. */
     seq: () => Number(meta.get('views-seq') ?? 0),
     apply(event: Recorded): void {
       const id = event.subject.slice(event.subject.indexOf('/') + 1);
       if (isAgentEvent(event)) agentStates.evolve(id, (agent) => agents.evolve(agent, event));
+      let run: Run | undefined;
       if (isRunEvent(event)) {
-        const run = runStates.evolve(id, (state) => runs.evolve(state, event));
+        run = runStates.evolve(id, (state) => runs.evolve(state, event));
         if (run && event.type === 'toka.run.step-completed.v1')
           insertStep.run(id, run.steps, JSON.stringify(stepView(run, event)));
       }
+      people.apply(event, run);
       if (event.type === 'toka.llm.called.v1') {
         const { agentId, runId, model, usage, costUsd } = event.data;
         const { inputTokens, outputTokens } = usage;

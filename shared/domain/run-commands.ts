@@ -63,13 +63,11 @@ function decideApproval(run: Run, decided: Decided): RunDraft[] {
     if (approval.decided.decision === decided.decision) return [];
     throw new Failure('conflict', `it was decided before: ${approval.decided.decision}`);
   }
-  const isAnswer = decided.decision === 'answered';
-  if (decided.decision !== 'expired' && isAnswer !== (approval.kind === 'question'))
+  const taken = approval.kind === 'question' ? ['answered', 'denied', 'expired'] : ['approved', 'denied', 'expired'];
+  if (!taken.includes(decided.decision))
     throw new Failure(
       'invalid',
-      approval.kind === 'question'
-        ? 'decision: a question takes "answered", with an answer'
-        : 'decision: it takes approved or denied',
+      `decision: ${approval.kind === 'question' ? 'a question takes answered or denied' : 'it takes approved or denied'}`,
     );
   return [{ type: 'toka.run.approval-decided.v1', data: decided }];
 }

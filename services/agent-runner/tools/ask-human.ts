@@ -1,11 +1,9 @@
 import { z } from 'zod';
-import { Failure, messageOf } from '#shared/errors.ts';
+import { readAnswerSchema } from '#shared/answer-schema.ts';
 import { idFor } from '#shared/ids.ts';
 import { scrub } from '#shared/secrets.ts';
 import type { OwnContext } from './own.ts';
 import { defineTool } from './tool.ts';
-
-const schemaCharsMax = 10_000;
 
 export const askHuman = defineTool({
   name: 'ask_human',
@@ -29,7 +27,7 @@ export const askHuman = defineTool({
     const { run } = journal;
     const asked = run.approvals.find((each) => each.callId === callId && each.kind === 'question');
     if (!asked) {
-      if (schema) check(schema);
+      readAnswerSchema(schema ?? null);
       const seconds = expires ?? run.definition.approvals.expires;
       await journal.record({
         type: 'toka.run.approval-requested.v1',
@@ -48,19 +46,11 @@ export const askHuman = defineTool({
     }
     const { decided } = asked ?? {};
     if (!decided) return { text: '', parked: true };
+    if (decided.decision === 'denied')
+      return { isError: true, text: `The person does not answer: ${decided.reason ?? 'no reason was given'}` };
     if (decided.answer === undefined)
       return { text: 'Nobody answered in time: decide for yourself, and say what you assumed.' };
     const answer = typeof decided.answer === 'string' ? decided.answer : JSON.stringify(decided.answer);
     return { text: decided.decision === 'expired' ? `Nobody answered in time; the default holds: ${answer}` : answer };
   },
 });
-
-function check(schema: Record<string, unknown>): void {
-  if (JSON.stringify(schema).length > schemaCharsMax)
-    throw new Failure('invalid', `schema: is longer than ${schemaCharsMax} characters; ask for less at a time`);
-  try {
-    z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
-  } catch (error) {
-    throw new Failure('invalid', `schema: is no JSON Schema that can be read: ${messageOf(error)}`);
-  }
-}

@@ -84,7 +84,7 @@ async function definitionFor(
   if (!may.has('delegate') && !may.has(`delegate:${name}`))
     throw new Failure('invalid', `agent: this agent may not delegate to "${name}"`);
   const agent = foldAgent(await bus.read('agent', name));
-  if (!agent || agent.status !== 'active') throw new Failure('invalid', `agent: there is no active agent "${name}"`);
+  if (agent?.status !== 'active') throw new Failure('invalid', `agent: there is no active agent "${name}"`);
   return narrowed(definitionOf(agent.spec), run, limits, share);
 }
 
