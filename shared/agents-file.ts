@@ -43,19 +43,14 @@ const sections: Record<string, Record<string, string>> = {
 const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
-/** The file's agents and MCP servers, and everything that is wrong with it. A problem with one of them leaves out that one alone. */
-export type AgentsFile = {
-  settings: Record<string, string>;
-  agents: AgentSpec[];
-  mcpServers: McpServer[];
-  problems: Problem[];
-  fatal: boolean;
-};
+/** The file's agents, and everything that is wrong with it. A problem with one agent or server leaves out that one alone. */
+export type AgentsFile = { settings: Record<string, string>; agents: AgentSpec[]; problems: Problem[]; fatal: boolean };
+type WholeFile = AgentsFile & { mcpServers: McpServer[] };
 
-const nothing: AgentsFile = { settings: {}, agents: [], mcpServers: [], problems: [], fatal: false };
+const nothing: WholeFile = { settings: {}, agents: [], mcpServers: [], problems: [], fatal: false };
 
 /** Parses the text of an agents.toml. `fatal`: it is no TOML, or a section is wrong, so nothing in it can be relied on. */
-export function parseAgentsFile(text: string): AgentsFile {
+export function parseAgentsFile(text: string): WholeFile {
   let tree: Record<string, unknown>;
   try {
     tree = parseToml(text);
@@ -188,7 +183,7 @@ export const problemLine = (file: string, { field, message, line }: Problem) =>
   `${file}${line ? `:${line}` : ''}: ${field} ${message}`;
 
 /** Reads the file; none there is an empty one. */
-export function readAgentsFile(file: string): AgentsFile {
+export function readAgentsFile(file: string): WholeFile {
   return existsSync(file) ? parseAgentsFile(readFileSync(file, 'utf8')) : nothing;
 }
 

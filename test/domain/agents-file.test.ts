@@ -245,7 +245,105 @@ const bad: [what: string, text: string, problems: string[]][] = [
   ],
 ];
 
-for (const [what, text, expected] of bad) {
+const server = `[[mcp_servers]]
+name = "files"
+command = ["mcp-files", "/workspace"]
+env = { LEVEL = "2" }
+secrets = { TOKEN = "FILES_TOKEN" }
+`;
+
+const serverWithChange = (from: string, to: string) => {
+  if (!server.includes(from)) throw new Error(`the server has no ${from}`);
+  return server.replace(from, to);
+};
+
+const badServers: typeof bad = [
+  [
+    'MCP servers as one table',
+    '[mcp_servers]\nname = "x"',
+    ['f:1: mcp_servers must be written [[mcp_servers]], once for each server'],
+  ],
+  [
+    'an MCP server name twice',
+    server + server,
+    ['f:7: mcp_servers[2].name "files" is the name of mcp_servers[1] already'],
+  ],
+  [
+    'an MCP server name with an underscore',
+    serverWithChange('"files"', '"my_files"'),
+    ['f:2: mcp_servers[1].name must be 1 to 31 of a-z'],
+  ],
+  [
+    'an MCP server that is neither started nor reached',
+    serverWithChange('command = ["mcp-files", "/workspace"]\n', ''),
+    ['f:1: mcp_servers[1] needs command = ["program", "argument"] or url = "https://…"'],
+  ],
+  [
+    'an MCP server that is both started and reached',
+    `${server}url = "https://example.com/mcp"\n`,
+    ['f:6: mcp_servers[1].url is one too many: a server has either command or url, not both'],
+  ],
+  [
+    'a misspelt field of an MCP server',
+    `${server}readonly = ["*"]\n`,
+    ['f:6: mcp_servers[1].readonly is not a known field; did you mean "read_only"?'],
+  ],
+  [
+    'a command that is one text',
+    serverWithChange('["mcp-files", "/workspace"]', '"mcp-files /workspace"'),
+    ['f:3: mcp_servers[1].command must be a list in [ ], not "mcp-files /workspace"'],
+  ],
+  [
+    'an empty command',
+    serverWithChange('["mcp-files", "/workspace"]', '[]'),
+    ['f:3: mcp_servers[1].command needs a program'],
+  ],
+  [
+    'an MCP server on another protocol',
+    '[[mcp_servers]]\nname = "x"\nurl = "file:///etc/passwd"',
+    ['f:3: mcp_servers[1].url must be an address that starts with https:// or http://'],
+  ],
+  [
+    'a password in the address of an MCP server',
+    '[[mcp_servers]]\nname = "x"\nurl = "https://me:secret@example.com/mcp"',
+    ['f:3: mcp_servers[1].url holds a password; name a header in secrets instead'],
+  ],
+  [
+    'headers for an MCP server that is started',
+    `${server}headers = { X = "1" }\n`,
+    ['f:6: mcp_servers[1].headers is not used by a server with command; it takes env'],
+  ],
+  [
+    'a variable with a bad name',
+    serverWithChange('LEVEL', '"A B"'),
+    ['f:4: mcp_servers[1].env.A B is not the name of an environment variable'],
+  ],
+  [
+    'a secret in the clear',
+    serverWithChange('"FILES_TOKEN"', '"ghp-123.abc"'),
+    [
+      'f:5: mcp_servers[1].secrets.TOKEN must be the name of an environment variable of the runner, not the secret itself',
+    ],
+  ],
+  [
+    'a value that is a secret as well',
+    serverWithChange('TOKEN =', 'LEVEL ='),
+    ['f:5: mcp_servers[1].secrets.LEVEL is in env as well; write it once'],
+  ],
+  [
+    'a header of the protocol itself',
+    '[[mcp_servers]]\nname = "x"\nurl = "https://example.com"\nheaders = { Mcp-Session-Id = "1" }',
+    ['f:4: mcp_servers[1].headers.Mcp-Session-Id is a header that the protocol sets itself'],
+  ],
+  [
+    'a header of two lines',
+    '[[mcp_servers]]\nname = "x"\nurl = "https://example.com"\nheaders = { X-A = "1\\nX-B: 2" }',
+    ['f:4: mcp_servers[1].headers.X-A must be printable ASCII on one line'],
+  ],
+  ['no time for a call', `${server}timeout = 0\n`, ['f:6: mcp_servers[1].timeout must be']],
+];
+
+for (const [what, text, expected] of [...bad, ...badServers]) {
   test(`agents.toml with ${what} is refused with its line, field and fix`, (t) => {
     const lines = parseAgentsFile(text).problems.map((problem) => problemLine('f', problem));
     t.is(lines.length, expected.length, lines.join('\n'));
@@ -263,6 +361,45 @@ test('a bad agent is left out, the good ones stay', (t) => {
     ['custom-agent', 'good'],
   );
   t.is(problems.length, 1);
+  t.false(fatal);
+});
+
+test('MCP servers are read with what they leave out, and a bad one leaves the others and the agents', (t) => {
+  const remote = '[[mcp_servers]]\nname = "web"\nurl = "https://example.com/mcp"\ntimeout = 5\n';
+  const { agents, mcpServers, problems, fatal } = parseAgentsFile(
+    server + serverWithChange('command', 'comand').replace('files', 'bad') + remote + minimal,
+  );
+  t.deepEqual(mcpServers, [
+    {
+      name: 'files',
+      command: ['mcp-files', '/workspace'],
+      env: { LEVEL: '2' },
+      headers: {},
+      secrets: { TOKEN: 'FILES_TOKEN' },
+      tools: ['*'],
+      read_only: [],
+      timeout: 60,
+      start_timeout: 20,
+      result_chars_max: 50_000,
+    },
+    {
+      name: 'web',
+      url: 'https://example.com/mcp',
+      env: {},
+      headers: {},
+      secrets: {},
+      tools: ['*'],
+      read_only: [],
+      timeout: 5,
+      start_timeout: 20,
+      result_chars_max: 50_000,
+    },
+  ]);
+  t.is(agents.length, 1);
+  t.deepEqual(
+    problems.map(({ field, line }) => `${line} ${field}`),
+    ['8 mcp_servers[2].comand'],
+  );
   t.false(fatal);
 });
 
