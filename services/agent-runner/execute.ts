@@ -44,6 +44,8 @@ type Signals = {
   abort: AbortSignal;
   /** Aborted when a person's message is to end what is at hand; a new one for each step. */
   interrupt: () => AbortSignal;
+  /** Whether somebody has said something about the run since it was last asked. */
+  nudged: () => boolean;
 };
 
 /** Executes a run from wherever the log says that it is, until it ends or this runner stops. */
@@ -83,6 +85,7 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
   await using toolbox = await openToolbox(runner, journal, limits, abort);
   for (;;) {
     if (stopping.aborted || abort.aborted) return 'handed-back';
+    if (signals.nudged()) await journal.refresh();
     const action = nextAction(journal.run, limits, Date.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
     if (config.DEBUG_AGENTS) logger.info({ runId: journal.run.id, action }, 'next');
     if (action.do === 'stop') return 'ended';

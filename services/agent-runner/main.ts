@@ -88,11 +88,13 @@ async function hold(runner: Runner, lease: Lease, stopping: AbortSignal, giveUp:
   const cancelled = new AbortController();
   let interrupt = new AbortController();
   const beat = setInterval(() => lease.working(), (config.TASK_LEASE * 1000) / 3);
+  let isNudged = false;
   const nudged = bus.onNudge(runId, () => {
+    isNudged = true;
     bus.read('run', runId).then(
       (events) => {
         const run = foldRun(events);
-        if (run && (hasEnded(run) || run.status === 'paused')) cancelled.abort();
+        if (run && hasEnded(run)) cancelled.abort();
         const last = events.at(-1);
         if (last?.type === 'toka.run.message-received.v1' && last.data.mode === 'interrupt') interrupt.abort();
       },
@@ -104,6 +106,11 @@ async function hold(runner: Runner, lease: Lease, stopping: AbortSignal, giveUp:
     outcome = await execute(runner, runId, {
       stopping,
       abort: AbortSignal.any([cancelled.signal, giveUp]),
+      nudged: () => {
+        const was = isNudged;
+        isNudged = false;
+        return was;
+      },
       interrupt: () => {
         if (interrupt.signal.aborted) interrupt = new AbortController();
         return interrupt.signal;
