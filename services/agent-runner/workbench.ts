@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
-import type { Snapshot } from '#shared/contracts/artifact.ts';
+import type { NamedArtifact, Snapshot } from '#shared/contracts/artifact.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
+import type { Run, Workspace } from '#shared/domain/run.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
 import type { Runner } from './execute.ts';
@@ -42,25 +43,11 @@ export function openWorkbench({ runner, journal, signal, serveEgress }: Options)
   const { definition } = journal.run;
   let lease: (Lease & AsyncDisposable) | undefined;
 
-  /** Records how the workspace begins, once: whatever becomes of the repository, each runner begins with the same. */
-  const base = async () => {
-    if (!journal.run.workspace) {
-      const { commit, bundle } = await fetchRepository(definition, sourcesOf(config));
-      const kept = bundle && (await bus.artifacts.put(bundle));
-      await journal.record({
-        type: 'toka.run.workspace-opened.v1',
-        data: { branch: definition.branch, commit, bundle: kept },
-      });
-    }
-    const { workspace } = journal.run;
-    if (!workspace) throw new Failure('internal', 'the workspace was opened and is not there');
-    return workspace;
-  };
   const leased = async (): Promise<Lease> => {
     if (lease?.alive()) return lease;
     await lease?.end();
     lease = undefined;
-    const { base: begin, snapshots } = await base();
+    const { base: begin, snapshots } = await openedBy(runner, journal);
     const taken = await runner.sandboxes.lease(
       {
         branch: begin.branch,
@@ -113,39 +100,62 @@ export function openWorkbench({ runner, journal, signal, serveEgress }: Options)
       return (await leased()).start({ command, env });
     },
     async keep(completed) {
-      const { workspace, work } = journal.run;
+      const { workspace } = journal.run;
       if (!workspace || workspace.kept) return null;
       if (workspace.snapshots.length === 0 && definition.artifacts.length === 0) return null;
-      const at = await leased();
-      const message = `${work.description.split('\n')[0]?.slice(0, 72) ?? 'Work'}\n\nLeft uncommitted by ${definition.name}, run ${journal.run.id}`;
-      const { head, commits, changed, files } = await at.closeWorkspace(message, definition.artifacts);
-      const bundle = commits > 0 ? await at.bundle() : null;
-      return {
-        branch: workspace.base.branch,
-        base: workspace.base.commit,
-        head,
-        commits,
-        diff: changed ? await bus.artifacts.put(await at.diff()) : null,
-        bundle: bundle && (await bus.artifacts.put(bundle)),
-        pushed: bundle
-          ? completed
-            ? await returnBranch(definition, sourcesOf(config), bundle)
-            : 'the run did not end well; its work is in the bundle'
-          : 'nothing was committed',
-        artifacts: await keepFiles(at, runner, files),
-      };
+      return keep(runner, journal.run, workspace, await leased(), completed);
     },
     async [Symbol.asyncDispose]() {
       await lease?.end();
     },
   };
+}
 
-  async function keepFiles(at: Lease, { bus: { artifacts } }: Runner, files: { path: string; bytes: number }[]) {
-    const kept: DataOf<'toka.run.workspace-kept.v1'>['artifacts'] = [];
-    for (const { path, bytes } of files.filter((file) => file.bytes <= keptBytesMax)) {
-      const artifact = await artifacts.put(await at.file(path, bytes + 1));
-      kept.push({ name: path, mediaType: mediaTypeOf(path), artifact });
-    }
-    return kept;
+/** Records how the workspace begins, once: whatever becomes of the repository, each runner begins with the same. */
+async function openedBy({ bus, config }: Runner, journal: Journal): Promise<Workspace> {
+  if (!journal.run.workspace) {
+    const { definition } = journal.run;
+    const { commit, bundle } = await fetchRepository(definition, sourcesOf(config));
+    const kept = bundle && (await bus.artifacts.put(bundle));
+    const data = { branch: definition.branch, commit, bundle: kept };
+    await journal.record({ type: 'toka.run.workspace-opened.v1', data });
   }
+  const { workspace } = journal.run;
+  if (!workspace) throw new Failure('internal', 'the workspace was opened and is not there');
+  return workspace;
+}
+
+/** Closes the workspace, and keeps what is worth keeping of it. */
+async function keep(runner: Runner, run: Run, { base }: Workspace, at: Lease, completed: boolean) {
+  const { bus, config } = runner;
+  const { definition, work, id } = run;
+  const subject = work.description.split('\n')[0]?.slice(0, 72) ?? 'Work';
+  const message = `${subject}\n\nLeft uncommitted by ${definition.name}, run ${id}`;
+  const { head, commits, changed, files } = await at.closeWorkspace(message, definition.artifacts);
+  const bundle = commits > 0 ? await at.bundle() : null;
+  const pushed = async () => {
+    if (!bundle) return 'nothing was committed';
+    return completed
+      ? returnBranch(definition, sourcesOf(config), bundle)
+      : 'the run did not end well; its work is in the bundle';
+  };
+  return {
+    branch: base.branch,
+    base: base.commit,
+    head,
+    commits,
+    diff: changed ? await bus.artifacts.put(await at.diff()) : null,
+    bundle: bundle && (await bus.artifacts.put(bundle)),
+    pushed: await pushed(),
+    artifacts: await keepFiles(at, runner, files),
+  };
+}
+
+async function keepFiles(at: Lease, { bus: { artifacts } }: Runner, files: readonly { path: string; bytes: number }[]) {
+  const kept: NamedArtifact[] = [];
+  for (const { path, bytes } of files.filter((file) => file.bytes <= keptBytesMax)) {
+    const artifact = await artifacts.put(await at.file(path, bytes + 1));
+    kept.push({ name: path, mediaType: mediaTypeOf(path), artifact });
+  }
+  return kept;
 }

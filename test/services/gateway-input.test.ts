@@ -8,7 +8,7 @@ const without = (field: string) => Object.fromEntries(Object.entries(agentInput(
 const run = 'run_01KAR0000000000000000000ZZ';
 const noName = 'must be 1 to 63 of a-z, 0-9 and "-", and start with a letter or a digit';
 const noSeq = 'must be a whole number from 0 to 9007199254740991';
-const statuses = 'queued, dispatched, running, waiting, completed, failed, cancelled';
+const statuses = 'queued, dispatched, running, waiting, paused, completed, failed, cancelled';
 const [objective] = agentInput().objectives;
 
 /** Method, path, body, status, detail. */

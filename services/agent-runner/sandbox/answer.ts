@@ -3,9 +3,9 @@ import { Failure } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
 import { findSandboxTool } from '../tools/sandboxed.ts';
 import type { Reply, SandboxContext } from '../tools/tool.ts';
-import { outOfMemoryKills, resourcesSoFar } from './processes.ts';
 import type { Answered, Question } from './protocol.ts';
 import { textCharsMax } from './protocol.ts';
+import { outOfMemoryKills, resourcesSoFar } from './usage.ts';
 
 /** Inside the sandbox: makes one tool call, and tells what came of it, typed where a limit was hit. */
 export async function answerCall(

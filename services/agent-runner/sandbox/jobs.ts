@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { Failure } from '#shared/errors.ts';
 import type { Processes } from './processes.ts';
-import { createTail } from './processes.ts';
+import { createTail } from './tail.ts';
 
 const jobsMax = 8;
 

@@ -70,12 +70,6 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
     session.close();
     await sandbox.end();
   };
-  const ask = (
-    path: string,
-    body: Buffer | string = '',
-    bytesMax = smallBytesMax,
-    headers: Record<string, string> = {},
-  ) => session.ask(path, { body, bytesMax, headers, timeoutMs: workspaceMsMax });
   try {
     await session.ask(paths.start, { body: JSON.stringify(start), bytesMax: smallBytesMax, timeoutMs: 30_000 });
   } catch (error) {
@@ -87,23 +81,37 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
   if (serveEgress) session.serveEgress(serveEgress);
   let cpuBefore = 0;
 
+  const call: Lease['call'] = async (tool, args, timeoutMs, signal) => {
+    exceeded = undefined;
+    watching?.takePeak();
+    const { answered, ...result } = await tryCall(session, tool, args, timeoutMs, signal);
+    const cpuSeconds = result.cpuSeconds === 0 ? 0 : Math.max(0, result.cpuSeconds - cpuBefore);
+    cpuBefore = Math.max(cpuBefore, result.cpuSeconds);
+    const killed = exceeded ?? result.killed;
+    if (killed === 'sandbox' || killed === 'processes' || (killed === 'time' && !answered)) await end();
+    const peakBytes = Math.max(result.peakBytes, watching?.takePeak() ?? 0);
+    return { ...result, ...(killed ? { killed, isError: true } : {}), cpuSeconds, peakBytes };
+  };
   return {
-    async call(tool, args, timeoutMs, signal) {
-      exceeded = undefined;
-      watching?.takePeak();
-      const result = await tryCall(session, tool, args, timeoutMs, signal);
-      const cpuSeconds = result.cpuSeconds === 0 ? 0 : Math.max(0, result.cpuSeconds - cpuBefore);
-      cpuBefore = Math.max(cpuBefore, result.cpuSeconds);
-      const killed = exceeded ?? result.killed;
-      if (killed === 'sandbox' || killed === 'processes' || (killed === 'time' && !result.answered)) await end();
-      const { answered: _, ...rest } = result;
-      return {
-        ...rest,
-        ...(killed ? { killed, isError: true } : {}),
-        cpuSeconds,
-        peakBytes: Math.max(result.peakBytes, watching?.takePeak() ?? 0),
-      };
-    },
+    call,
+    ...workspaceOf(session),
+    start: (command) => session.open(paths.process, { 'x-process': JSON.stringify(command) }),
+    alive: () => !gone,
+    end,
+  };
+}
+
+type WorkspaceCalls = Pick<Lease, 'begin' | 'restore' | 'snapshot' | 'closeWorkspace' | 'diff' | 'bundle' | 'file'>;
+
+/** What the executor does with the workspace itself. */
+function workspaceOf(session: Session): WorkspaceCalls {
+  const ask = (
+    path: string,
+    body: Buffer | string = '',
+    bytesMax = smallBytesMax,
+    headers: Record<string, string> = {},
+  ) => session.ask(path, { body, bytesMax, headers, timeoutMs: workspaceMsMax });
+  return {
     async begin(commit, bundle) {
       await ask(paths.base, bundle ?? '', smallBytesMax, commit ? { 'x-commit': commit } : {});
     },
@@ -125,9 +133,6 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
     diff: async () => (await ask(paths.diff, '', bundleBytesMax)).body,
     bundle: async () => (await ask(paths.bundle, '', bundleBytesMax)).body,
     file: async (path, bytesMax) => (await ask(paths.file, JSON.stringify({ path }), bytesMax)).body,
-    start: (command) => session.open(paths.process, { 'x-process': JSON.stringify(command) }),
-    alive: () => !gone,
-    end,
   };
 }
 

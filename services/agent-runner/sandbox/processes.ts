@@ -1,13 +1,14 @@
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { devices, readable } from './mounts.ts';
 import { proxyPort } from './protocol.ts';
+import { createTail } from './tail.ts';
+import { strangers } from './usage.ts';
 
 // Inside the sandbox: how the executor starts processes, and how it sees to it that none outlives its call.
 
 const killedAtBytes = 64 * 1024 ** 2;
-const headChars = 10_000;
-const tailChars = 20_000;
 const graceMs = 300;
 
 export type Ended = {
@@ -52,77 +53,24 @@ type Options = {
   confine: string | undefined;
 };
 
-const readable = [
-  '/usr',
-  '/bin',
-  '/sbin',
-  '/lib',
-  '/lib32',
-  '/lib64',
-  '/libx32',
-  '/etc',
-  '/opt',
-  '/proc',
-  '/sys/devices/system/cpu',
-  '/dev/random',
-  '/dev/urandom',
-];
-const devices = ['/dev/null', '/dev/zero', '/dev/full', '/dev/tty', '/dev/pts', '/dev/ptmx', '/dev/shm'];
-
 export function openProcesses({ workspace, scratch, confine }: Options): Processes {
   const kept = new Set<ChildProcess>();
   const running = new Set<ChildProcess>();
   let proxied = false;
   let limits: string[] = [];
-  const node = process.execPath.replace(/\/[^/]*$/, '');
-  const around = (command: readonly string[]) =>
-    confine === undefined
-      ? command
-      : [
-          confine,
-          ...limits,
-          ...[workspace, scratch, ...devices].flatMap((path) => ['--rw', path]),
-          ...[...readable, node].flatMap((path) => ['--ro', path]),
-          '--',
-          ...command,
-        ];
-  const environment = (more: Record<string, string> = {}) => ({
-    PATH: `${node}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-    HOME: scratch,
-    TMPDIR: scratch,
-    LANG: 'C.UTF-8',
-    TERM: 'dumb',
-    CI: 'true',
-    ...(proxied ? proxySettings : {}),
-    ...more,
-  });
   const begin: Processes['start'] = (command, { cwd = workspace, env, stdio }) => {
-    const [program = '', ...args] = around(command);
-    const child = spawn(program, args, { cwd, env: environment(env), stdio, detached: true });
+    const paths = [workspace, scratch, ...devices].flatMap((path) => ['--rw', path]);
+    const others = [...readable, nodeFolder].flatMap((path) => ['--ro', path]);
+    const around = confine === undefined ? [] : [confine, ...limits, ...paths, ...others, '--'];
+    const [program = '', ...args] = [...around, ...command];
+    const all = { ...environment(scratch), ...(proxied ? proxySettings : {}), ...env };
+    const child = spawn(program, args, { cwd, env: all, stdio, detached: true });
     child.on('error', () => undefined);
     return child;
   };
-  const kill = (child: ChildProcess) => {
-    if (child.pid === undefined) return;
-    for (const target of [-child.pid, child.pid]) {
-      try {
-        process.kill(target, 'SIGKILL');
-      } catch {
-        // it has ended
-      }
-    }
-  };
-
   const sweep = () => {
     if (confine === undefined || running.size > 0) return;
-    const roots = new Set([...kept].map(({ pid }) => pid));
-    for (const pid of strangers(roots)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // it has ended
-      }
-    }
+    for (const pid of strangers(new Set([...kept].map(({ pid }) => pid)))) end(pid);
   };
 
   return {
@@ -152,6 +100,31 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
       limits = ['--processes', String(processesMax), '--file-bytes', String(fileBytesMax)];
     },
   };
+}
+
+const nodeFolder = dirname(process.execPath);
+
+const environment = (scratch: string) => ({
+  PATH: `${nodeFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
+  HOME: scratch,
+  TMPDIR: scratch,
+  LANG: 'C.UTF-8',
+  TERM: 'dumb',
+  CI: 'true',
+});
+
+function kill({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  end(-pid);
+  end(pid);
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has ended
+  }
 }
 
 const proxy = `http://127.0.0.1:${proxyPort}`;
@@ -205,71 +178,4 @@ async function collect(
     child.stdout?.destroy();
     child.stderr?.destroy();
   }
-}
-
-/** Text of which only the beginning and the end are kept. */
-export function createTail(head = headChars, tail = tailChars) {
-  const decoder = new TextDecoder();
-  let beginning = '';
-  let end = '';
-  let left = 0;
-  let bytes = 0;
-  return {
-    /** Answers how many bytes have come in all. */
-    add(chunk: Buffer): number {
-      bytes += chunk.byteLength;
-      const text = decoder.decode(chunk, { stream: true });
-      const room = head - beginning.length;
-      beginning += text.slice(0, Math.max(0, room));
-      end += text.slice(Math.max(0, room));
-      if (end.length > tail) {
-        left += end.length - tail;
-        end = end.slice(-tail);
-      }
-      return bytes;
-    },
-    toString: () => (left > 0 ? `${beginning}\n[… ${left} characters were left out …]\n${end}` : beginning + end),
-  };
-}
-
-/** Processes of this PID namespace that are neither its first, nor this one, nor descend from `roots`. */
-function strangers(roots: ReadonlySet<number | undefined>): number[] {
-  if (!existsSync('/proc/self/stat')) return [];
-  const parents = new Map<number, number>();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = tryRead(`/proc/${name}/stat`);
-    if (stat) parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-  }
-  const spared = (pid: number): boolean => {
-    for (let at: number | undefined = pid; at !== undefined && at > 1; at = parents.get(at))
-      if (roots.has(at)) return true;
-    return false;
-  };
-  return [...parents.keys()].filter((pid) => pid !== 1 && pid !== process.pid && pid !== process.ppid && !spared(pid));
-}
-
-function tryRead(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-const ticksPerSecond = 100; // USER_HZ of Linux, whatever the kernel's own clock
-
-/** What this process and all that it started took so far; the most memory at a time is what the cgroup says, 0 where it is not there. */
-export function resourcesSoFar(): { cpuSeconds: number; peakBytes: number } {
-  const stat = tryRead('/proc/self/stat') ?? '';
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
-  const peak = tryRead('/sys/fs/cgroup/memory.peak') ?? tryRead('/sys/fs/cgroup/memory/memory.max_usage_in_bytes');
-  return { cpuSeconds: (Number.isFinite(ticks) ? ticks : 0) / ticksPerSecond, peakBytes: Number(peak ?? 0) || 0 };
-}
-
-/** How often the kernel has ended a process of this cgroup for want of memory. */
-export function outOfMemoryKills(): number {
-  const text = tryRead('/sys/fs/cgroup/memory.events') ?? tryRead('/sys/fs/cgroup/memory/memory.oom_control') ?? '';
-  return Number(/^oom_kill (\d+)/m.exec(text)?.[1] ?? 0);
 }

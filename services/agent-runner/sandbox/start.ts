@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { devices, readable, systemFolders } from './mounts.ts';
 
 /** A sandbox that has been started, with nothing in it yet but its executor. */
 export type Sandbox = {
@@ -27,7 +28,6 @@ const nodeFolder = dirname(process.execPath);
 export const confinePath = (): string | undefined =>
   ['/usr/local/bin/toka-confine', join(project, 'node_modules', '.toka', 'toka-confine')].find(existsSync);
 
-const systemFolders = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 /** Of /etc no more than programs need to run: nothing of users, hosts or services. */
 const systemFiles = [
   'alternatives',
@@ -53,29 +53,8 @@ const code = ['services', 'shared', 'node_modules', 'package.json'].map((name) =
 /** The command that runs the executor confined: Landlock, seccomp, limits. */
 export const confined = (confine: string, workspace: string, scratch: string): string[] => [
   confine,
-  ...[
-    workspace,
-    scratch,
-    '/dev/null',
-    '/dev/zero',
-    '/dev/full',
-    '/dev/tty',
-    '/dev/pts',
-    '/dev/ptmx',
-    '/dev/shm',
-  ].flatMap((path) => ['--rw', path]),
-  ...[
-    ...systemFolders,
-    '/etc',
-    '/opt',
-    '/proc',
-    '/sys',
-    '/dev/random',
-    '/dev/urandom',
-    nodeFolder,
-    confine,
-    ...code,
-  ].flatMap((path) => ['--ro', path]),
+  ...[workspace, scratch, ...devices].flatMap((path) => ['--rw', path]),
+  ...[...readable, nodeFolder, confine, ...code].flatMap((path) => ['--ro', path]),
   '--',
   process.execPath,
   '--disable-warning=ExperimentalWarning',
@@ -116,7 +95,7 @@ export function startBubblewrap(confine: string, { diskBytes }: SandboxSize): Sa
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--chdir', '/workspace', '--'],
     ...confined(confine, '/workspace', '/tmp'),
   ];
-  return started('bwrap', args, {});
+  return started('bwrap', args);
 }
 
 /** Starts an executor that nothing holds but the rights of this process: only where AGENT_SANDBOX_ENABLED is false. */
@@ -125,11 +104,7 @@ export function startUnconfined(root: string): Sandbox {
   const home = mkdtempSync(join(root, 'unconfined-'));
   const [workspace, scratch] = [join(home, 'workspace'), join(home, 'tmp')];
   for (const folder of [workspace, scratch]) mkdirSync(folder, { mode: 0o700 });
-  const sandbox = started(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', executor, workspace, scratch],
-    {},
-  );
+  const sandbox = started(process.execPath, ['--disable-warning=ExperimentalWarning', executor, workspace, scratch]);
   return {
     ...sandbox,
     async end() {
@@ -139,9 +114,9 @@ export function startUnconfined(root: string): Sandbox {
   };
 }
 
-function started(program: string, args: readonly string[], env: Record<string, string>): Sandbox {
+function started(program: string, args: readonly string[]): Sandbox {
   const child: ChildProcess = spawn(program, args, {
-    env: { PATH: process.env.PATH, ...env },
+    env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
   });
   let said = '';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { gitOptions } from '../sandbox/workspace.ts';
+import { gitOptions } from '../sandbox/git.ts';
 import type { SandboxContext } from './tool.ts';
 import { defineTool } from './tool.ts';
 
