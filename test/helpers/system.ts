@@ -53,10 +53,12 @@ type Options = {
   /** Files of the folder `repository`, which agents may use as "repository". */
   files?: Record<string, string>;
   environment?: Record<string, string>;
+  /** Settings of single services, once NATS is up. */
+  settingsOf?: (nats: TestServer) => Promise<Partial<Record<Name, Record<string, string>>>>;
 };
 
 /** Brings the whole system up; disposing it ends every process. */
-export async function startSystem({ agents, files = {}, environment = {} }: Options): Promise<System> {
+export async function startSystem({ agents, files = {}, environment = {}, settingsOf }: Options): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder()).path;
   const nats = stack.use(await startNats());
@@ -90,6 +92,7 @@ export async function startSystem({ agents, files = {}, environment = {} }: Opti
     ...environment,
   };
 
+  const own = (await settingsOf?.(nats)) ?? {};
   const children = new Map<Name, ChildProcess>();
   const kill = async (name: Name) => {
     const child = children.get(name);
@@ -100,7 +103,10 @@ export async function startSystem({ agents, files = {}, environment = {} }: Opti
   };
   const start = async (name: Name) => {
     const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
-    const child = fork(`services/${name}/main.ts`, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const child = fork(`services/${name}/main.ts`, {
+      env: { ...env, ...own[name] },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
     children.set(name, child);
