@@ -15,7 +15,7 @@ import type { Metrics } from './metrics.ts';
 import { createMetrics, startAtZero } from './metrics.ts';
 import { scrub } from './secrets.ts';
 import type { CommonConfig, Environment } from './settings.ts';
-import { readSettings } from './settings.ts';
+import { readSecret, readSettings } from './settings.ts';
 import { version } from './version.ts';
 
 /** What a stop may take beyond SHUTDOWN_GRACE: its last event, and closing what is open. */
@@ -33,6 +33,8 @@ export type Context<C> = {
   instance: string;
   writer: Writer;
   stack: AsyncDisposableStack;
+  /** A secret that the environment holds under a name of the user's own: the variable, or the file that NAME_FILE names. */
+  secret(name: string): string | undefined;
   /** Aborted when the service begins to stop: take nothing new. */
   stopping: AbortSignal;
   /** Adds something to what `/health/ready` asks: answers `ok`, or what is wrong. */
@@ -85,6 +87,7 @@ export async function startService<S extends z.ZodObject>(
     instance,
     writer,
     stack,
+    secret: (secretName) => readSecret(environment, secretName),
     stopping: stopping.signal,
     check: (key, fn) => checks.set(key, fn),
   });

@@ -104,6 +104,16 @@ export function readSettings<S extends z.ZodObject>(schema: S, environment: Envi
   return parsed.data;
 }
 
+/** A secret that no schema knows, for its name is the user's: the variable, or the file that NAME_FILE names. */
+export function readSecret(environment: Environment, name: string): string | undefined {
+  const file = environment[`${name}_FILE`];
+  try {
+    return environment[name] ?? (file ? readFileSync(file, 'utf8').trim() : undefined);
+  } catch {
+    return undefined; // whoever needs it says that it is not set
+  }
+}
+
 function named(environment: Environment): Record<string, string> {
   const values: Record<string, string> = {};
   for (const [name, value] of Object.entries(environment)) {

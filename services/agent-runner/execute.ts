@@ -32,6 +32,8 @@ export type Runner = {
   logger: Logger;
   metrics: Metrics;
   sandboxes: Sandboxes;
+  /** A secret of the environment, by its name. */
+  secret: (name: string) => string | undefined;
 };
 
 /** `ended`: the run needs no runner for now; `handed-back`: another runner goes on with it; `lost`: another runner has it already. */

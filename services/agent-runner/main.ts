@@ -39,7 +39,16 @@ export async function start(context: Context<Config>) {
     metrics.sandbox.set({ tier, limits }, 1);
   };
   repeat(stack, 5_000, showTier);
-  const runner: Runner = { bus, config, logger, metrics, instance, writer: context.writer, sandboxes };
+  const runner: Runner = {
+    bus,
+    config,
+    logger,
+    metrics,
+    instance,
+    writer: context.writer,
+    sandboxes,
+    secret: context.secret,
+  };
   const giveUp = new AbortController();
   const active = new Set<Promise<void>>();
   let wake = new AbortController();

@@ -4,18 +4,16 @@ import type { ToolOffer } from '#shared/contracts/llm.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
-import type { Egress } from './egress/egress.ts';
-import { openEgress } from './egress/egress.ts';
 import type { Runner } from './execute.ts';
 import type { Wanted } from './grants.ts';
-import { grantsOf, isOffered } from './grants.ts';
+import { isOffered } from './grants.ts';
 import type { Journal } from './journal.ts';
 import type { ToolResult } from './sandbox/lease.ts';
 import type { Servers } from './servers.ts';
 import { connectServers } from './servers.ts';
-import { covers } from './tools/capabilities.ts';
 import { findOwnTool, ownTools } from './tools/own.ts';
 import { findSandboxTool, sandboxTools } from './tools/sandboxed.ts';
+import { wayOutOf } from './way-out.ts';
 import type { Workbench } from './workbench.ts';
 import { openWorkbench } from './workbench.ts';
 
@@ -48,11 +46,11 @@ export async function openToolbox(
   await using stack = new AsyncDisposableStack();
   const { bus, config, writer } = runner;
   const { definition, work } = journal.run;
-  const egress = networkOf(runner, journal);
+  const egress = wayOutOf(runner, journal);
   if (egress) stack.use(egress);
   const serveEgress = egress && ((connection: Duplex) => egress.serve(connection));
   const workbench = stack.use(openWorkbench({ runner, journal, signal, serveEgress }));
-  const servers: Servers = stack.use(await connectServers({ runner, journal, workbench, egress }));
+  const servers: Servers = stack.use(await connectServers({ runner, journal, workbench }));
   const usual = config.TOOL_TIMEOUT * 1000;
 
   const find = (name: string): BoxedTool | undefined => {
@@ -95,24 +93,6 @@ export async function openToolbox(
     traffic: () => egress?.traffic() ?? { bytesIn: 0, bytesOut: 0 },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-/** The way out, for agents that may have one at all. */
-function networkOf({ config, logger, metrics }: Runner, { run }: Journal): Egress | undefined {
-  const { definition } = run;
-  const { primary, secondary } = grantsOf(definition);
-  if (!covers(primary, 'network-access') && !covers(secondary, 'network-access')) return undefined;
-  return openEgress({
-    allow: definition.network.allow,
-    exempt:
-      config.EGRESS_EXEMPT?.split(',')
-        .map((entry) => entry.trim())
-        .filter(Boolean) ?? [],
-    denied: ({ host, port, reason }) => {
-      metrics.egressDenied.inc({ agent: metrics.agentLabel(run.agentId) });
-      logger.warn({ runId: run.id, agent: run.agentId, host, port, reason }, 'a connection to the outside was refused');
-    },
-  });
 }
 
 /** What the model asked for in its arguments, within bounds. */

@@ -20,6 +20,8 @@ export type Workbench = {
   call(tool: string, args: unknown, options: CallOptions): Promise<ToolResult & { snapshot?: Snapshot }>;
   /** Starts a process in the sandbox that talks by its standard input and output. */
   start(command: string[], env: Record<string, string>): Promise<Duplex>;
+  /** Saves the workspace as it is, where anything is new in it. */
+  saved(): Promise<Snapshot | undefined>;
   /** What became of the workspace; null: nothing has changed in it and nothing was to be kept. */
   keep(completed: boolean): Promise<DataOf<'toka.run.workspace-kept.v1'> | null>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -96,6 +98,7 @@ export function openWorkbench({ runner, journal, signal, serveEgress }: Options)
         };
       }
     },
+    saved: async () => (lease?.alive() ? save(lease) : undefined),
     async start(command, env) {
       return (await leased()).start({ command, env });
     },

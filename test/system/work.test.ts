@@ -126,3 +126,69 @@ test("an agent mends a repository with a failing test, on its branch, and the us
     '# Done\nIt adds now.\n',
   );
 });
+
+test('official MCP servers are tools of an agent: in the sandbox, on its workspace, with a secret that nobody sees', async (t) => {
+  const servers = `
+[[mcp_servers]]
+name = "files"
+command = ["node", "${process.cwd()}/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js", "/workspace"]
+tools = ["write_file", "read_text_file", "list_directory"]
+[[mcp_servers]]
+name = "every"
+command = ["node", "${process.cwd()}/node_modules/@modelcontextprotocol/server-everything/dist/index.js", "stdio"]
+tools = ["get-env", "echo"]
+secrets = { API_TOKEN = "TOKEN_OF_THE_TEST" }
+`;
+  const steps: FakeReply[] = [
+    call('mcp__files__write_file', { path: '/workspace/a.md', content: 'by a server' }),
+    call('mcp__files__read_text_file', { path: '/etc/passwd' }),
+    call('mcp__every__get-env'),
+    call('shell', { command: 'cat a.md; cat /proc/*/environ 2>/dev/null | tr "\\0" "\\n" | grep TOKEN' }),
+    call('submit_deliverable', { summary: 'done', path: 'a.md' }),
+  ];
+  await using provider = await startFakeProvider({
+    script: (request) =>
+      request.forced === 'verdict'
+        ? call('verdict', { pass: true, reasons: [] })
+        : (steps[request.turns] ?? { text: 'Nothing is left.' }),
+  });
+  await using system = await startSystem({
+    agents: servers,
+    environment: {
+      LLM_PROVIDER: 'openai',
+      OPENAI_API_KEY: 'key-of-the-tests',
+      OPENAI_BASE_URL: provider.openAiUrl,
+      LLM_MODEL: 'gpt-test',
+      TOKEN_OF_THE_TEST: 'a-secret-for-the-server',
+    },
+  });
+  const headers = { authorization: `Bearer ${await tokenOf('admin')}`, 'content-type': 'application/json' };
+  const agent = agentInput({
+    name: 'user',
+    capabilities: { primary: ['mcp:files', 'mcp:every', 'shell'], secondary: [] },
+  });
+  await fetch(`${system.api}/agents`, { method: 'POST', headers, body: JSON.stringify(agent) });
+  const end = await system.saw(({ type }) => /^toka\.run\.(completed|failed)/.test(type), 60_000);
+  t.is(end.type, 'toka.run.completed.v1', JSON.stringify(end.data));
+  const results = system.events.flatMap(({ type, data }) =>
+    type === 'toka.run.tool-returned.v1' ? [data as DataOf<'toka.run.tool-returned.v1'>] : [],
+  );
+  t.truthy(results[0]?.snapshot, 'what a server changes is saved');
+  t.true(results[1]?.isError);
+  t.regex(results[2]?.text ?? '', /"API_TOKEN": "\[secret\]"/);
+  t.regex(results[3]?.text ?? '', /^by a server\n?\[exit code [01]\]$/);
+  t.false(JSON.stringify(system.events).includes('a-secret-for-the-server'));
+  t.true(provider.requests.every(({ body }) => !JSON.stringify(body).includes('a-secret-for-the-server')));
+  t.deepEqual(
+    Object.keys(provider.requests[0]?.tools ?? {})
+      .filter((name) => name.startsWith('mcp__'))
+      .sort(),
+    [
+      'mcp__every__echo',
+      'mcp__every__get-env',
+      'mcp__files__list_directory',
+      'mcp__files__read_text_file',
+      'mcp__files__write_file',
+    ],
+  );
+});

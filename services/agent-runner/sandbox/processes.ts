@@ -1,6 +1,7 @@
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { devices, readable } from './mounts.ts';
 import { proxyPort } from './protocol.ts';
 import { createTail } from './tail.ts';
@@ -60,7 +61,7 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
   let limits: string[] = [];
   const begin: Processes['start'] = (command, { cwd = workspace, env, stdio }) => {
     const paths = [workspace, scratch, ...devices].flatMap((path) => ['--rw', path]);
-    const others = [...readable, nodeFolder].flatMap((path) => ['--ro', path]);
+    const others = [...readable, nodeFolder, ...packages].flatMap((path) => ['--ro', path]);
     const around = confine === undefined ? [] : [confine, ...limits, ...paths, ...others, '--'];
     const [program = '', ...args] = [...around, ...command];
     const all = { ...environment(scratch), ...(proxied ? proxySettings : {}), ...env };
@@ -103,6 +104,8 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
 }
 
 const nodeFolder = dirname(process.execPath);
+/** MCP servers that came with Toka's own packages are started from there. */
+const packages = [fileURLToPath(new URL('../../../node_modules', import.meta.url))];
 
 const environment = (scratch: string) => ({
   PATH: `${nodeFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import type { z } from 'zod';
+import { readAgentsFile } from '#shared/agents-file.ts';
 import type { ServiceName } from '#shared/service.ts';
 import { aliases } from '#shared/settings.ts';
 
@@ -32,13 +33,19 @@ export function readEnvironment(file: string, environment: Readonly<Record<strin
 export async function environmentOf(service: ServiceName, all: Environment): Promise<Environment> {
   const { Config }: { Config: z.ZodObject } = await import(`../../../services/${service}/config.ts`);
   const names = Object.keys(Config.shape);
+  const secrets = service === 'agent-runner' ? secretNames(all.CONFIG_FILE ?? 'config/agents.toml') : [];
   const old = Object.entries(aliases).flatMap(([alias, name]) => (names.includes(name) ? [alias] : []));
   const allowed = new Set([
     ...common,
     ...(service === 'llm-proxy' ? outside : []),
     ...names,
-    ...names.map((name) => `${name}_FILE`),
+    ...[...names, ...secrets].map((name) => `${name}_FILE`),
+    ...secrets,
     ...old,
   ]);
   return Object.fromEntries(Object.entries(all).filter(([name]) => allowed.has(name)));
 }
+
+/** Variables that MCP servers are given as secrets. */
+const secretNames = (file: string): string[] =>
+  readAgentsFile(file).mcpServers.flatMap(({ secrets }) => Object.values(secrets));

@@ -1,0 +1,28 @@
+import type { Config } from './config.ts';
+import type { Egress } from './egress/egress.ts';
+import { openEgress } from './egress/egress.ts';
+import type { Runner } from './execute.ts';
+import { grantsOf } from './grants.ts';
+import type { Journal } from './journal.ts';
+import { covers } from './tools/capabilities.ts';
+
+/** Private addresses that whoever runs Toka lets agents reach. */
+export const exemptOf = ({ EGRESS_EXEMPT }: Config): string[] =>
+  (EGRESS_EXEMPT ?? '')
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+
+/** The way out, for agents that may have one at all; what is refused on it goes to the log and a metric. */
+export function wayOutOf({ config, logger, metrics }: Runner, { run }: Journal): Egress | undefined {
+  const { primary, secondary } = grantsOf(run.definition);
+  if (!covers(primary, 'network-access') && !covers(secondary, 'network-access')) return undefined;
+  return openEgress({
+    allow: run.definition.network.allow,
+    exempt: exemptOf(config),
+    denied: ({ host, port, reason }) => {
+      metrics.egressDenied.inc({ agent: metrics.agentLabel(run.agentId) });
+      logger.warn({ runId: run.id, agent: run.agentId, host, port, reason }, 'a connection to the outside was refused');
+    },
+  });
+}
