@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Snapshot } from '#shared/contracts/artifact.ts';
 import type { ToolOffer } from '#shared/contracts/llm.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
+import type { FailureCode } from '#shared/errors.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import type { Runner } from './execute.ts';
@@ -101,12 +102,19 @@ function timeoutOf(args: unknown, usualMs: number, maxMs: number): number {
   return Number.isFinite(asked) && asked > 0 ? Math.min(asked, maxMs) : usualMs;
 }
 
+/** What a model can go on with: it was wrong, or the other side was. */
+const mendable: ReadonlySet<FailureCode> = new Set([
+  'invalid',
+  'not-found',
+  'too-large',
+  'forbidden',
+  'upstream',
+  'timeout',
+]);
+
 /** What a tool that threw says to the model; what is no fault of its own goes on to whoever called. */
 export function explained(error: unknown): Outcome {
-  if (
-    error instanceof Failure &&
-    (error.code === 'invalid' || error.code === 'not-found' || error.code === 'too-large')
-  )
+  if (error instanceof Failure && mendable.has(error.code))
     return { isError: true, text: scrub(messageOf(error)), cpuSeconds: 0, peakBytes: 0 };
   throw error;
 }
