@@ -10,9 +10,11 @@ import { Config as Scheduler } from '../services/scheduler/config.ts';
 import { Config as Store } from '../services/store/config.ts';
 
 // The stack's first container: no other starts before it has ended well. It reads every setting by the schema of the service that
-// takes it, and writes the password of NATS where the services and NATS itself find it.
+// takes it, and writes the password of NATS, and the token of the sandboxes, where those find them that need them.
 
 const passwordFile = '/data/nats-auth/password';
+/** What a sandbox and a runner know each other by. */
+const sandboxToken = '/data/sandboxes/token';
 const apiKey = setting
   .secret()
   .refine((value) => !isPlaceholder(value), 'is a placeholder')
@@ -61,4 +63,5 @@ if (problems.size > 0) {
   process.exit(1);
 }
 writePassword();
+if (!existsSync(sandboxToken)) writeFileSync(sandboxToken, randomBytes(32).toString('hex'), { mode: 0o400 });
 process.stdout.write('The settings are in order.\n');

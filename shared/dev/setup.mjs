@@ -1,4 +1,4 @@
-// Gets this checkout ready: packages, the right Node, nats-server and redis-server. It runs before every npm script, on whatever
+// Gets this checkout ready: packages, the right Node, nats-server, redis-server, and what confines agents' tools. It runs before every npm script, on whatever
 // Node a person has (18 or newer), so it is plain JavaScript without packages. With nothing to do it says nothing.
 // With --packages-only it leaves out the servers.
 
@@ -170,6 +170,40 @@ async function aptInstall(prefix, missing) {
   });
 }
 
+// --- Sandbox ---
+
+const confineSource = join(root, 'services', 'agent-runner', 'sandbox', 'confine.c');
+const confine = join(modules, '.toka', 'toka-confine');
+
+/** Whether agents' tools can be confined here: bubblewrap is there, and the program that confines was built from its present source. */
+function sandboxReady() {
+  if (process.platform !== 'linux') return true; // there is none elsewhere, and the runner says so
+  if (!find('bwrap', ['/usr/bin', '/usr/local/bin', '/bin'])) return false;
+  return fs.existsSync(confine) && fs.statSync(confine).mtimeMs >= fs.statSync(confineSource).mtimeMs;
+}
+
+/** Without it Toka runs, and refuses what needs it: so nothing that goes wrong here stops the set-up. */
+async function installSandbox() {
+  try {
+    const compiler = ['cc', 'gcc', 'clang'].find((name) => find(name, path()));
+    const missing = [
+      ...(find('bwrap', ['/usr/bin', '/usr/local/bin', '/bin']) ? [] : ['bubblewrap']),
+      ...(compiler ? [] : ['gcc', 'libc6-dev']),
+    ];
+    if (missing.length > 0) {
+      const installer = await findInstaller();
+      if (installer?.name !== 'apt-get') throw new Error(`${missing.join(', ')} not found, and no apt to get them`);
+      await step('sandbox', `${missing.join(', ')} by apt-get`, () => installer.install(missing));
+    }
+    fs.mkdirSync(dirname(confine), { recursive: true });
+    await run(compiler ?? 'gcc', ['-static', '-O2', '-o', `${confine}.new`, confineSource]);
+    fs.renameSync(`${confine}.new`, confine);
+  } catch (error) {
+    const why = error.message.split('\n')[0];
+    process.stderr.write(`set-up: no sandbox: ${why}\n  Agents' tools will be refused; docker compose brings sandboxes of its own.\n`);
+  }
+}
+
 // --- Running things ---
 
 async function npm(args, cwd) {
@@ -311,7 +345,7 @@ function isAlive(pid) {
 // --- All of it ---
 
 const withServers = !process.argv.includes('--packages-only');
-const ready = () => packagesReady() && nodeReady() && (!withServers || missingServers().length === 0);
+const ready = () => packagesReady() && nodeReady() && (!withServers || (missingServers().length === 0 && sandboxReady()));
 
 try {
   if (!ready()) {
@@ -319,6 +353,7 @@ try {
       if (!packagesReady()) await installPackages();
       if (!nodeReady()) await installNode();
       if (withServers) await installServers();
+      if (withServers && !sandboxReady()) await installSandbox();
     });
   }
 } catch (error) {

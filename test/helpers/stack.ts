@@ -82,6 +82,7 @@ export async function openStack({ overlays = [], settings = {}, without }: Optio
     GRAFANA_PORT: String(await freePort()),
     ...Object.fromEntries(Object.entries(ports).map(([key, port]) => [key, String(port)])),
     TOKA_VERSION: 'test',
+    AGENT_POOL_SIZE: '3',
     ...settings,
   };
   if (without) delete all[without];

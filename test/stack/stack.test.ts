@@ -110,7 +110,7 @@ stackTest('up: every container becomes healthy, and the shipped agents hand in w
 stackTest('every container is held down: user, capabilities, files, processes, memory, log, ports', async (t) => {
   const stack = opened();
   const writable: Record<string, string[]> = {
-    'agent-runner': ['/data/deliverables', '/data/workspaces'],
+    'agent-runner': ['/data/deliverables', '/data/sandboxes', '/data/workspaces'],
     store: ['/data/store'],
     nats: ['/data/nats'],
     redis: ['/data'],
@@ -181,7 +181,9 @@ stackTest('each container reaches what it needs, and no more', async (t) => {
 
   t.true(await reaches('llm-proxy', internet), 'the control: a provider can be reached');
   t.true(await reaches('llm-proxy', 'redis/6379'));
-  const others = ['gateway', 'scheduler', 'agent-runner', 'store'];
+  t.true(await reaches('agent-runner', internet), 'for hosts that an agent may reach');
+  t.false(await reaches('agent-runner', 'redis/6379'));
+  const others = ['gateway', 'scheduler', 'store', 'sandbox'];
   await Promise.all([
     ...others.flatMap((service) =>
       [internet, 'redis/6379', `${address}/6379`].map(async (place) =>
