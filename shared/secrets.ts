@@ -8,9 +8,34 @@ export function rememberSecret(value: string): void {
   known.add(encodeURIComponent(value));
 }
 
-/** The text with every known secret blotted out. */
+/** What looks like a secret whoever it belongs to. Each begins with something rare and is bounded: none takes long over any text. */
+const shapes: readonly [RegExp, string][] = [
+  [/\bsk-[A-Za-z0-9_-]{20,300}/g, '[secret]'],
+  [
+    /\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{30,255}|\bgithub_pat_[A-Za-z0-9_]{22,255}|\bglpat-[A-Za-z0-9_-]{20,255}/g,
+    '[secret]',
+  ],
+  [/\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g, '[secret]'],
+  [/(aws_secret_access_key["']?\s{0,5}[=:]\s{0,5}["']?)[A-Za-z0-9/+]{40}/gi, '$1[secret]'],
+  [/\bxox[abeoprs]-[A-Za-z0-9-]{10,255}/g, '[secret]'],
+  [/\bAIza[A-Za-z0-9_-]{35}/g, '[secret]'],
+  [/\bnpm_[A-Za-z0-9]{36}\b/g, '[secret]'],
+  [/\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,2000}/g, '[secret]'],
+  [
+    /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s\\:,.-]{0,10000}?-----END [A-Z ]{0,30}PRIVATE KEY-----/g,
+    '[secret]',
+  ],
+  [
+    /(\bauthorization["']?\s{0,5}[:=]\s{0,5}["']?(?:bearer|basic|token)\s{1,5})[A-Za-z0-9._~+/=-]{8,4000}/gi,
+    '$1[secret]',
+  ],
+  [/(:\/\/[^\s/:@"']{1,100}:)[^\s/@"']{1,200}(?=@)/g, '$1[secret]'],
+];
+
+/** The text with every known secret blotted out, and what looks like one. */
 export function scrub(text: string): string {
   let clean = text;
   for (const secret of known) clean = clean.replaceAll(secret, '[secret]');
+  for (const [shape, instead] of shapes) clean = clean.replace(shape, instead);
   return clean;
 }

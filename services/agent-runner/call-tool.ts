@@ -1,4 +1,5 @@
 import type { DataOf } from '#shared/contracts/events.ts';
+import type { ToolCall } from '#shared/contracts/llm.ts';
 import type { PendingCall } from '#shared/domain/run.ts';
 import { idFor } from '#shared/ids.ts';
 import { scrub } from '#shared/secrets.ts';
@@ -32,6 +33,8 @@ export async function callTool(work: Work, call: PendingCall): Promise<void> {
     const known = toolbox.offers.map(({ name }) => name).join(', ') || 'none';
     return returned(work, call, refusal(`There is no tool "${clip(call.tool, 100)}" for you. You have: ${known}.`));
   }
+  const problem = callIn(journal, call.callId)?.problem;
+  if (problem) return returned(work, call, refusal(`The arguments of ${call.tool} cannot be used, for ${problem}`));
   const leave = leaveFor(journal.run, call.callId, tool, runner.config.CAPABILITY_VALIDATION);
   if (leave.may !== 'yes' && !(await settle(work, call, tool, leave))) return undefined;
   return await finish(work, call, tool, await begin(work, call, tool));
@@ -43,7 +46,7 @@ export async function callTools(work: Work, calls: readonly PendingCall[]): Prom
   const free = calls.flatMap((call) => {
     const tool = toolbox.find(call.tool);
     const may = tool && leaveFor(journal.run, call.callId, tool, runner.config.CAPABILITY_VALIDATION).may === 'yes';
-    return tool && may && !call.begun ? [{ call, tool }] : [];
+    return tool && may && !call.begun && !callIn(journal, call.callId)?.problem ? [{ call, tool }] : [];
   });
   const [first] = calls;
   if (free.length < 2) return first && callTool(work, first);
@@ -195,11 +198,13 @@ async function returned(
 }
 
 /** What the model asked for, from the conversation: the state holds only which calls are open. */
-export function argsOf({ messages }: Journal, callId: string): unknown {
+function callIn({ messages }: Journal, callId: string): ToolCall | undefined {
   for (const message of messages.toReversed()) {
     if (message.role !== 'assistant') continue;
     const call = message.toolCalls.find((each) => each.callId === callId);
-    if (call) return call.args;
+    if (call) return call;
   }
-  return {};
+  return undefined;
 }
+
+const argsOf = (journal: Journal, callId: string): unknown => callIn(journal, callId)?.args ?? {};

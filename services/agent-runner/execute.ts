@@ -1,5 +1,6 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Definition } from '#shared/contracts/agent.ts';
+import { repeatsMax, repeatsOf } from '#shared/domain/loops.ts';
 import type { NextAction, RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
 import { retryOrFail } from '#shared/domain/retry.ts';
@@ -88,7 +89,8 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
   for (;;) {
     if (stopping.aborted || abort.aborted) return 'handed-back';
     if (signals.nudged()) await journal.refresh();
-    const action = nextAction(journal.run, limits, Date.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
+    const next = nextAction(journal.run, limits, Date.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
+    const action = next.do === 'model' ? (circle(journal) ?? next) : next;
     if (config.DEBUG_AGENTS) logger.info({ runId: journal.run.id, action }, 'next');
     if (action.do === 'stop') return 'ended';
     const interrupt = signals.interrupt();
@@ -103,6 +105,15 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
     showBudget(metrics, agent, journal.run, limits);
   }
 }
+
+/** The end of a run that does the same again and again with the same result. */
+const circle = ({ messages }: Journal): NextAction | undefined =>
+  repeatsOf(messages) >= repeatsMax
+    ? {
+        do: 'fail',
+        error: { code: 'loop', message: `the model made the same calls ${repeatsMax} times with the same results` },
+      }
+    : undefined;
 
 type Work = { runner: Runner; journal: Journal; toolbox: Toolbox; signal: AbortSignal };
 

@@ -1,8 +1,8 @@
 import type { Bus } from '#shared/bus/bus.ts';
-import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
+import type { DataOf, Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
-import { Answer } from '#shared/contracts/llm.ts';
+import { Answer, Image } from '#shared/contracts/llm.ts';
 import type { WholeEvent } from '#shared/domain/conversation.ts';
 import { conversation } from '#shared/domain/conversation.ts';
 import type { Run } from '#shared/domain/run.ts';
@@ -66,7 +66,7 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
       for (let attempt = 1; ; attempt++) {
         try {
           const seq = await bus.append(event, run?.version ?? 0);
-          return fold({ ...event, seq, ...wholeOf(draft) });
+          return fold({ ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
         } catch (error) {
           if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
           await refresh();
@@ -76,11 +76,18 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
   };
 }
 
-const wholeOf = (draft: RunDraft) => {
+async function wholeOf(bus: Bus, draft: RunDraft): Promise<Partial<WholeEvent>> {
   if (draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer)
     return { wholeAnswer: draft.data.answer };
-  return draft.type === 'toka.run.tool-returned.v1' ? { wholeText: draft.data.text } : {};
-};
+  if (draft.type !== 'toka.run.tool-returned.v1') return {};
+  const { text, image } = draft.data;
+  return { wholeText: text, ...(image ? { wholeImage: await fetchImage(bus, image) } : {}) };
+}
+
+type KeptImage = NonNullable<DataOf<'toka.run.tool-returned.v1'>['image']>;
+
+const fetchImage = async (bus: Bus, { mediaType, artifact }: KeptImage): Promise<Image> =>
+  Image.parse({ mediaType, base64: (await bus.artifacts.get(artifact)).toString('base64') });
 
 /** What is long is kept in the object store, and the event holds the reference. */
 async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
@@ -97,8 +104,14 @@ async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
 }
 
 async function whole(bus: Bus, event: Recorded<RunEvent>): Promise<WholeEvent> {
-  if (event.type === 'toka.run.tool-returned.v1' && event.data.whole)
-    return { ...event, wholeText: (await bus.artifacts.get(event.data.whole)).toString('utf8') };
+  if (event.type === 'toka.run.tool-returned.v1') {
+    const { whole: long, image } = event.data;
+    return {
+      ...event,
+      ...(long ? { wholeText: (await bus.artifacts.get(long)).toString('utf8') } : {}),
+      ...(image ? { wholeImage: await fetchImage(bus, image) } : {}),
+    };
+  }
   if (event.type !== 'toka.run.step-completed.v1' || !('artifact' in event.data.answer)) return event;
   const bytes = await bus.artifacts.get(event.data.answer.artifact);
   return { ...event, wholeAnswer: Answer.parse(JSON.parse(bytes.toString('utf8'))) };

@@ -6,6 +6,7 @@ import type { ChatInput, ChatMessage, ChatResponse, ToolOffer } from '#shared/co
 import { chat } from '#shared/contracts/llm.ts';
 import { budgetNote } from '#shared/domain/context.ts';
 import { ordered } from '#shared/domain/conversation.ts';
+import { repeatsNoted, repeatsOf } from '#shared/domain/loops.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { Failure, isTransient } from '#shared/errors.ts';
@@ -25,8 +26,8 @@ export async function nextStep(
   limits: RunLimits,
   signal: AbortSignal,
 ): Promise<RunDraft> {
-  const note = budgetNote(run, limits, Date.now());
-  const said: ChatMessage[] = note === null ? ordered(messages) : [...ordered(messages), { role: 'user', text: note }];
+  const notes = [budgetNote(run, limits, Date.now()), circleNote(messages)].filter((note) => note !== null);
+  const said: ChatMessage[] = [...ordered(messages), ...notes.map((text) => ({ role: 'user' as const, text }))];
   const { answer, facts } = await askModel(
     bus,
     { ...common(run), system: systemPrompt(run.definition, run.work), messages: said, tools },
@@ -43,6 +44,13 @@ export async function nextStep(
     },
   };
 }
+
+const circleNote = (messages: readonly ChatMessage[]): string | null => {
+  const times = repeatsOf(messages);
+  return times < repeatsNoted
+    ? null
+    : `[You have made the same calls ${times} times with the same results. Do something else, or hand in what there is.]`;
+};
 
 const Verdict = z.object({ pass: z.boolean(), reasons: z.array(z.string()).max(50).default([]) });
 const verdictTool: ToolOffer = {

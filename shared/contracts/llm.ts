@@ -6,8 +6,16 @@ export const ToolCall = z.object({
   callId: z.string().min(1).max(200),
   tool: z.string().min(1).max(200),
   args: z.record(z.string(), z.unknown()),
+  /** Why its arguments cannot be used: the model is told. */
+  problem: z.string().optional(),
 });
 export type ToolCall = z.infer<typeof ToolCall>;
+
+export const Image = z.object({
+  mediaType: z.enum(['image/png', 'image/jpeg', 'image/gif', 'image/webp']),
+  base64: z.string().max(7_000_000),
+});
+export type Image = z.infer<typeof Image>;
 
 export const ChatMessage = z.discriminatedUnion('role', [
   z.object({ role: z.literal('user'), text: z.string() }),
@@ -17,7 +25,13 @@ export const ChatMessage = z.discriminatedUnion('role', [
     toolCalls: z.array(ToolCall),
     reasoning: z.string().optional(),
   }),
-  z.object({ role: z.literal('tool'), callId: z.string(), text: z.string(), isError: z.boolean() }),
+  z.object({
+    role: z.literal('tool'),
+    callId: z.string(),
+    text: z.string(),
+    isError: z.boolean(),
+    image: Image.optional(),
+  }),
 ]);
 export type ChatMessage = z.infer<typeof ChatMessage>;
 

@@ -200,7 +200,9 @@ async function installSandbox() {
     fs.renameSync(`${confine}.new`, confine);
   } catch (error) {
     const why = error.message.split('\n')[0];
-    process.stderr.write(`set-up: no sandbox: ${why}\n  Agents' tools will be refused; docker compose brings sandboxes of its own.\n`);
+    process.stderr.write(
+      `set-up: no sandbox: ${why}\n  Agents' tools will be refused; docker compose brings sandboxes of its own.\n`,
+    );
   }
 }
 
@@ -345,7 +347,8 @@ function isAlive(pid) {
 // --- All of it ---
 
 const withServers = !process.argv.includes('--packages-only');
-const ready = () => packagesReady() && nodeReady() && (!withServers || (missingServers().length === 0 && sandboxReady()));
+const ready = () =>
+  packagesReady() && nodeReady() && (!withServers || (missingServers().length === 0 && sandboxReady()));
 
 try {
   if (!ready()) {

@@ -1,8 +1,8 @@
 import type { Recorded, RunEvent } from '#shared/contracts/events.ts';
-import type { Answer, ChatMessage } from '#shared/contracts/llm.ts';
+import type { Answer, ChatMessage, Image } from '#shared/contracts/llm.ts';
 
 /** A run's events with everything in full: what was kept by reference has been fetched. */
-export type WholeEvent = Recorded<RunEvent> & { wholeAnswer?: Answer; wholeText?: string };
+export type WholeEvent = Recorded<RunEvent> & { wholeAnswer?: Answer; wholeText?: string; wholeImage?: Image };
 
 const goOn =
   'You have not handed in the deliverable yet. Go on with the work, and call submit_deliverable when it is done.';
@@ -26,7 +26,8 @@ export function conversation(messages: readonly ChatMessage[], event: WholeEvent
     }
     case 'toka.run.tool-returned.v1': {
       const { callId, text, isError } = event.data;
-      return [...messages, { role: 'tool', callId, text: event.wholeText ?? text, isError }];
+      const image = event.wholeImage ? { image: event.wholeImage } : {};
+      return [...messages, { role: 'tool', callId, text: event.wholeText ?? text, isError, ...image }];
     }
     case 'toka.run.deliverable-submitted.v1': {
       const { callId, name } = event.data;
@@ -74,7 +75,9 @@ function compacted(
       index >= from || message.role !== 'tool' || message.text.length <= shortChars
         ? message
         : {
-            ...message,
+            role: 'tool',
+            callId: message.callId,
+            isError: message.isError,
             text: `[${message.text.length} characters were left out to save room; call the tool again to see them]`,
           },
     );

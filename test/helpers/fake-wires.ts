@@ -37,7 +37,16 @@ const AnthropicBody = z.looseObject({
           z.strictObject({
             type: z.literal('tool_result'),
             tool_use_id: z.string(),
-            content: z.string(),
+            content: z.union([
+              z.string(),
+              z.tuple([
+                z.strictObject({ type: z.literal('text'), text: z.string() }),
+                z.strictObject({
+                  type: z.literal('image'),
+                  source: z.strictObject({ type: z.literal('base64'), media_type: z.string(), data: z.string() }),
+                }),
+              ]),
+            ]),
             is_error: z.boolean().default(false),
           }),
         ]),
@@ -45,6 +54,12 @@ const AnthropicBody = z.looseObject({
     }),
   ),
 });
+
+/** A picture is seen as its media type and size. */
+const textOf = (content: string | [{ text: string }, { source: { media_type: string; data: string } }]) =>
+  typeof content === 'string'
+    ? content
+    : `${content[0].text} [${content[1].source.media_type}, ${content[1].source.data.length} characters]`;
 
 /** Reads a body of POST /v1/messages, and is as strict about it as the real one where it matters. */
 export function parseAnthropic(common: Common): FakeRequest {
@@ -65,7 +80,7 @@ export function parseAnthropic(common: Common): FakeRequest {
     }
     return content.map((block) =>
       block.type === 'tool_result'
-        ? { role: 'tool', text: block.content, tools: [], isError: block.is_error }
+        ? { role: 'tool', text: textOf(block.content), tools: [], isError: block.is_error }
         : { role: 'user', text: block.type === 'text' ? block.text : '', tools: [], isError: false },
     );
   });
@@ -89,7 +104,28 @@ const OpenAiBody = z.looseObject({
   messages: z.array(
     z.discriminatedUnion('role', [
       z.strictObject({ role: z.literal('system'), content: z.string() }),
-      z.strictObject({ role: z.literal('user'), content: z.string() }),
+      z.strictObject({
+        role: z.literal('user'),
+        content: z.union([
+          z.string(),
+          z
+            .array(
+              z.strictObject({
+                type: z.literal('image_url'),
+                image_url: z.strictObject({ url: z.string().startsWith('data:image/') }),
+              }),
+            )
+            .min(1)
+            .transform((parts) =>
+              parts
+                .map(
+                  ({ image_url }) =>
+                    `[${image_url.url.split(';')[0]?.slice(5)}, ${(image_url.url.split(',')[1] ?? '').length} characters]`,
+                )
+                .join(' '),
+            ),
+        ]),
+      }),
       z.strictObject({ role: z.literal('tool'), tool_call_id: z.string(), content: z.string() }),
       z.strictObject({
         role: z.literal('assistant'),

@@ -41,18 +41,6 @@ const cases: Case[] = [
   ['malformed JSON', { fault: 'malformed' }, 'upstream', /cannot be read/],
   ['a web page', { fault: 'html' }, 'upstream', /cut off before its end/],
   ['an error in the stream', { fault: 'error-event' }, 'unavailable', /Overloaded/],
-  [
-    'malformed arguments',
-    { toolCalls: [{ tool: 'a', raw: '{"path": ' }] },
-    'upstream',
-    /arguments that are no JSON object/,
-  ],
-  [
-    'arguments that are a list',
-    { toolCalls: [{ tool: 'a', raw: '[1]' }] },
-    'upstream',
-    /arguments that are no JSON object/,
-  ],
   ['an answer without end', { text: 'x'.repeat(4_100_000) }, 'upstream', /longer than 4000000 characters/],
   ['a call without a name', { toolCalls: [{ tool: '', raw: '{}' }] }, 'upstream', /does not hold/],
 ];

@@ -279,3 +279,40 @@ test('a models.toml that is wrong says where, and nothing starts', async (t) => 
     message: /models\[1\]\.input_usd_per_mtok: .*\n.*models\[1\]\.cached_input/,
   });
 });
+
+for (const wire of wires)
+  test(`arguments that are no JSON object are a call that says so, not the end of the answer: ${wire}`, async (t) => {
+    const script = () => ({
+      toolCalls: [
+        { tool: 'a', raw: '{"path": ' },
+        { tool: 'b', raw: '[1]' },
+        { tool: 'c', args: { x: 1 } },
+      ],
+    });
+    await using system = await startProxySystem(wire, { script });
+    const { answer } = await system.ask();
+    t.deepEqual(
+      answer.toolCalls.map(({ tool, args }) => [tool, args]),
+      [
+        ['a', {}],
+        ['b', {}],
+        ['c', { x: 1 }],
+      ],
+    );
+    t.regex(answer.toolCalls[0]?.problem ?? '', /no JSON object: \{"path": $/);
+    t.is(answer.toolCalls[2]?.problem, undefined);
+  });
+
+for (const wire of wires)
+  test(`a picture in a tool's result reaches the model: ${wire}`, async (t) => {
+    await using system = await startProxySystem(wire, { script: () => ({ text: 'seen' }) });
+    const image = { mediaType: 'image/png' as const, base64: 'iVBORw0KGgo=' };
+    await system.ask({
+      messages: [
+        { role: 'user', text: 'Look.' },
+        { role: 'assistant', text: '', toolCalls: [{ callId: 'call_1', tool: 'look', args: {} }] },
+        { role: 'tool', callId: 'call_1', text: 'dot.png', isError: false, image },
+      ],
+    });
+    t.regex(system.fake.requests[0]?.conversation ?? '', /image\/png, 12 characters/);
+  });

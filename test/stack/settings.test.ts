@@ -22,7 +22,7 @@ stackTest('a placeholder and a bad value stop up before any service starts, each
     settings: {
       JWT_SECRET: 'change-me-change-me-change-me-change-me',
       GRAFANA_PASSWORD: 'admin',
-      MAX_CPU_PER_AGENT: 'half',
+      TOOL_TIMEOUT: 'half',
     },
   });
   await stack.compose('build', 'check-settings');
@@ -31,7 +31,7 @@ stackTest('a placeholder and a bad value stop up before any service starts, each
   const said = await stack.compose('logs', '--no-color', 'check-settings');
   t.regex(said, /JWT_SECRET.*is a placeholder; make one with: openssl rand -base64 48/);
   t.regex(said, /GRAFANA_PASSWORD.*must have at least 8 characters|GRAFANA_PASSWORD.*is a placeholder/);
-  t.regex(said, /MAX_CPU_PER_AGENT got "half"/);
+  t.regex(said, /TOOL_TIMEOUT got "half"/);
   t.notRegex(said, /change-me-change-me/);
   t.is(await stack.compose('ps', '-q', 'gateway', '--status', 'running'), '');
 });

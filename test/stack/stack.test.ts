@@ -297,8 +297,16 @@ stackTest('down and up keeps everything', async (t) => {
 });
 
 stackTest('every expression of every panel and rule gives data', async (t) => {
-  t.timeout(120_000);
+  t.timeout(180_000);
   const stack = opened();
+  // The stack has just come back: a runner's numbers begin with its first run.
+  await putToWork(stack, 'last', 1);
+  for (const metric of [
+    'toka_runs_active',
+    'toka_agent_runs_active{agent="last-1"}',
+    'toka_agent_memory_peak_bytes{agent="last-1"}',
+  ])
+    await eventually(async () => (await stack.query(metric)).length > 0, 60_000);
   const { data } = (await (await fetch(`${stack.prometheus}/api/v1/rules`)).json()) as {
     data: { groups: { rules: { type: string; name: string; query: string; health: string; lastError?: string }[] }[] };
   };

@@ -48,7 +48,7 @@ export async function openLink(server: McpServer, io: McpIo): Promise<Link> {
       failures += 1;
       if (closed) break;
       try {
-        const next = await openSession(opening);
+        const next = await openSession(opening, session);
         session = next;
         await look(next);
         return next;

@@ -1,5 +1,5 @@
 import type { CallToolResult } from '@modelcontextprotocol/client';
-import { Client, ProtocolError, SdkError, SdkErrorCode, UnauthorizedError } from '@modelcontextprotocol/client';
+import { Client, ProtocolError, SdkError, SdkErrorCode } from '@modelcontextprotocol/client';
 import { z } from 'zod';
 import type { McpServer } from '#shared/contracts/mcp.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
@@ -13,12 +13,14 @@ import { before } from './wait.ts';
 const listPagesMax = 16;
 const listedMax = 1_000;
 const messageCharsMax = 1_000;
+const causesMax = 5;
 
 const ListPage = z.object({ tools: z.array(z.unknown()), nextCursor: z.string().optional() });
 
 /** One conversation with a server, from its handshake to its end. Its methods throw a Failure whose message goes after the server's name. */
 export type Session = {
   protocol: string;
+  era: 'modern' | 'legacy';
   /** All its tools, as it names them. */
   listTools(): Promise<unknown[]>;
   callTool(tool: McpTool, args: Record<string, unknown>, signal: AbortSignal): Promise<CallToolResult>;
@@ -30,15 +32,15 @@ export type Session = {
 
 type Opening = { server: McpServer; io: McpIo; secrets: Record<string, string> };
 
-/** Starts or reaches a server and agrees with it on a protocol. */
-export async function openSession(opening: Opening): Promise<Session> {
+/** Starts or reaches a server and agrees with it on a protocol: on that of `earlier`, if it was spoken to before. */
+export async function openSession(opening: Opening, earlier?: Session): Promise<Session> {
   const { server } = opening;
   const deadline = AbortSignal.timeout(server.start_timeout * 1_000);
   try {
-    return await converse(opening, deadline, 'auto');
+    return await converse(opening, deadline, earlier?.era === 'legacy' ? 'legacy' : 'auto');
   } catch (error) {
     // Some older servers end at a question that they do not know; those are asked none.
-    if (!isNegotiation(error) || server.url !== undefined) throw startFailure(error, server, deadline);
+    if (!isNegotiation(error) || server.url !== undefined || earlier) throw startFailure(error, server, deadline);
   }
   try {
     return await converse(opening, deadline, 'legacy');
@@ -49,7 +51,7 @@ export async function openSession(opening: Opening): Promise<Session> {
 
 function startFailure(error: unknown, server: McpServer, deadline: AbortSignal): Failure {
   if (error instanceof Failure) return error;
-  if (deadline.aborted) return new Failure('timeout', `was not ready in ${server.start_timeout} s`);
+  if (deadline.aborted || isTimeout(error)) return new Failure('timeout', `was not ready in ${server.start_timeout} s`);
   return new Failure('unavailable', `could not be started: ${explain(error)}`);
 }
 
@@ -61,9 +63,12 @@ const whyOf = async ({ line, state }: Talk) => state.broken?.message ?? tidy(awa
 async function converse(opening: Opening, deadline: AbortSignal, mode: 'auto' | 'legacy'): Promise<Session> {
   const state: State = { broken: undefined, ended: false, stale: false };
   const startMs = opening.server.start_timeout * 1_000;
+  const isProcess = opening.server.url === undefined;
+  // An older program may not answer the first question: half the time is left to ask it in the older protocol.
+  const probe = { timeoutMs: isProcess ? startMs / 2 : startMs };
   const client = new Client(
     { name: 'toka', version },
-    { versionNegotiation: { mode, probe: { timeoutMs: startMs / 2 } }, inputRequired: { autoFulfill: false } },
+    { versionNegotiation: { mode, probe }, inputRequired: { autoFulfill: false } },
   );
   const line = await openLine({
     ...opening,
@@ -84,7 +89,7 @@ async function converse(opening: Opening, deadline: AbortSignal, mode: 'auto' | 
   try {
     await before(deadline, client.connect(line.transport, { signal: deadline, timeout: startMs }));
   } catch (error) {
-    const died = state.broken ?? (state.ended && !deadline.aborted && !isNegotiation(error));
+    const died = state.broken ?? (isProcess && state.ended && !deadline.aborted && !isNegotiation(error));
     const failure = died ? new Failure('unavailable', `ended before it was ready: ${await whyOf(talk)}`) : error;
     await line.close();
     throw failure;
@@ -95,11 +100,13 @@ async function converse(opening: Opening, deadline: AbortSignal, mode: 'auto' | 
   return createSession(talk, opening.server);
 }
 
+const isTimeout = (error: unknown) => error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout;
 const isNegotiation = (error: unknown) => error instanceof SdkError && error.code === SdkErrorCode.EraNegotiationFailed;
 
 function createSession(talk: Talk, server: McpServer): Session {
   const { client, line, state } = talk;
   const timeout = server.timeout * 1_000;
+  const startMs = server.start_timeout * 1_000;
   const close = async () => {
     state.ended = true;
     await line.close();
@@ -112,12 +119,15 @@ function createSession(talk: Talk, server: McpServer): Session {
   };
   return {
     protocol: client.getNegotiatedProtocolVersion() ?? '',
+    era: client.getProtocolEra() ?? 'legacy',
     async listTools() {
       state.stale = false;
       try {
-        return client.getServerCapabilities()?.tools ? await listAll(client, timeout) : [];
+        return client.getServerCapabilities()?.tools ? await listAll(client, startMs) : [];
       } catch (error) {
-        throw await failureOf(error);
+        throw isTimeout(error)
+          ? new Failure('timeout', `did not list its tools in ${server.start_timeout} s`)
+          : await failureOf(error);
       }
     },
     async callTool({ original, inputSchema }, args, signal) {
@@ -153,10 +163,7 @@ async function listAll(client: Client, timeout: number): Promise<unknown[]> {
 function answerFailure(error: unknown, server: McpServer): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof ProtocolError) return new Failure('upstream', `refused: ${explain(error)}`);
-  if (error instanceof UnauthorizedError)
-    return new Failure('unavailable', 'wants credentials: name a header in its "secrets"');
-  if (error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout)
-    return new Failure('timeout', `did not answer in ${server.timeout} s`);
+  if (isTimeout(error)) return new Failure('timeout', `did not answer in ${server.timeout} s`);
   if (error instanceof SdkError && error.code === SdkErrorCode.UnsupportedResultType)
     return new Failure(
       'upstream',
@@ -164,11 +171,13 @@ function answerFailure(error: unknown, server: McpServer): Failure {
     );
   if (error instanceof SdkError && error.code === SdkErrorCode.InvalidResult)
     return new Failure('upstream', 'answered with something that is no result');
-  return new Failure('unavailable', `cannot be reached: ${explain(error)}`);
+  return new Failure('unavailable', `could not be asked: ${explain(error)}`);
 }
 
+/** An error's message and those of its causes. */
 function explain(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : '';
-  const message = messageOf(error);
-  return tidy(cause && !message.includes(cause) ? `${message}: ${cause}` : message, messageCharsMax);
+  const messages: string[] = [];
+  for (let at = error; at instanceof Error && messages.length < causesMax; at = at.cause)
+    if (!messages.some((message) => message.includes(messageOf(at)))) messages.push(messageOf(at));
+  return tidy(messages.join(': '), messageCharsMax);
 }

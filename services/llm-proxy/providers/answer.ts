@@ -28,10 +28,7 @@ export function toCompletion(label: string, { model, text, calls, stopReason, us
     if (args) return [{ callId, tool, args }];
     // Out of tokens in the middle of a call: there is no such call.
     if (stopReason === 'length') return [];
-    throw new Failure(
-      'upstream',
-      `${label} called ${JSON.stringify(tool.slice(0, 200))} with arguments that are no JSON object`,
-    );
+    return [{ callId, tool, args: {}, problem: `they are no JSON object: ${json.slice(0, 200)}` }];
   });
   const ended = stopReason === 'end' || stopReason === 'tool-calls';
   const answer = Answer.safeParse({

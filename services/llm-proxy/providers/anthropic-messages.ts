@@ -39,14 +39,23 @@ export function toMessages(messages: readonly ChatMessage[], asked: string | und
     if (message.role === 'user') add('user', [{ type: 'text', text: message.text }]);
     else if (message.role === 'assistant') add('assistant', said(message));
     else {
-      const { callId, text, isError } = message;
-      add('user', [{ type: 'tool_result', tool_use_id: callId, content: text, is_error: isError }]);
+      const { callId, isError } = message;
+      add('user', [{ type: 'tool_result', tool_use_id: callId, content: resultOf(message), is_error: isError }]);
     }
   }
   if (asked !== undefined) {
     add('user', [{ type: 'text', text: `Answer with one call of the tool "${asked}" and with nothing else.` }]);
   }
   return turns;
+}
+
+function resultOf({ text, image }: Extract<ChatMessage, { role: 'tool' }>): Anthropic.ToolResultBlockParam['content'] {
+  if (!image) return text;
+  const source = { type: 'base64' as const, media_type: image.mediaType, data: image.base64 };
+  return [
+    { type: 'text', text },
+    { type: 'image', source },
+  ];
 }
 
 type Said = Extract<ChatMessage, { role: 'assistant' }>;

@@ -46,7 +46,7 @@ function toBody({ system, messages, tools, toolChoice, temperature }: ChatReques
   const effort = tools.length > 0 ? traits.tools_reasoning_effort : undefined;
   const first = system ? [{ role: 'system' as const, content: system }] : [];
   return {
-    messages: [...first, ...messages.map(toMessage)],
+    messages: [...first, ...withImages(messages)],
     ...(tools.length > 0 ? { tools: tools.map(toTool) } : {}),
     ...(forced === undefined ? {} : { tool_choice: { type: 'function' as const, function: { name: forced } } }),
     ...(temperature !== undefined && traits.temperature ? { temperature } : {}),
@@ -60,6 +60,25 @@ const toTool = ({ name, description, inputSchema }: ChatRequest['tools'][number]
   type: 'function' as const,
   function: { name, description, parameters: inputSchema },
 });
+
+/** On this wire a tool's result is a text: its pictures follow the results of the turn, as a person's would. */
+function withImages(messages: readonly ChatMessage[]): OpenAI.ChatCompletionMessageParam[] {
+  const said: OpenAI.ChatCompletionMessageParam[] = [];
+  let images: OpenAI.ChatCompletionContentPartImage[] = [];
+  for (const message of [...messages, undefined]) {
+    if (message?.role !== 'tool' && images.length > 0) {
+      said.push({ role: 'user', content: images });
+      images = [];
+    }
+    if (!message) continue;
+    said.push(toMessage(message));
+    if (message.role === 'tool' && message.image) {
+      const { mediaType, base64 } = message.image;
+      images.push({ type: 'image_url', image_url: { url: `data:${mediaType};base64,${base64}` } });
+    }
+  }
+  return said;
+}
 
 function toMessage(message: ChatMessage): OpenAI.ChatCompletionMessageParam {
   switch (message.role) {
