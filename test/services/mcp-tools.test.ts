@@ -1,0 +1,82 @@
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import { connect, fixture, never } from '#test/fixtures/mcp/start.ts';
+import type { McpConnection } from '../../services/agent-runner/mcp/connect.ts';
+
+const signal = never;
+const hostile = (start = 'well') => fixture('hostile', start);
+
+/** Calls a tool and answers its text; it must have failed or not, as is said. */
+async function say(t: ExecutionContext, mcp: McpConnection, tool: string, isError: boolean, args: object = {}) {
+  const result = await mcp.call(`mcp__test__${tool}`, args, { signal });
+  t.is(result.isError, isError, result.text);
+  return result.text;
+}
+
+test('tools that are not what they should be are left out with why; what is shown of the others is plain', async (t) => {
+  const env = { RUNNER_TOKEN: 'token-abcdef' };
+  await using mcp = await connect({ command: hostile('lies'), secrets: { TOKEN: 'RUNNER_TOKEN' } }, { env });
+  t.is(mcp.tools.length, 128);
+  const find = (original: string) => mcp.tools.find((tool) => tool.original === original);
+  for (const absent of ['remote', 'text', 'none', 'nested', 'big', 'sly', 'h\u202eidden'])
+    t.is(find(absent), undefined);
+  const why = mcp.problems.join('\n');
+  for (const line of [
+    /"remote" is left out: its input schema refers to another document/,
+    /"text" is left out: its input schema is not of type object/,
+    /"none" is left out: its input schema is no object/,
+    /"nested" is left out: its input schema is nested more than 32 deep/,
+    /"big" is left out: its input schema is longer than 65536 characters/,
+    /"sly" is left out: its input schema names a field with hidden characters/,
+    /"hidden" is left out: its name holds hidden characters/,
+    /"good" is left out: its name is used twice/,
+    /there are more than 128 tools/,
+  ])
+    t.regex(why, line);
+  t.is(mcp.problems.length, 20);
+  t.is(find('bidi')?.description, 'Safe words');
+  t.is(find('bidi')?.inputSchema.description, 'inside');
+  t.true((find('long')?.description.length ?? 0) < 2_100);
+  t.is(find('leak')?.description, 'It has [secret].');
+  t.is(find('leak')?.inputSchema.title, '[secret]');
+  t.is(find('good')?.description, 'Good.');
+  const names = mcp.tools.map(({ name }) => name);
+  t.is(new Set(names).size, names.length);
+  t.true(names.every((name) => /^mcp__test__[a-zA-Z0-9_-]{1,53}$/.test(name)));
+  t.regex(find('dot.name')?.name ?? '', /^mcp__test__dot_name_[0-9a-f]{8}$/);
+  t.not(find('dot.name')?.name, find('dot:name')?.name);
+});
+
+test('arguments are checked where the schema can be, and in no time', async (t) => {
+  await using mcp = await connect({ command: hostile('lies'), env: { TOKEN: '' } });
+  const text = await say(t, mcp, 'good', true, { n: 1.5, m: 2 });
+  t.regex(
+    text,
+    /^The arguments of mcp__test__good are wrong; call it again with these mended:\n- n: .*int.*\n- the arguments: there is no m$/,
+  );
+  t.regex(await say(t, mcp, 'good', true), /- n: is missing; it must be of type/);
+  const started = performance.now();
+  // The server knows none of these and answers nothing: what counts is that they get as far as it.
+  const stop = new AbortController();
+  const calls = ['slow', 'bomb', 'loop', 'not'].map((tool) =>
+    mcp.call(`mcp__test__${tool}`, { a: `${'a'.repeat(60)}!` }, { signal: stop.signal }),
+  );
+  const checkedIn = performance.now() - started;
+  stop.abort(new Error('checked'));
+  for (const call of calls) await t.throwsAsync(call, { message: 'checked' });
+  t.true(checkedIn < 3_000, `${checkedIn} ms`);
+});
+
+test('tools that no glob means are not offered, and not called', async (t) => {
+  await using mcp = await connect({ command: hostile(), tools: ['ec*', '*ng', 'a*k'], read_only: ['echo'] });
+  t.deepEqual(
+    mcp.tools.map(({ original, readOnly, idempotent }) => [original, readOnly, idempotent]),
+    [
+      ['echo', true, true],
+      ['hang', false, false],
+      ['ask', false, false],
+      ['nothing', false, false],
+    ],
+  );
+  t.regex(await say(t, mcp, 'die', true), /^There is no tool/);
+});
