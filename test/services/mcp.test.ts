@@ -9,7 +9,7 @@ import { childStarter, connect, fixture, never, official } from '#test/fixtures/
 import { eventually } from '#test/helpers/eventually.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
-const everything = official('server-everything', 'stdio');
+const everything = official('everything', 'stdio');
 const signal = never;
 
 test('the official test server is listed and called in the older protocol', async (t) => {
@@ -75,7 +75,7 @@ test('a long answer is clipped, a slow one is given up, an aborted call throws',
 test('the official file server works in its folder, with the tools that are allowed', async (t) => {
   await using folder = await temporaryFolder();
   await writeFile(join(folder.path, 'note.txt'), 'remember');
-  const command = official('server-filesystem', folder.path);
+  const command = official('filesystem', folder.path);
   await using mcp = await connect({ name: 'files', command, tools: ['read_*', 'list_directory'], read_only: ['*'] });
   t.true(mcp.tools.length > 1);
   t.true(mcp.tools.every(({ original, readOnly }) => /^(read_|list_directory$)/.test(original) && readOnly));
@@ -88,7 +88,7 @@ test('the official file server works in its folder, with the tools that are allo
 
 test('the official test server is reached by streamable HTTP', async (t) => {
   const port = await freePort();
-  const [program = '', ...args] = official('server-everything', 'streamableHttp');
+  const [program = '', ...args] = official('everything', 'streamableHttp');
   const server = spawn(program, args, { env: { PORT: String(port) }, stdio: 'ignore' });
   t.teardown(() => server.kill('SIGKILL'));
   const url = `http://127.0.0.1:${port}/mcp`;
