@@ -2,6 +2,7 @@ import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { connect, fixture, never } from '#test/fixtures/mcp/start.ts';
 import type { McpConnection } from '../../services/agent-runner/mcp/connect.ts';
+import { readResult } from '../../services/agent-runner/mcp/result.ts';
 
 const signal = never;
 const hostile = (start = 'well') => fixture('hostile', start);
@@ -79,4 +80,19 @@ test('tools that no glob means are not offered, and not called', async (t) => {
     ],
   );
   t.regex(await say(t, mcp, 'die', true), /^There is no tool/);
+});
+
+test('pictures are told by their bytes, and are few and small', (t) => {
+  const png = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
+  const image = (bytes: Buffer) => ({ type: 'image' as const, mimeType: 'image/jpeg', data: bytes.toString('base64') });
+  const big = Buffer.concat([png, Buffer.alloc(3 * 1024 ** 2)]);
+  const few = readResult({ content: [image(png), image(Buffer.from('<svg/>')), image(big)] }, 1_000);
+  t.deepEqual(few.images, [{ mediaType: 'image/png', base64: png.toString('base64') }]);
+  t.is(
+    few.text,
+    '[a picture was left out: it is not PNG, JPEG, GIF or WebP]\n[a picture was left out: it has more than 3145728 bytes]',
+  );
+  const many = readResult({ content: Array.from({ length: 6 }, () => image(png)) }, 1_000);
+  t.is(many.images.length, 4);
+  t.is(many.text.match(/at most 4 are shown/g)?.length, 2);
 });
