@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Definition } from '#shared/contracts/agent.ts';
 import type { Snapshot } from '#shared/contracts/artifact.ts';
 import type { ToolOffer } from '#shared/contracts/llm.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
@@ -12,11 +13,14 @@ import type { Journal } from './journal.ts';
 import type { ToolResult } from './sandbox/lease.ts';
 import type { Servers } from './servers.ts';
 import { connectServers } from './servers.ts';
+import { labelsAmong } from './tools/capabilities.ts';
 import { findOwnTool, ownTools } from './tools/own.ts';
 import { findSandboxTool, sandboxTools } from './tools/sandboxed.ts';
 import { wayOutOf } from './way-out.ts';
 import type { Workbench } from './workbench.ts';
 import { openWorkbench } from './workbench.ts';
+
+const warnedMax = 1_000;
 
 export type Outcome = ToolResult & { snapshot?: Snapshot; parked?: boolean };
 
@@ -47,6 +51,7 @@ export async function openToolbox(
   await using stack = new AsyncDisposableStack();
   const { bus, config, writer } = runner;
   const { definition, work } = journal.run;
+  warnOfLabels(runner, definition);
   const egress = wayOutOf(runner, journal);
   if (egress) stack.use(egress);
   const serveEgress = egress && ((connection: Duplex) => egress.serve(connection));
@@ -94,6 +99,17 @@ export async function openToolbox(
     traffic: () => egress?.traffic() ?? { bytesIn: 0, bytesOut: 0 },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+const warned = new Set<string>();
+
+/** A capability that no tool knows grants nothing: it is said once, for it may be a slip. */
+function warnOfLabels({ logger }: Runner, { name, capabilities }: Definition): void {
+  for (const label of labelsAmong([...capabilities.primary, ...capabilities.secondary])) {
+    if (warned.has(`${name} ${label}`) || warned.size > warnedMax) continue;
+    warned.add(`${name} ${label}`);
+    logger.warn({ agent: name, capability: label }, 'no tool knows this capability: it is a label, and grants nothing');
+  }
 }
 
 /** What the model asked for in its arguments, within bounds. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { SignJWT } from 'jose';
+import { z } from 'zod';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { readEnvironment } from './launch/environment.ts';
 import { readSecrets } from './launch/secrets.ts';
@@ -9,7 +10,11 @@ import { readSecrets } from './launch/secrets.ts';
 
 const usage = `npm run -s toka -- token [--scope "agents:read runs:read"] [--ttl 8h] [--sub name] [--data DIR]
 
-  prints a token for the Agent API, signed with JWT_SECRET or with the secret that npm start has made`;
+  prints a token for the Agent API, signed with JWT_SECRET or with the secret that npm start has made
+
+npm run -s toka -- doctor [--url http://localhost:8080] [--data DIR]
+
+  asks every service whether it can do its work, and says what cannot; ends with 1 where something cannot`;
 
 try {
   process.stdout.write(`${await main(process.argv.slice(2))}\n`);
@@ -25,7 +30,55 @@ function secretIn(file: string | undefined): string | undefined {
 
 async function main([command, ...args]: string[]): Promise<string> {
   if (command === undefined || command === 'help' || command === '--help') return usage;
+  if (command === 'doctor') return doctor(args);
   if (command !== 'token') throw new Failure('invalid', `there is no command "${command}"\n\n${usage}`);
+  return token(args);
+}
+
+const Status = z.object({
+  services: z.array(
+    z.object({
+      service: z.string(),
+      instance: z.string(),
+      ready: z.boolean(),
+      checks: z.record(z.string(), z.string()),
+    }),
+  ),
+});
+
+/** What every instance says of itself; throws where one is not well. */
+async function doctor(args: string[]): Promise<string> {
+  const { values } = parseArgs({ args, options: { url: { type: 'string' }, data: { type: 'string' } } });
+  const { PORT = '8080' } = readEnvironment('.env', process.env);
+  const url = values.url ?? `http://localhost:${PORT}`;
+  const data = values.data === undefined ? [] : ['--data', values.data];
+  const authorization = `Bearer ${await token(['--scope', 'runs:read', '--ttl', '1m', ...data])}`;
+  const response = await fetch(`${url}/status`, { headers: { authorization } }).catch((error: Error) => {
+    throw new Failure(
+      'unavailable',
+      `nobody answers on ${url} (${messageOf(error.cause ?? error)}): is Toka running? npm start, or docker compose ps`,
+    );
+  });
+  if (!response.ok)
+    throw new Failure(
+      'upstream',
+      `${url}/status answered ${response.status}: ${(await response.text()).slice(0, 300)}`,
+    );
+  const { services } = Status.parse(await response.json());
+  const lines = services.flatMap(({ service, instance, checks }) =>
+    Object.entries(checks).map(
+      ([name, state]) =>
+        `${state === 'ok' ? 'ok ' : '!! '} ${service} ${instance}: ${name}${state === 'ok' ? '' : `: ${state}`}`,
+    ),
+  );
+  for (const name of ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'])
+    if (!services.some(({ service }) => service === name)) lines.push(`!!  ${name}: no instance answers`);
+  const report = lines.toSorted().join('\n');
+  if (lines.some((line) => line.startsWith('!!'))) throw new Failure('unavailable', report);
+  return report;
+}
+
+async function token(args: string[]): Promise<string> {
   const { values } = parseArgs({
     args,
     options: {

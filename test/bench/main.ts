@@ -1,11 +1,12 @@
 import { pipeline } from './pipeline.ts';
+import { runner } from './runner.ts';
 import { stack } from './stack.ts';
 
 // `npm run bench -- <name>`: measures on this machine, side by side in one run. Never part of the tests.
 
-const benches: Record<string, () => Promise<void>> = { pipeline, stack };
-const [name = 'pipeline'] = process.argv.slice(2);
+const benches: Record<string, (args: string[]) => Promise<void>> = { pipeline, runner, stack };
+const [name = 'pipeline', ...args] = process.argv.slice(2);
 const bench = benches[name];
-if (bench) await bench();
+if (bench) await bench(args);
 else process.stderr.write(`there is no bench "${name}"; there are ${Object.keys(benches).join(', ')}\n`);
 process.exit(bench ? 0 : 1);

@@ -170,18 +170,25 @@ const attempts: Attempt[] = [
     number: 20,
     what: 'a UDP socket',
     succeeds: ({ python }) =>
-      says(python("import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM); print('GOT'.lower(), 'in')"), 'got in'),
+      says(
+        python("import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM); print('GOT'.lower(), 'in')"),
+        'got in',
+      ),
   },
   {
     number: 20,
     what: 'a raw socket by another family (netlink)',
     succeeds: ({ python }) =>
-      says(python("import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW); print('GOT'.lower(), 'in')"), 'got in'),
+      says(
+        python("import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW); print('GOT'.lower(), 'in')"),
+        'got in',
+      ),
   },
   {
     number: 21,
     what: 'a UNIX socket',
-    succeeds: ({ python }) => says(python("import socket; socket.socket(socket.AF_UNIX); print('GOT'.lower(), 'in')"), 'got in'),
+    succeeds: ({ python }) =>
+      says(python("import socket; socket.socket(socket.AF_UNIX); print('GOT'.lower(), 'in')"), 'got in'),
   },
   {
     number: 22,
