@@ -37,9 +37,13 @@ export async function runner(args: string[]): Promise<void> {
 
   const measured = new Map<string, Measured[]>();
   const run = async (name: string, open: () => Promise<Contender>, runs = size.runs, warm = size.warm) => {
-    const result = await measureOnce(open, { runs, turns, atOnce }, warm);
-    measured.set(name, [...(measured.get(name) ?? []), result]);
-    say(row(name, result));
+    try {
+      const result = await measureOnce(open, { runs, turns, atOnce }, warm);
+      measured.set(name, [...(measured.get(name) ?? []), result]);
+      say(row(name, result));
+    } catch (error) {
+      say(`  ${name} COULD NOT BE MEASURED: ${messageOf(error)}`);
+    }
   };
   say(row());
   for (let round = 1; round <= size.rounds; round++) {
@@ -51,11 +55,9 @@ export async function runner(args: string[]): Promise<void> {
     }
   }
   if (!tool) {
-    say(rule('each run with a sandbox of its own (list_files)'));
+    say(rule('each run with a sandbox of its own (list_files), 10 at a time'));
     const boxed = () => openToka({ nats, synced, runners: 1, atOnce, tool: 'list_files' });
-    await run('toka, sandbox', boxed, size.boxed, 2).catch((error) =>
-      say(`  could not be measured: ${messageOf(error)}`),
-    );
+    await run('toka, sandbox', boxed, size.boxed, 2);
   }
   const ratios = conclude(measured, restate !== undefined);
   const bytes = await logBytes({ nats, synced });
@@ -63,7 +65,11 @@ export async function runner(args: string[]): Promise<void> {
   say('log bytes a turn (linear: they stay about equal)');
   for (const { turns: count, bytesPerTurn } of bytes)
     say(`  a run of ${String(count).padStart(4)} turns: ${bytesPerTurn.toFixed(0)} bytes a turn`);
-  const sandbox = await sandboxLatency();
+  const sandbox = await sandboxLatency(quick).catch((error) => ({
+    sandbox: `could not be measured: ${messageOf(error)}`,
+  }));
+  say('sandbox');
+  for (const [what, words] of Object.entries(sandbox)) say(`  ${what}: ${words}`);
   const medians = Object.fromEntries([...measured].map(([name, list]) => [name, summed(list)]));
   const seconds = Math.round((performance.now() - startedMs) / 1000);
   say(`it took ${seconds} s`);
@@ -135,7 +141,7 @@ function explain({
 async function measureOnce(open: () => Promise<Contender>, batch: Batch, warm: number): Promise<Measured> {
   await using contender = await open();
   await contender.measure({ ...batch, runs: warm });
-  return contender.measure(batch);
+  return await contender.measure(batch);
 }
 
 /** Says the medians side by side, and whether they are what is wanted; answers the ratios by number of processes. */

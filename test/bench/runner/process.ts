@@ -10,7 +10,7 @@ export async function startModule(
 ): Promise<{ pid: number; first: unknown } & AsyncDisposable> {
   const child = fork(file, args, {
     env: { PATH: process.env.PATH ?? '', ...env },
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
   });
   const first = await new Promise<unknown>((resolve, reject) => {
     child.once('message', resolve);

@@ -47,7 +47,7 @@ export async function openToka({ nats: program, synced, runners, atOnce, tool = 
     CONFIG_FILE: 'none',
     METRICS_PORT: '0',
     METRICS_HOST: '127.0.0.1',
-    LOG_LEVEL: "debug",
+    LOG_LEVEL: 'warn',
     MAX_CONCURRENT_AGENTS: String(Math.ceil(atOnce / runners)),
     AGENT_MAX_STEPS: '1000',
     DELIVERABLES_DIR: `${folder}/deliverables`,
@@ -59,7 +59,7 @@ export async function openToka({ nats: program, synced, runners, atOnce, tool = 
     ),
   );
   for (const each of opened) stack.use(each);
-  const ends = stack.use(await watchRuns(nats.url));
+  const ends = stack.use(await watchRuns(nats.url, bus));
   const kinds = { runners: opened.map(({ pid }) => pid), nats: [nats.pid], model: [model.pid], bench: [process.pid] };
 
   const owned = stack.move();
@@ -82,11 +82,6 @@ export async function openToka({ nats: program, synced, runners, atOnce, tool = 
       await eventually(async () => (await bus.tasks.queued()).size === 0);
       const records = (await bus.lastSeq()) - before;
       return { seconds, runs: runs.length, turns: runs.length * batch.turns, records, cpuMs } satisfies Measured;
-    },
-    async debug() {
-      const out = [];
-      for (const id of await bus.tasks.queued()) out.push((await bus.read('run', id)).map((e) => [e.type, e.time, e.seq].join(' ')));
-      return out;
     },
     async bytesOf(turns) {
       const [runId = ''] = await queueRuns(bus, { runs: 1, turns, atOnce: 1 });
@@ -141,7 +136,7 @@ type Ended = { turns: number };
 type Watched = { turns: number; resolve(ended: Ended): void; reject(error: Error): void };
 
 /** Hears of each run's end, and counts its turns, without parsing what the runners write. */
-async function watchRuns(url: string): Promise<{ of(runId: string): Promise<Ended> } & AsyncDisposable> {
+async function watchRuns(url: string, bus: Bus): Promise<{ of(runId: string): Promise<Ended> } & AsyncDisposable> {
   const nc = await connect({ servers: url });
   const watched = new Map<string, Watched>();
   nc.subscribe(entitySubject('run', '*'), {
@@ -161,7 +156,10 @@ async function watchRuns(url: string): Promise<{ of(runId: string): Promise<Ende
       const subject = entitySubject('run', runId);
       const { promise, resolve, reject } = Promise.withResolvers<Ended>();
       watched.set(subject, { turns: 0, resolve, reject });
-      const late = setTimeout(() => reject(new Error(`${runId} did not end`)), runMsMax);
+      const late = setTimeout(async () => {
+        const events = await bus.read('run', runId);
+        reject(new Error(`${runId} did not end: ${events.map(({ type, time }) => `${type} ${time}`).join(', ')}`));
+      }, runMsMax);
       return promise.finally(() => {
         clearTimeout(late);
         watched.delete(subject);
