@@ -8,6 +8,8 @@ export type FaultProxy = {
   count(): number;
   /** `before`: the n-th publish from now on never reaches NATS; `after`: it does, but its acknowledgement does not come back. */
   arm(n: number, when: 'before' | 'after', hit: () => void): void;
+  /** Whether it waited in vain; from then on it does not. */
+  disarm(): boolean;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -54,6 +56,11 @@ export async function startFaultProxy(port: number): Promise<FaultProxy> {
     count: () => count,
     arm(n, when, hit) {
       armed = { at: count + n, when, hit };
+    },
+    disarm() {
+      const waited = armed !== undefined;
+      armed = undefined;
+      return waited;
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();

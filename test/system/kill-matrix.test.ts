@@ -175,6 +175,12 @@ for (const when of ['before', 'after'] as const)
       proxy.arm(at, when, () => void system.kill('agent-runner').then(died.resolve));
       const name = `m-${at}`;
       const subject = await begin(matrix, name);
+      // An event that another writer's had to be repeated after counts twice: then the last one is not reached.
+      await Promise.race([died.promise, ended(matrix, subject).catch(() => undefined)]);
+      if (proxy.disarm()) {
+        t.true(at > boundaries - 3, `at ${at} nothing happened`);
+        break;
+      }
       await died.promise;
       await system.start('agent-runner');
       const events = await ended(matrix, subject);
