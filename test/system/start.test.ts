@@ -196,8 +196,7 @@ test.serial('the token that it names opens the API', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const launched = await launch(folder.path);
-  await eventually(() => launched.output().includes('Toka is up'), 30_000);
-  const api = /Agent API +(\S+)/.exec(launched.output())?.[1];
+  const api = await eventually(() => /Agent API +(\S+)\s/.exec(launched.output())?.[1], 60_000);
   const toka = ['shared/dev/toka.ts', 'token', '--data', join(folder.path, 'data'), '--scope', 'agents:read'];
   const token = execFileSync(process.execPath, toka, { env: { PATH: process.env.PATH }, encoding: 'utf8' }).trim();
   const get = (path: string) => fetch(`${api}${path}`, { headers: { authorization: `Bearer ${token}` } });

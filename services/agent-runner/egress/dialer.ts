@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { Failure } from '#shared/errors.ts';
 import { closeAll } from './close-all.ts';
-import { destroyAll } from './destroy-all.ts';
 import type { Route } from './routes.ts';
 
 export type Traffic = { bytesIn: number; bytesOut: number };

@@ -3,7 +3,6 @@ import type { Duplex } from 'node:stream';
 import { Failure } from '#shared/errors.ts';
 import { answerFailure, refuse } from './answer.ts';
 import { closeAll } from './close-all.ts';
-import { destroyAll } from './destroy-all.ts';
 import type { Dialer } from './dialer.ts';
 import { forward } from './forward.ts';
 import { parseTarget } from './host.ts';
