@@ -15,7 +15,7 @@ import { openLease } from '/app/services/agent-runner/sandbox/lease.ts';
 const containers = await openContainers('/data/sandboxes', 'driver');
 const never = new AbortController().signal;
 const lease = async () => {
-  const taken = await openLease(await containers.take(AbortSignal.timeout(20_000)), { branch: 'main', author: 'anna', network: false, processesMax: 128, fileBytesMax: 1024 ** 3, serveEgress: undefined, watch: undefined });
+  const taken = await openLease(await containers.take(AbortSignal.timeout(20_000)), { branch: 'main', author: 'anna', network: false, processesMax: 1_000_000, fileBytesMax: 1024 ** 3, serveEgress: undefined, watch: undefined });
   await taken.begin(null, null);
   return Object.assign(taken, { run: async (command, timeoutMs = 20_000) => taken.call('shell', { command }, timeoutMs, never) });
 };

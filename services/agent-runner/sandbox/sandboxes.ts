@@ -35,7 +35,8 @@ export type Sandboxes = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-const processesMax = 128;
+/** In a container its cgroup counts: the kernel's own count is of all processes that a user has on a machine, in whatever container. */
+const processesMax = { container: 1_000_000, bubblewrap: 128, unconfined: 1_000_000, none: 1 };
 
 /** Chooses how tools are confined, and proves it by attacks that must fail. What does not hold is not used. */
 export async function openSandboxes(
@@ -60,7 +61,7 @@ export async function openSandboxes(
       branch: wish.branch,
       author: wish.author,
       network: wish.serveEgress !== undefined,
-      processesMax,
+      processesMax: processesMax[begin.tier],
       fileBytesMax: config.MAX_DISK_PER_AGENT,
       serveEgress: wish.serveEgress,
       watch:
