@@ -70,7 +70,8 @@ export async function openSandboxes(
           : undefined,
     });
   };
-  const prove = async () => {
+  const closing = new AbortController();
+  const prove = async (): Promise<void> => {
     if (!begin.start || begin.tier === 'unconfined') return;
     const wish = {
       branch: 'main',
@@ -80,11 +81,18 @@ export async function openSandboxes(
       serveEgress: undefined,
     };
     try {
-      const lease = await leaseFrom(wish, AbortSignal.timeout(30_000));
+      const lease = await leaseFrom(wish, AbortSignal.any([AbortSignal.timeout(30_000), closing.signal]));
       const escaped = await canaries(lease).finally(() => lease.end());
       if (escaped.length > 0) throw new Error(`these attacks were not stopped: ${escaped.join('; ')}`);
+      state = { tier: begin.tier, limits: begin.limits, reason: begin.reason };
     } catch (error) {
-      state = { tier: 'none', limits: 'none', reason: `the sandbox does not hold: ${messageOf(error)}` };
+      const isAbsent = containers && error instanceof DOMException && !closing.signal.aborted;
+      const reason = isAbsent
+        ? 'no sandbox container has offered itself yet'
+        : `the sandbox does not hold: ${messageOf(error)}`;
+      state = { tier: 'none', limits: 'none', reason };
+      // Containers may come up later than this service.
+      if (isAbsent) return prove();
       begin.start = undefined;
     }
   };
@@ -93,7 +101,7 @@ export async function openSandboxes(
   if (!containers) await proved;
 
   return {
-    state: () => (containers && state.tier === 'container' ? { ...state, reason: '' } : state),
+    state: () => state,
     async lease(wish, signal) {
       await proved;
       if (!begin.start) throw refused(state.reason);
@@ -111,6 +119,7 @@ export async function openSandboxes(
       }
     },
     async [Symbol.asyncDispose]() {
+      closing.abort();
       await containers?.[Symbol.asyncDispose]();
     },
   };
