@@ -54,22 +54,7 @@ export async function openSandboxes(
   const begin = starterOf(config, containers);
   let state: SandboxState = { tier: begin.tier, limits: begin.limits, reason: begin.reason };
 
-  const leaseFrom = async (wish: LeaseWish, signal: AbortSignal): Promise<Lease> => {
-    if (!begin.start) throw refused(state.reason);
-    const sandbox = await begin.start(signal, wish.memoryBytes);
-    return openLease(sandbox, {
-      branch: wish.branch,
-      author: wish.author,
-      network: wish.serveEgress !== undefined,
-      processesMax: processesMax[begin.tier],
-      fileBytesMax: config.MAX_DISK_PER_AGENT,
-      serveEgress: wish.serveEgress,
-      watch:
-        begin.limits === 'soft'
-          ? (pid, exceeded) => watchTree({ pid, memoryBytes: wish.memoryBytes, cpus: wish.cpus, exceeded })
-          : undefined,
-    });
-  };
+  const leaseFrom = (wish: LeaseWish, signal: AbortSignal) => leaseBy(begin, config, wish, signal);
   const closing = new AbortController();
   const prove = async (): Promise<void> => {
     if (!begin.start || begin.tier === 'unconfined') return;
@@ -127,6 +112,20 @@ export async function openSandboxes(
 
 const refused = (reason: string) =>
   new Failure('invalid', `tools are not run here, for there is no sandbox: ${reason}`);
+
+async function leaseBy(begin: Starter, config: Config, wish: LeaseWish, signal: AbortSignal): Promise<Lease> {
+  if (!begin.start) throw refused(begin.reason);
+  const { branch, author, memoryBytes, cpus, serveEgress } = wish;
+  return openLease(await begin.start(signal, memoryBytes), {
+    branch,
+    author,
+    network: serveEgress !== undefined,
+    processesMax: processesMax[begin.tier],
+    fileBytesMax: config.MAX_DISK_PER_AGENT,
+    serveEgress,
+    watch: begin.limits === 'soft' ? (pid, exceeded) => watchTree({ pid, memoryBytes, cpus, exceeded }) : undefined,
+  });
+}
 
 type Starter = SandboxState & { start: ((signal: AbortSignal, memoryBytes: number) => Promise<Sandbox>) | undefined };
 
