@@ -50,13 +50,11 @@ export async function callTools(work: Work, calls: readonly PendingCall[]): Prom
   });
   const [first] = calls;
   if (free.length < 2) return first && callTool(work, first);
-  for (const { call } of free) await journal.record({ type: 'toka.run.tool-called.v1', data: pick(call) });
   const outcomes = await Promise.all(free.map(({ call, tool }) => make(work, call, tool)));
   for (const [index, { call, tool }] of free.entries())
     await finish(work, call, tool, outcomes[index] ?? refusal('lost'));
 }
 
-const pick = ({ callId, tool }: PendingCall) => ({ callId, tool });
 const refusal = (text: string): Outcome => ({ isError: true, text, cpuSeconds: 0, peakBytes: 0 });
 
 /** Does what a call without leave needs; answers whether it may be made all the same. */
@@ -111,7 +109,9 @@ async function settle(
 
 async function begin(work: Work, call: PendingCall, tool: BoxedTool): Promise<Outcome> {
   if (call.begun && !tool.idempotent) return refusal(interrupted);
-  if (!call.begun) await work.journal.record({ type: 'toka.run.tool-called.v1', data: pick(call) });
+  // What only reads is just made again by the next runner, so nothing need be known of its beginning.
+  if (!call.begun && !tool.readOnly)
+    await work.journal.record({ type: 'toka.run.tool-called.v1', data: { callId: call.callId, tool: call.tool } });
   return make(work, call, tool);
 }
 

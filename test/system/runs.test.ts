@@ -159,7 +159,8 @@ test('a run that is cancelled ends at once, in the middle of a model call', asyn
   });
   t.is(response.status, 200);
   await system.saw(({ type }) => type === 'toka.run.cancelled.v1', 3_000);
-  const status = async () => (await fetch(`${system.api}/runs/${id}`, { headers })).json();
-  t.like(await status(), { status: 'cancelled', error: { message: 'enough' } });
+  const written = response.headers.get('toka-seq');
+  const view = await fetch(`${system.api}/runs/${id}?minSeq=${written}`, { headers });
+  t.like(await view.json(), { status: 'cancelled', error: { message: 'enough' } });
   await system.bus.tasks.queued().then((queued) => t.true(queued.size <= 1));
 });
