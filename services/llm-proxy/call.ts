@@ -25,7 +25,7 @@ export type Caller = {
 /** What became of a call: `reached` tells whether the provider was asked. */
 export type Outcome = { facts: CallFacts; reached: boolean; response?: ChatResponse; failure?: unknown };
 
-const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 };
+const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
 /** One model call: cache, limit, provider. Never throws: a failure is an outcome too. */
 export async function call(caller: Caller, request: ChatRequest): Promise<Outcome> {
@@ -90,5 +90,10 @@ const mayHaveCost = (failure: unknown) =>
 /** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
 function estimate({ system, messages, tools }: ChatRequest, answer: Answer): CallFacts['usage'] {
   const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);
-  return { inputTokens: tokens([system, messages, tools]), outputTokens: tokens(answer), cachedInputTokens: 0 };
+  return {
+    inputTokens: tokens([system, messages, tools]),
+    outputTokens: tokens(answer),
+    cachedInputTokens: 0,
+    cacheWriteTokens: 0,
+  };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { request } from './contract.ts';
+import { Priority } from './ids.ts';
 
 /** What a model asks to be done. `args` is what it sent, unchecked: hostile input. */
 export const ToolCall = z.object({
@@ -51,6 +52,9 @@ export const ChatRequest = z.object({
     .default('internal'),
   agentId: z.string().optional(),
   runId: z.string().optional(),
+  workstream: z.string().optional(),
+  /** Who goes first where calls wait for a limit. */
+  priority: Priority.default('medium'),
   model: z.string().optional(),
   system: z.string(),
   messages: z.array(ChatMessage).min(1),
@@ -70,6 +74,8 @@ export const Usage = z.object({
   outputTokens: z.number().int().nonnegative(),
   /** Of the input tokens, those read from the provider's prompt cache. */
   cachedInputTokens: z.number().int().nonnegative().default(0),
+  /** Of the input tokens, those written to it. */
+  cacheWriteTokens: z.number().int().nonnegative().default(0),
 });
 export type Usage = z.infer<typeof Usage>;
 
@@ -92,7 +98,8 @@ export const CallFacts = z.object({
   usage: Usage,
   costUsd: z.number().nonnegative().nullable(),
   latencyMs: z.number().nonnegative(),
-  cache: z.enum(['hit', 'miss', 'bypass']),
+  /** `coalesced`: an equal call was under way, and its answer is this one's too. */
+  cache: z.enum(['hit', 'miss', 'bypass', 'coalesced']),
 });
 export type CallFacts = z.infer<typeof CallFacts>;
 

@@ -33,7 +33,7 @@ export const started: Draft = { type: 'toka.run.started.v1', data: { runner: 'r1
 export const facts = {
   provider: 'demo',
   model: 'demo-1',
-  usage: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0 },
+  usage: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0 },
   costUsd: 0.5 as number | null,
   latencyMs: 1,
   cache: 'miss' as const,

@@ -24,5 +24,6 @@ function usageOf({ system, messages, tools }: ChatRequest, { text, toolCalls }: 
     inputTokens: tokens([system, messages, tools]),
     outputTokens: tokens([text, toolCalls]),
     cachedInputTokens: 0,
+    cacheWriteTokens: 0,
   };
 }

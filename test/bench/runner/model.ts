@@ -29,7 +29,7 @@ bus.answer(chat, (question) => {
   const facts = {
     provider: 'bench',
     model: 'bench-1',
-    usage: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0 },
+    usage: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0 },
     costUsd: 0,
     latencyMs: 0,
     cache: 'bypass' as const,
