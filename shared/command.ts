@@ -1,8 +1,10 @@
 import type { Bus } from './bus/bus.ts';
-import type { AgentDraft, Draft, Recorded, RunDraft } from './contracts/events.ts';
-import { isAgentEvent, isRunEvent } from './contracts/events.ts';
+import type { AgentDraft, Draft, KeyDraft, Recorded, RunDraft } from './contracts/events.ts';
+import { isAgentEvent, isKeyEvent, isRunEvent } from './contracts/events.ts';
 import type { Agent, AgentCommand } from './domain/agent.ts';
 import * as agents from './domain/agent.ts';
+import type { Key, KeyCommand } from './domain/key.ts';
+import * as keys from './domain/key.ts';
 import type { Run } from './domain/run.ts';
 import { evolve as evolveRun } from './domain/run.ts';
 import type { RunCommand } from './domain/run-commands.ts';
@@ -19,6 +21,9 @@ export const foldAgent = (events: readonly Recorded[]) =>
 export const foldRun = (events: readonly Recorded[]) =>
   events.filter(isRunEvent).reduce<Run | undefined>(evolveRun, undefined);
 
+export const foldKey = (events: readonly Recorded[]) =>
+  events.filter(isKeyEvent).reduce<Key | undefined>(keys.evolve, undefined);
+
 /** The result of a command: the sequence of the entity's last event, and whether the command added to it. */
 export type Outcome = { seq: number; changed: boolean };
 
@@ -33,12 +38,16 @@ export async function commandRun(bus: Bus, id: string, command: RunCommand, writ
   return outcome;
 }
 
+/** Commands a client key, as `commandAgent` does an agent. */
+export const commandKey = (bus: Bus, id: string, command: KeyCommand, writer: Writer): Promise<Outcome> =>
+  decideAndAppend(bus, 'key', id, writer, (events) => keys.decide(foldKey(events), command));
+
 async function decideAndAppend(
   bus: Bus,
-  entity: 'agent' | 'run',
+  entity: 'agent' | 'run' | 'key',
   id: string,
   writer: Writer,
-  decide: (events: Recorded[]) => (AgentDraft | RunDraft)[],
+  decide: (events: Recorded[]) => (AgentDraft | RunDraft | KeyDraft)[],
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
     const events = await bus.read(entity, id);

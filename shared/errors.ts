@@ -7,6 +7,7 @@ export const statusOf = {
   'not-allowed': 405,
   timeout: 504,
   conflict: 409,
+  'context-missing': 409,
   stale: 412,
   'too-large': 413,
   unsupported: 415,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { ulid } from 'ulid';
 
-type Prefix = 'run' | 'evt' | 'apr' | 'mem';
+type Prefix = 'run' | 'evt' | 'apr' | 'mem' | 'key';
 
 /** A new id such as `run_01J…`: sorts by time. */
 export const newId = (prefix: Prefix) => `${prefix}_${ulid()}`;

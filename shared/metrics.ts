@@ -132,6 +132,11 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
   ]),
   llmCostUnknown: counter('llm_cost_unknown_total', 'Model calls whose price is not known', ['provider', 'model']),
   llmCache: counter('llm_cache_requests_total', 'Model calls by what the response cache did', ['result']),
+  llmCacheFrontBytes: gauge('llm_cache_front_bytes', 'Memory of the answers that this instance keeps at hand'),
+  llmContext: counter('llm_context_requests_total', 'Model calls of conversations, by whether these were kept here', [
+    'result',
+  ]),
+  llmContextSaved: counter('llm_context_saved_bytes_total', 'Bytes of conversations that calls did not have to carry'),
   llmRateLimited: counter('llm_rate_limited_total', 'Model calls that were refused by our own rate limit'),
   llmRateRemaining: gauge('llm_rate_limit_remaining', 'Model calls left in the current window'),
   llmRateLimit: gauge('llm_rate_limit_requests', 'Model calls allowed in each window'),
@@ -219,5 +224,8 @@ export function startAtZero(metrics: Metrics, service: string): void {
     metrics.runsActive.set(0);
     for (const code of ['unavailable', 'timeout', 'limited', 'upstream']) metrics.retries.inc({ code }, 0);
   }
-  if (service === 'llm-proxy') for (const result of ['hit', 'miss', 'bypass']) metrics.llmCache.inc({ result }, 0);
+  if (service === 'llm-proxy') {
+    for (const result of ['hit', 'miss', 'bypass', 'coalesced']) metrics.llmCache.inc({ result }, 0);
+    for (const result of ['hit', 'miss', 'whole']) metrics.llmContext.inc({ result }, 0);
+  }
 }

@@ -1,3 +1,5 @@
+import { hash, randomBytes } from 'node:crypto';
+
 const known = new Set<string>();
 
 /** Remembers a secret of this process, so that no log line, error or event shows it. Short values would hide ordinary words. */
@@ -11,6 +13,8 @@ export function rememberSecret(value: string): void {
 /** What looks like a secret whoever it belongs to. Each begins with something rare and is bounded: none takes long over any text. */
 const shapes: readonly [RegExp, string][] = [
   [/\bsk-[A-Za-z0-9_-]{20,300}/g, '[secret]'],
+  // A client key's, see below; it may follow on the "n" of an escaped line's end.
+  [/toka_[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]/g, '[secret]'],
   [
     /\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{30,255}|\bgithub_pat_[A-Za-z0-9_]{22,255}|\bglpat-[A-Za-z0-9_-]{20,255}/g,
     '[secret]',
@@ -39,3 +43,12 @@ export function scrub(text: string): string {
   for (const [shape, instead] of shapes) clean = clean.replace(shape, instead);
   return clean;
 }
+
+/** A new secret of a client key: 32 random bytes that nobody can guess. */
+export const newKeySecret = (): string => `toka_${randomBytes(32).toString('base64url')}`;
+
+/** How long each of them is. */
+export const keySecretChars = 48;
+
+/** What a secret is known by: its SHA-256 in hexadecimal. */
+export const hashOfSecret = (secret: string): string => hash('sha256', secret);

@@ -11,6 +11,8 @@ import type { RunLimits } from '#shared/domain/next-action.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { Failure, isTransient } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
+import type { Conversation, Turn } from './conversation.ts';
+import { createConversation } from './conversation.ts';
 import type { Journal } from './journal.ts';
 import { judgeMessage, judgePrompt, systemPrompt } from './prompt.ts';
 
@@ -21,18 +23,21 @@ const callMsMax = 900_000;
 /** One turn of the loop: asks the model what to do next. Answers the event to record. */
 export async function nextStep(
   bus: Bus,
-  { run, messages }: Journal,
+  journal: Journal,
   tools: ToolOffer[],
   limits: RunLimits,
   signal: AbortSignal,
 ): Promise<RunDraft> {
+  const { run, messages } = journal;
   const notes = [budgetNote(run, limits, Date.now()), circleNote(messages)].filter((note) => note !== null);
-  const said: ChatMessage[] = [...ordered(messages), ...notes.map((text) => ({ role: 'user' as const, text }))];
-  const { answer, facts } = await askModel(
-    bus,
-    { ...common(run), system: systemPrompt(run.definition, run.work), messages: said, tools },
-    signal,
-  );
+  const turn: Turn = {
+    ...common(run),
+    system: systemPrompt(run.definition, run.work),
+    tools,
+    said: ordered(messages),
+    notes: notes.map((text) => ({ role: 'user', text })),
+  };
+  const { answer, facts } = await conversationOf(journal).ask(turn, (input) => askModel(bus, input, signal));
   // The model's own ids may repeat; ours are unique in the run, so that a result is always the result of one call.
   const toolCalls = answer.toolCalls.map((call, index) => ({ ...call, callId: `call_${run.steps + 1}_${index + 1}` }));
   return {
@@ -43,6 +48,15 @@ export async function nextStep(
       answer: { ...answer, toolCalls },
     },
   };
+}
+
+/** What the proxy has of each run that is executed here. */
+const conversations = new WeakMap<Journal, Conversation>();
+
+function conversationOf(journal: Journal): Conversation {
+  const conversation = conversations.get(journal) ?? createConversation(journal.run.id);
+  conversations.set(journal, conversation);
+  return conversation;
 }
 
 const circleNote = (messages: readonly ChatMessage[]): string | null => {
@@ -83,6 +97,8 @@ export async function judge(bus: Bus, run: Run, content: string, signal: AbortSi
 export const common = (run: Run) => ({
   agentId: run.agentId,
   runId: run.id,
+  workstream: run.definition.workstream,
+  priority: run.work.priority,
   model: run.definition.model,
   cache: run.trigger === 'objective',
 });

@@ -63,3 +63,11 @@ export const wholeNumber = (min: number, max: number) =>
 
 /** A place in the log. */
 export const Sequence = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+
+/** What makes a request that is sent twice count once. */
+export const onceHeaders = z.object({
+  'Idempotency-Key': z
+    .string()
+    .regex(/^[\x21-\x7e]{1,200}$/, 'must be 1 to 200 visible characters')
+    .optional(),
+});

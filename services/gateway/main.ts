@@ -11,6 +11,7 @@ import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { approvalRoutes } from './routes/approvals.ts';
 import { eventRoutes } from './routes/events.ts';
+import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
 import { watchTls } from './tls.ts';
@@ -27,6 +28,7 @@ export async function serve({ bus, config, logger, metrics, writer, stack, stopp
     ...agentRunRoutes(bus, writer),
     ...runRoutes(bus, writer),
     ...approvalRoutes(bus, writer),
+    ...keyRoutes(bus, writer),
     ...eventRoutes({ bus, metrics, logger, clientsMax: config.SSE_CLIENTS_MAX, stopping }),
     ...systemRoutes(bus),
   ];

@@ -27,8 +27,8 @@ export type Outcome = { facts: CallFacts; reached: boolean; response?: ChatRespo
 
 const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
-/** One model call: cache, limit, provider. Never throws: a failure is an outcome too. */
-export async function call(caller: Caller, request: ChatRequest): Promise<Outcome> {
+/** One model call: cache, limit, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes. */
+export async function call(caller: Caller, request: ChatRequest, onText?: (text: string) => void): Promise<Outcome> {
   const { provider, models } = caller;
   const began = performance.now();
   const model = request.model ?? caller.defaultModel;
@@ -45,6 +45,7 @@ export async function call(caller: Caller, request: ChatRequest): Promise<Outcom
     const found = key === undefined ? null : await caller.cache?.read(key);
     if (found !== null) cache = found ? 'hit' : 'miss';
     if (found) {
+      if (found.answer.text) onText?.(found.answer.text);
       const facts = factsOf({ model: found.model, usage: found.usage, costUsd: 0 });
       return { facts, reached, response: { answer: found.answer, facts } };
     }
@@ -53,7 +54,7 @@ export async function call(caller: Caller, request: ChatRequest): Promise<Outcom
       await caller.limit.admit();
       reached = true;
       const signal = AbortSignal.any([caller.giveUp, AbortSignal.timeout(caller.timeoutMs)]);
-      return provider.complete(request, { model, signal, maxOutputTokens, traits });
+      return provider.complete(request, { model, signal, maxOutputTokens, traits, onText });
     });
     const { answer, model: used } = completion;
     const usage = completion.usage ?? estimate(request, answer);

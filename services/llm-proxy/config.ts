@@ -32,8 +32,9 @@ export const Config = CommonConfig.extend({
   RESPONSE_CACHE_SIZE: setting.integer(1, 1_000_000).default(1_024),
   /** Seconds that an answer is kept. */
   RESPONSE_CACHE_TTL: setting.integer(1, 31_536_000).default(3_600),
-  /** Read, and without effect until there is a context cache. */
+  /** Conversations that are kept, so that a run sends only what is new. */
   CONTEXT_CACHE_SIZE: setting.integer(1, 1_000_000).default(2_048),
+  /** Seconds that a conversation is kept after its last use. */
   CONTEXT_CACHE_TTL: setting.integer(1, 31_536_000).default(7_200),
 }).superRefine((config, context) => {
   for (const provider of ['anthropic', 'openai'] as const) {

@@ -7,7 +7,9 @@ import { createCache } from './cache.ts';
 import type { Caller } from './call.ts';
 import { call } from './call.ts';
 import { chooseProvider } from './choose.ts';
+import { createChunks } from './chunks.ts';
 import { Config } from './config.ts';
+import { openContexts } from './context/contexts.ts';
 import { logCall } from './debug.ts';
 import { readModels } from './models.ts';
 import { openRateLimit } from './rate-limit.ts';
@@ -40,18 +42,22 @@ export async function start(context: Context<Config>) {
     timeoutMs: config.LLM_TIMEOUT * 1_000,
     giveUp: whenOver(context),
   };
+  const contextOptions = { size: config.CONTEXT_CACHE_SIZE, ttlS: config.CONTEXT_CACHE_TTL };
+  const contexts = openContexts(redis, contextOptions, logger, metrics);
   watchRedis(stack, redis, metrics);
   const count = createCounter(metrics);
   metrics.llmConcurrency.set(config.LLM_CONCURRENCY);
   let active = 0;
-  bus.answer(chat, async (request) => {
+  bus.answer(chat, async (asked, sendChunk) => {
     if (active >= config.LLM_CONCURRENCY) {
       const busy = `LLM_CONCURRENCY is reached: ${config.LLM_CONCURRENCY} model calls at a time`;
       throw new Failure('limited', busy, { retryAfterMs: 1_000 });
     }
     metrics.llmActive.set(++active);
     try {
-      const outcome = await call(caller, request);
+      const { request, remember } = await contexts.resolve(asked);
+      using chunks = createChunks(sendChunk);
+      const [outcome] = await Promise.all([call(caller, request, request.stream ? chunks.add : undefined), remember()]);
       count(request, outcome);
       if (config.LLM_DEBUG) logCall(logger, request, outcome);
       await appendToLedger(bus, writer, logger, request, outcome);

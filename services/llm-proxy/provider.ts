@@ -8,6 +8,8 @@ type CompleteOptions = {
   maxOutputTokens: number;
   /** What this model takes and what it refuses. */
   traits: Traits;
+  /** Hears of the answer's text while it comes; what it is given together is the answer's text. */
+  onText?: ((text: string) => void) | undefined;
 };
 
 /** What a provider answered: `model` is what it says it used, and `usage` is undefined where it does not say. */

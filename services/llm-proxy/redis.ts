@@ -2,7 +2,9 @@ import { Redis } from 'ioredis';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { rememberSecret } from '#shared/secrets.ts';
+import { answerScripts } from './cache/scripts.ts';
 import { cacheScripts } from './cache-scripts.ts';
+import { contextScripts } from './context/scripts.ts';
 import { limitScripts } from './limit-scripts.ts';
 
 const answerMsMax = 1_000;
@@ -20,7 +22,7 @@ export async function openRedis(url: string, password: string | undefined, logge
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), reconnectMsMax),
-    scripts: { ...cacheScripts, ...limitScripts },
+    scripts: { ...cacheScripts, ...answerScripts, ...contextScripts, ...limitScripts },
   });
   let away = false;
   redis.on('error', (error: unknown) => {

@@ -4,12 +4,15 @@ import type { Request } from '#shared/contracts/contract.ts';
 import type { ApprovalView, EventView, StepView } from '#shared/contracts/store.ts';
 import * as store from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
+import type { Key } from '#shared/domain/key.ts';
+import { keyView } from '#shared/domain/key.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { agentView, runView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
 import type { createAudit } from './audit.ts';
+import { selectKeys } from './keys.ts';
 import { pageOf } from './page.ts';
 import { searchMemory, selectApproval, selectApprovals } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
@@ -34,6 +37,7 @@ export function answerQueries(
     });
   answerStates(archive, answer);
   answerPeople(archive, answer);
+  answerKeys(archive, answer);
   answerHistory(archive, answer, audit);
 }
 
@@ -80,6 +84,22 @@ function answerPeople({ db }: Archive, answer: Answer): void {
     return approval;
   });
   answer(store.recallMemory, ({ agentId, query, limit }) => searchMemory(db, agentId, query, limit));
+}
+
+function answerKeys({ db }: Archive, answer: Answer): void {
+  answer(store.listKeys, ({ limit, cursor }) => {
+    const nowMs = Date.now();
+    return pageOf(selectKeys(db, cursor === undefined ? undefined : numberOf(cursor), limit), limit, {
+      textOf: ({ state }) => state,
+      cursorOf: ({ minted }) => minted,
+      itemOf: (_, key) => keyView(key as Key, nowMs),
+    });
+  });
+  answer(store.getKey, ({ id }) => {
+    const key = selectState<Key>(db, 'keys', id);
+    if (!key) throw new Failure('not-found', `there is no key "${id}"`);
+    return keyView(key, Date.now());
+  });
 }
 
 function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeof createAudit>): void {

@@ -28,7 +28,7 @@ export function select(
     .all(...values, limit + 1);
 }
 
-export function selectState<S>(db: Database, table: 'agents' | 'runs', id: string): S | undefined {
+export function selectState<S>(db: Database, table: 'agents' | 'runs' | 'keys', id: string): S | undefined {
   const row = db.prepare<[string], StateRow>(`SELECT id, state FROM ${table} WHERE id = ?`).get(id);
   return row && JSON.parse(row.state);
 }
@@ -48,7 +48,7 @@ export function selectEvents(db: Database, filters: Filters, limit: number): Eve
     .all(...values, limit + 1);
 }
 
-export const selectUsage = (db: Database, by: 'agent' | 'run' | 'model' | 'day'): z.output<typeof UsageRow>[] =>
+export const selectUsage = (db: Database, by: 'agent' | 'run' | 'model' | 'day' | 'key'): z.output<typeof UsageRow>[] =>
   db
     .prepare<[], z.output<typeof UsageRow>>(
       `SELECT ${by} AS key, SUM(calls) AS calls, SUM(input) AS inputTokens, SUM(output) AS outputTokens,

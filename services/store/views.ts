@@ -1,16 +1,18 @@
 import type { Recorded } from '#shared/contracts/events.ts';
-import { isAgentEvent, isRunEvent } from '#shared/contracts/events.ts';
+import { isAgentEvent, isKeyEvent, isRunEvent } from '#shared/contracts/events.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import * as agents from '#shared/domain/agent.ts';
+import * as keys from '#shared/domain/key.ts';
 import type { Run } from '#shared/domain/run.ts';
 import * as runs from '#shared/domain/run.ts';
 import { clip } from '#shared/text.ts';
 import type { Database, Meta } from './database.ts';
 import { openFolded } from './folded.ts';
+import { keyTable, openKeys } from './keys.ts';
 import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 3;
+const version = 4;
 const textCharsMax = 4_000;
 
 const tables = `
@@ -29,13 +31,14 @@ const tables = `
     PRIMARY KEY (run, step)
   ) WITHOUT ROWID;
   CREATE TABLE usage (
-    agent TEXT NOT NULL, run TEXT NOT NULL, model TEXT NOT NULL, day TEXT NOT NULL,
+    agent TEXT NOT NULL, run TEXT NOT NULL, model TEXT NOT NULL, day TEXT NOT NULL, key TEXT NOT NULL,
     calls INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL, cost REAL NOT NULL, unpriced INTEGER NOT NULL,
-    PRIMARY KEY (agent, run, model, day)
+    PRIMARY KEY (agent, run, model, day, key)
   ) WITHOUT ROWID;
   ${peopleTables}
+  ${keyTable}
 `;
-const names = ['agents', 'runs', 'steps', 'usage', ...peopleTableNames];
+const names = ['agents', 'runs', 'steps', 'usage', 'keys', ...peopleTableNames];
 
 /** What is asked for, folded from the events by the same pure functions that the writers decide with. */
 export function openViews(db: Database, meta: Meta) {
@@ -72,10 +75,12 @@ export function openViews(db: Database, meta: Meta) {
   );
   const insertStep = db.prepare('INSERT OR REPLACE INTO steps VALUES (?, ?, ?)');
   const addUsage = db.prepare(
-    `INSERT INTO usage VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1,
+    `INSERT INTO usage VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1,
      input = input + excluded.input, output = output + excluded.output, cost = cost + excluded.cost, unpriced = unpriced + excluded.unpriced`,
   );
 
+  const keyStates = openKeys(db);
+  const folded = [agentStates, runStates, keyStates];
   const people = openPeople(db);
 
   return {
@@ -90,24 +95,23 @@ export function openViews(db: Database, meta: Meta) {
         if (run && event.type === 'toka.run.step-completed.v1')
           insertStep.run(id, run.steps, JSON.stringify(stepView(run, event)));
       }
+      if (isKeyEvent(event)) keyStates.evolve(id, (key) => keys.evolve(key, event));
       people.apply(event, run);
       if (event.type === 'toka.llm.called.v1') {
-        const { agentId, runId, model, usage, costUsd } = event.data;
+        const { agentId, runId, model, usage, costUsd, key } = event.data;
         const { inputTokens, outputTokens } = usage;
-        const key = [agentId ?? '', runId ?? '', model, event.time.slice(0, 10)];
-        addUsage.run(...key, inputTokens, outputTokens, costUsd ?? 0, costUsd === null ? 1 : 0);
+        const row = [agentId ?? '', runId ?? '', model, event.time.slice(0, 10), key];
+        addUsage.run(...row, inputTokens, outputTokens, costUsd ?? 0, costUsd === null ? 1 : 0);
       }
     },
     /** Writes what has changed: the views are then as of `seq`. */
     flush(seq: number): void {
-      agentStates.flush();
-      runStates.flush();
+      for (const each of folded) each.flush();
       meta.set('views-seq', seq);
     },
     /** A transaction was undone: so is what was folded in it. */
     forget(): void {
-      agentStates.forget();
-      runStates.forget();
+      for (const each of folded) each.forget();
     },
   };
 }

@@ -12,7 +12,7 @@ import type { FollowOptions, RawEvent } from './log.ts';
 import { append, follow, lastSeq, read } from './log.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
-import type { AskOptions } from './requests.ts';
+import type { AskOptions, Handle } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
 import type { JetStreamState } from './state.ts';
 import { readState } from './state.ts';
@@ -44,7 +44,8 @@ export type Bus = {
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
   /** The entity's events in order, from sequence `from` on. */
   read(entity: Entity, id: string, from?: number): Promise<Recorded[]>;
-  lastSeq(): Promise<number>;
+  /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
+  lastSeq(subject?: string): Promise<number>;
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
   /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
   declareArchive(name: string, from: number): Promise<void>;
@@ -55,10 +56,7 @@ export type Bus = {
     input: z.input<I>,
     options?: AskOptions,
   ): Promise<z.output<O>>;
-  answer<I extends z.ZodType, O extends z.ZodType>(
-    contract: Request<I, O>,
-    handle: (question: z.output<I>) => Promise<z.output<O>> | z.output<O>,
-  ): void;
+  answer<I extends z.ZodType, O extends z.ZodType>(contract: Request<I, O>, handle: Handle<I, O>): void;
   /** Asks every instance of every service. */
   askEach(subject: string, waitMs: number): Promise<unknown[]>;
   /** Answers what every instance answers. */
@@ -99,7 +97,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   return {
     append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
     read: (entity, id, from) => read(nc, entity, id, from),
-    lastSeq: () => lastSeq(jsm),
+    lastSeq: (subject) => lastSeq(jsm, subject),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
     resetArchive: (name, from) => resetArchiveConsumer(jsm, name, from),

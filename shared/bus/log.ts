@@ -1,5 +1,5 @@
 import type { JetStreamManager, NatsConnection } from 'nats';
-import { AckPolicy, headers, nanos } from 'nats';
+import { AckPolicy, headers, NatsError, nanos } from 'nats';
 import { z } from 'zod';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
@@ -38,6 +38,7 @@ export async function append(
 
 type PubAck = { seq?: number; error?: { code: number; err_code: number; description: string } };
 const wrongLastSequence = 10071;
+const noMessageFound = 10037;
 
 /** Publishes to a stream until it is acknowledged: `js.publish` is three times slower, for its promise and timer per message. */
 export async function publishUntil(
@@ -101,9 +102,16 @@ async function nextOf(nc: NatsConnection, subject: string, seq: number): Promise
   }
 }
 
-/** The sequence of the log's last event, 0 for none. */
-export const lastSeq = async (jsm: JetStreamManager): Promise<number> =>
-  (await jsm.streams.info(eventsStream)).state.last_seq;
+/** The sequence of the log's last event, or of the last on a subject, which may have wildcards; 0 for none. */
+export async function lastSeq(jsm: JetStreamManager, subject?: string): Promise<number> {
+  if (subject === undefined) return (await jsm.streams.info(eventsStream)).state.last_seq;
+  try {
+    return (await jsm.streams.getMessage(eventsStream, { last_by_subj: subject })).seq;
+  } catch (error) {
+    if (error instanceof NatsError && error.api_error?.err_code === noMessageFound) return 0;
+    throw error;
+  }
+}
 
 export type FollowOptions = { from: number; subject?: string; signal: AbortSignal };
 

@@ -17,7 +17,17 @@ const FailureData = z.object({
   problems: z.array(z.object({ field: z.string(), message: z.string(), line: z.number().optional() })).optional(),
 });
 
-export type AskOptions = { timeoutMs?: number; signal?: AbortSignal | undefined };
+const Chunk = z.object({ text: z.string() });
+
+export type AskOptions = {
+  timeoutMs?: number;
+  signal?: AbortSignal | undefined;
+  /** Hears of the answer's text while it is written, if the answerer sends it; a failure may still follow. */
+  onChunk?: (text: string) => void;
+};
+
+/** Sends a piece of the answer's text ahead of the answer. */
+export type SendChunk = (text: string) => void;
 
 /**
  * Asks one instance of the service that answers `contract`. While it works it sends a heartbeat each second, so a dead service
@@ -28,7 +38,7 @@ export function ask<I extends z.ZodType, O extends z.ZodType>(
   nc: NatsConnection,
   { subject, output }: Request<I, O>,
   input: z.input<I>,
-  { timeoutMs = 10_000, signal }: AskOptions = {},
+  { timeoutMs = 10_000, signal, onChunk }: AskOptions = {},
 ): Promise<z.output<O>> {
   return new Promise((resolve, reject) => {
     const inbox = createInbox();
@@ -53,12 +63,13 @@ export function ask<I extends z.ZodType, O extends z.ZodType>(
         if (error) return settle(new Failure('unavailable', `${subject}: ${error.message}`));
         if (msg.headers?.code === 503) return gone();
         const kind = msg.headers?.get(kindHeader);
-        if (kind === 'beat') {
+        if (kind === 'beat' || kind === 'chunk') {
           clearTimeout(silence);
           silence = setTimeout(gone, silenceMsMax);
-          return;
         }
+        if (kind === 'beat') return;
         try {
+          if (kind === 'chunk') return onChunk?.(Chunk.parse(msg.json()).text);
           if (kind === 'failure') return settle(revive(msg));
           settle(undefined, output.parse(msg.json()));
         } catch (cause) {
@@ -82,12 +93,17 @@ function revive(msg: Msg): Failure {
   return new Failure(code, message, options);
 }
 
+export type Handle<I extends z.ZodType, O extends z.ZodType> = (
+  question: z.output<I>,
+  sendChunk: SendChunk,
+) => Promise<z.output<O>> | z.output<O>;
+
 /** Answers a contract as one of its queue group's members; `problem` hears of failures that are no Failure: bugs. */
 export function answer<I extends z.ZodType, O extends z.ZodType>(
   nc: NatsConnection,
   group: string,
   { subject, input }: Request<I, O>,
-  handle: (question: z.output<I>) => Promise<z.output<O>> | z.output<O>,
+  handle: Handle<I, O>,
   problem: (error: unknown) => void,
 ): { drain(): Promise<void> } {
   const busy = new Set<Promise<void>>();
@@ -95,7 +111,7 @@ export function answer<I extends z.ZodType, O extends z.ZodType>(
     queue: group,
     callback: (error, msg) => {
       if (error) return problem(error);
-      const work = reply(msg, () => handle(parse(input, msg)), problem).finally(() => busy.delete(work));
+      const work = reply(msg, () => handle(parse(input, msg), chunksTo(msg)), problem).finally(() => busy.delete(work));
       busy.add(work);
     },
   });
@@ -121,6 +137,16 @@ function parse<I extends z.ZodType>(schema: I, msg: Msg): z.output<I> {
   throw new Failure('invalid', `${msg.subject}: ${detail}`, { problems });
 }
 
+const chunksTo =
+  (msg: Msg): SendChunk =>
+  (text) => {
+    try {
+      msg.respond(JSON.stringify({ text }), { headers: kind('chunk') });
+    } catch {
+      // The connection is closed: who asked will hear that the answer does not come.
+    }
+  };
+
 async function reply(msg: Msg, work: () => unknown, problem: (error: unknown) => void): Promise<void> {
   const beat = setInterval(() => msg.respond('', { headers: kind('beat') }), beatMs);
   try {
@@ -136,7 +162,7 @@ async function reply(msg: Msg, work: () => unknown, problem: (error: unknown) =>
   }
 }
 
-function kind(value: 'beat' | 'result' | 'failure') {
+function kind(value: 'beat' | 'chunk' | 'result' | 'failure') {
   const header = headers();
   header.set(kindHeader, value);
   return header;

@@ -3,6 +3,7 @@ import { AgentSpec, Definition, Work } from './agent.ts';
 import { Approval, Decided } from './approval.ts';
 import { ArtifactRef, NamedArtifact, Snapshot, WorkspaceBase } from './artifact.ts';
 import { AgentId, EventId, MemoryId, RunId } from './ids.ts';
+import { KeyHash, KeyTerms } from './key.ts';
 import { Answer, CallFacts } from './llm.ts';
 import type { Entity } from './subjects.ts';
 import { entitySubject } from './subjects.ts';
@@ -140,6 +141,9 @@ export const eventData = {
   'toka.memory.remembered.v1': z.object({ id: MemoryId, text: z.string(), runId: RunId.nullable() }),
   'toka.memory.forgotten.v1': z.object({ id: MemoryId }),
 
+  'toka.key.minted.v1': z.object({ ...KeyTerms.shape, hash: KeyHash, owner: z.string() }),
+  'toka.key.revoked.v1': Reason,
+
   'toka.llm.called.v1': CallFacts.extend({
     key: z.string(),
     agentId: z.string().nullable(),
@@ -174,8 +178,8 @@ export const Envelope = z.object({
   /** `/toka/<service>/<instance>` */
   source: z.string(),
   type: z.enum(eventTypes as [EventType, ...EventType[]]),
-  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `llm/<key>` or `system/<service>` */
-  subject: z.string().regex(/^(agent|run|memory|llm|system)\/[^/\s]+$/),
+  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `key/<id>`, `llm/<key>` or `system/<service>` */
+  subject: z.string().regex(/^(agent|run|memory|key|llm|system)\/[^/\s]+$/),
   time: z.iso.datetime(),
   datacontenttype: z.literal('application/json'),
   /** The run or agent that this belongs to, across entities. */
@@ -195,6 +199,7 @@ export type TokaEvent = EventOf<EventType>;
 export type AgentEvent = EventOf<Extract<EventType, `toka.agent.${string}`>>;
 export type RunEvent = EventOf<Extract<EventType, `toka.run.${string}`>>;
 export type MemoryEvent = EventOf<Extract<EventType, `toka.memory.${string}`>>;
+export type KeyEvent = EventOf<Extract<EventType, `toka.key.${string}`>>;
 export type LlmEvent = EventOf<Extract<EventType, `toka.llm.${string}`>>;
 
 /** An event in its place in the log. */
@@ -204,6 +209,7 @@ export type Recorded<E extends TokaEvent = TokaEvent> = E & { seq: number };
 export type Draft<T extends EventType = EventType> = { [K in T]: { type: K; data: DataOf<K> } }[T];
 export type AgentDraft = Draft<AgentEvent['type']>;
 export type RunDraft = Draft<RunEvent['type']>;
+export type KeyDraft = Draft<KeyEvent['type']>;
 
 const AnyEvent = Envelope.extend({ data: z.unknown() });
 
@@ -222,4 +228,5 @@ export function subjectOf(event: Pick<TokaEvent, 'subject'>): string {
 export const isAgentEvent = (event: Recorded): event is Recorded<AgentEvent> => event.type.startsWith('toka.agent.');
 export const isRunEvent = (event: Recorded): event is Recorded<RunEvent> => event.type.startsWith('toka.run.');
 export const isMemoryEvent = (event: Recorded): event is Recorded<MemoryEvent> => event.type.startsWith('toka.memory.');
+export const isKeyEvent = (event: Recorded): event is Recorded<KeyEvent> => event.type.startsWith('toka.key.');
 export const isLlmEvent = (event: Recorded): event is Recorded<LlmEvent> => event.type.startsWith('toka.llm.');

@@ -13,6 +13,7 @@ export const prefixed = (prefix: string) =>
 export const RunId = prefixed('run');
 export const EventId = prefixed('evt');
 export const MemoryId = prefixed('mem');
+export const KeyId = prefixed('key');
 export const Seq = z.number().int().nonnegative();
 
 export const Priority = z.enum(['critical', 'high', 'medium', 'low']);

@@ -44,6 +44,21 @@ export const ToolOffer = z.object({
 });
 export type ToolOffer = z.infer<typeof ToolOffer>;
 
+/**
+ * A conversation that the proxy keeps between calls, so that a call carries only what is new. Its beginning, `system` and `tools`
+ * included, is known by a digest: see shared/rolling.ts.
+ */
+export const ContextRef = z.object({
+  id: z.string().regex(/^[a-zA-Z0-9_-]{1,200}$/),
+  /** Messages that the proxy is believed to have: they, `system` and `tools` are left out of the call. 0: the call is whole. */
+  count: z.number().int().min(0).max(100_000),
+  /** Of `system`, `tools` and those messages; empty where the call is whole. */
+  digest: z.string().regex(/^([0-9a-f]{64})?$/),
+  /** How many of `messages` go on with the conversation; those behind them are for this call only. */
+  keep: z.number().int().nonnegative(),
+});
+export type ContextRef = z.infer<typeof ContextRef>;
+
 export const ChatRequest = z.object({
   /** Who pays: the ledger's key. */
   key: z
@@ -65,6 +80,9 @@ export const ChatRequest = z.object({
   temperature: z.number().min(0).max(2).optional(),
   /** Whether an equal earlier answer will do; without it: only at temperature 0. */
   cache: z.boolean().optional(),
+  /** Whether the text is wanted in chunks while the model writes it; the response comes in any case. */
+  stream: z.boolean().optional(),
+  context: ContextRef.optional(),
 });
 export type ChatRequest = z.infer<typeof ChatRequest>;
 export type ChatInput = z.input<typeof ChatRequest>;
@@ -106,5 +124,8 @@ export type CallFacts = z.infer<typeof CallFacts>;
 export const ChatResponse = z.object({ answer: Answer, facts: CallFacts });
 export type ChatResponse = z.infer<typeof ChatResponse>;
 
-/** One model call. It is answered as a stream: heartbeats while the model thinks, then the response. */
+/**
+ * One model call. It is answered as a stream: heartbeats while the model thinks, chunks of its text where they are wanted, then the
+ * response. `context-missing`: the conversation is not kept as the caller believes; the same call sent whole goes through.
+ */
 export const chat = request('toka.llm.chat', ChatRequest, ChatResponse);

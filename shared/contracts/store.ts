@@ -4,7 +4,8 @@ import { AgentSpec } from './agent.ts';
 import { Approval, ApprovalId, Decided } from './approval.ts';
 import { request } from './contract.ts';
 import { Deliverable, eventData, Parent, RunError, Trigger } from './events.ts';
-import { AgentId, MemoryId, Priority, RunId, Seq } from './ids.ts';
+import { AgentId, KeyId, MemoryId, Priority, RunId, Seq } from './ids.ts';
+import { KeyTerms } from './key.ts';
 
 /** `minSeq`: answer once the archive has applied this sequence, so that one reads one's own writes. */
 const asked = { minSeq: Seq.optional() };
@@ -72,6 +73,17 @@ export type ApprovalView = z.infer<typeof ApprovalView>;
 /** A fact that an agent keeps from run to run. */
 export const Memory = z.object({ id: MemoryId, text: z.string(), runId: RunId.nullable(), time: z.string() });
 export type Memory = z.infer<typeof Memory>;
+
+/** A client key of the llm-proxy, without its secret or the secret's hash. */
+export const KeyView = z.object({
+  id: KeyId,
+  ...KeyTerms.shape,
+  owner: z.string(),
+  createdAt: z.string(),
+  revokedAt: z.string().nullable(),
+  state: z.enum(['active', 'expired', 'revoked']),
+});
+export type KeyView = z.infer<typeof KeyView>;
 
 /** What an agent is doing, at a glance. `works`: those of its present definition, with the newest run of each. */
 export const AgentStatus = z.object({
@@ -162,11 +174,14 @@ export const recallMemory = request(
   }),
   z.array(Memory),
 );
+/** Those minted last come first. */
+export const listKeys = request('toka.store.query.keys', z.object(page), pageOf(KeyView));
+export const getKey = request('toka.store.query.key', z.object({ ...asked, id: KeyId }), KeyView);
 export const listSteps = request('toka.store.query.steps', z.object({ ...page, runId: RunId }), pageOf(StepView));
 export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
 export const listUsage = request(
   'toka.store.query.usage',
-  z.object({ ...asked, by: z.enum(['agent', 'run', 'model', 'day']).default('agent') }),
+  z.object({ ...asked, by: z.enum(['agent', 'run', 'model', 'day', 'key']).default('agent') }),
   z.array(UsageRow),
 );
 export const getArchive = request(

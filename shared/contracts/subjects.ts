@@ -11,7 +11,7 @@ export const tasksSubjects = 'toka.tasks.>';
 /** The object store for what is too big for an event. */
 export const artifactsBucket = 'artifacts';
 
-export type Entity = 'agent' | 'run' | 'memory' | 'llm' | 'system';
+export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
 export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;

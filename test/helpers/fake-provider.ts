@@ -25,13 +25,17 @@ export type FakeRequest = {
   /** The one tool that must be called. */
   forced: string | undefined;
   stream: boolean;
+  /** The prompt up to each mark of `cache_control`, in order. */
+  cached: string[];
+  /** `prompt_cache_key`. */
+  cacheKey: string | undefined;
 };
 
 export type FakeAnswer = {
   text?: string;
   /** `raw` is sent as the arguments, whatever it is. */
   toolCalls?: { tool: string; args?: Record<string, unknown>; raw?: string; callId?: string }[];
-  usage?: { inputTokens?: number; outputTokens?: number; cachedInputTokens?: number };
+  usage?: { inputTokens?: number; outputTokens?: number; cachedInputTokens?: number; cacheWriteTokens?: number };
   /** The wire's own word for why it stopped. */
   stopReason?: string;
   /** Thinking that Anthropic's wire sends before the text. */

@@ -11,12 +11,19 @@ type Frames = { whole: string; events: string[]; error: string };
 
 const schema = z.looseObject({ properties: z.record(z.string(), z.unknown()).default({}) });
 
+const cache_control = z.strictObject({ type: z.literal('ephemeral') }).optional();
+
 const AnthropicBody = z.looseObject({
   model: z.string(),
   max_tokens: z.number().int().positive(),
-  system: z.string().default(''),
+  system: z
+    .union([
+      z.string(),
+      z.array(z.strictObject({ type: z.literal('text'), text: z.string().regex(/\S/), cache_control })).min(1),
+    ])
+    .default(''),
   stream: z.boolean().default(false),
-  tools: z.array(z.looseObject({ name: z.string(), input_schema: schema })).default([]),
+  tools: z.array(z.looseObject({ name: z.string(), input_schema: schema, cache_control })).default([]),
   tool_choice: z
     .union([z.object({ type: z.literal('tool'), name: z.string() }), z.object({ type: z.literal('auto') })])
     .optional(),
@@ -25,7 +32,7 @@ const AnthropicBody = z.looseObject({
       role: z.enum(['user', 'assistant']),
       content: z.array(
         z.discriminatedUnion('type', [
-          z.strictObject({ type: z.literal('text'), text: z.string().regex(/\S/) }),
+          z.strictObject({ type: z.literal('text'), text: z.string().regex(/\S/), cache_control }),
           z.strictObject({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
           z.strictObject({ type: z.literal('redacted_thinking'), data: z.string() }),
           z.strictObject({
@@ -33,6 +40,7 @@ const AnthropicBody = z.looseObject({
             id: z.string(),
             name: z.string(),
             input: z.record(z.string(), z.unknown()),
+            cache_control,
           }),
           z.strictObject({
             type: z.literal('tool_result'),
@@ -48,6 +56,7 @@ const AnthropicBody = z.looseObject({
               ]),
             ]),
             is_error: z.boolean().default(false),
+            cache_control,
           }),
         ]),
       ),
@@ -63,7 +72,15 @@ const textOf = (content: string | [{ text: string }, { source: { media_type: str
 
 /** Reads a body of POST /v1/messages, and is as strict about it as the real one where it matters. */
 export function parseAnthropic(common: Common): FakeRequest {
-  const { model, system, tools, tool_choice, messages, stream } = AnthropicBody.parse(common.body);
+  const { model, system: asked, tools, tool_choice, messages, stream } = AnthropicBody.parse(common.body);
+  const system = typeof asked === 'string' ? asked : asked.map(({ text }) => text).join('\n');
+  const blocks: Record<string, unknown>[] = [
+    ...tools,
+    ...(typeof asked === 'string' ? [{ type: 'text', text: asked }] : asked),
+    ...messages.flatMap(({ role, content }) => content.map((block) => ({ role, ...block }))),
+  ];
+  const cached = prefixesOf(blocks);
+  if (cached.length > 4) throw new Error('A maximum of 4 blocks with cache_control may be provided');
   if (messages.some(({ role }, index) => role !== (index % 2 === 0 ? 'user' : 'assistant')))
     throw new Error('roles must alternate');
   const said = messages.flatMap(({ role, content }): FakeRequest['messages'] => {
@@ -87,6 +104,8 @@ export function parseAnthropic(common: Common): FakeRequest {
   return {
     ...common,
     ...summary('anthropic', system, said),
+    cached,
+    cacheKey: undefined,
     model,
     tools: Object.fromEntries(tools.map(({ name, input_schema }) => [name, Object.keys(input_schema.properties)])),
     forced: tool_choice?.type === 'tool' ? tool_choice.name : undefined,
@@ -94,8 +113,15 @@ export function parseAnthropic(common: Common): FakeRequest {
   };
 }
 
+/** The prompt up to each mark, the marks left out: what this wire keeps, and what a later call must begin with to find it. */
+function prefixesOf(blocks: readonly Record<string, unknown>[]): string[] {
+  const plain = blocks.map(({ cache_control: _, ...block }) => JSON.stringify(block));
+  return blocks.flatMap((block, index) => (block.cache_control ? [plain.slice(0, index + 1).join('\n')] : []));
+}
+
 const OpenAiBody = z.looseObject({
   model: z.string(),
+  prompt_cache_key: z.string().max(64).optional(),
   stream: z.boolean().default(false),
   tools: z
     .array(z.object({ type: z.literal('function'), function: z.looseObject({ name: z.string(), parameters: schema }) }))
@@ -147,7 +173,7 @@ const OpenAiBody = z.looseObject({
 
 /** Reads a body of POST /v1/chat/completions. */
 export function parseOpenAi(common: Common): FakeRequest {
-  const { model, tools, tool_choice, messages, stream } = OpenAiBody.parse(common.body);
+  const { model, prompt_cache_key, tools, tool_choice, messages, stream } = OpenAiBody.parse(common.body);
   const system = messages.flatMap((each) => (each.role === 'system' ? [each.content] : [])).join('\n');
   const said = messages.flatMap((each): FakeRequest['messages'] => {
     if (each.role === 'system') return [];
@@ -158,6 +184,8 @@ export function parseOpenAi(common: Common): FakeRequest {
   return {
     ...common,
     ...summary('openai', system, said),
+    cached: [],
+    cacheKey: prompt_cache_key,
     model,
     tools: Object.fromEntries(
       tools.map((tool) => [tool.function.name, Object.keys(tool.function.parameters.properties)]),
@@ -175,7 +203,7 @@ const summary = (wire: Wire, system: string, messages: FakeRequest['messages']) 
   turns: messages.filter(({ role }) => role === 'assistant').length,
 });
 
-const defaults = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0 };
+const defaults = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0 };
 const halves = (text: string) =>
   [text.slice(0, text.length / 2), text.slice(text.length / 2)].filter((part) => part !== '');
 const callsOf = ({ toolCalls = [] }: FakeAnswer) =>
@@ -188,7 +216,7 @@ const callsOf = ({ toolCalls = [] }: FakeAnswer) =>
 
 /** An answer on Anthropic's wire, where cached input is counted apart. */
 export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames {
-  const { inputTokens, outputTokens, cachedInputTokens } = { ...defaults, ...answer.usage };
+  const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = { ...defaults, ...answer.usage };
   const calls = callsOf(answer);
   const blocks = [
     ...(answer.thinking
@@ -216,9 +244,9 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
     })),
   ];
   const usage = {
-    input_tokens: inputTokens - cachedInputTokens,
+    input_tokens: inputTokens - cachedInputTokens - cacheWriteTokens,
     cache_read_input_tokens: cachedInputTokens,
-    cache_creation_input_tokens: 0,
+    cache_creation_input_tokens: cacheWriteTokens,
     output_tokens: 1,
   };
   const message = {
@@ -265,14 +293,14 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
 
 /** An answer on OpenAI's wire. */
 export function sendOpenAi(request: FakeRequest, answer: FakeAnswer): Frames {
-  const { inputTokens, outputTokens, cachedInputTokens } = { ...defaults, ...answer.usage };
+  const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = { ...defaults, ...answer.usage };
   const calls = callsOf(answer);
   const head = { id: 'chatcmpl-fake', created: 1, model: answer.model ?? request.model };
   const usage = {
     prompt_tokens: inputTokens,
     completion_tokens: outputTokens,
     total_tokens: inputTokens + outputTokens,
-    prompt_tokens_details: { cached_tokens: cachedInputTokens },
+    prompt_tokens_details: { cached_tokens: cachedInputTokens, cache_write_tokens: cacheWriteTokens },
   };
   const finish_reason = answer.stopReason ?? (calls.length > 0 && !request.forced ? 'tool_calls' : 'stop');
   const data = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;

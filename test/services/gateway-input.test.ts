@@ -121,7 +121,7 @@ const bad: [string, string, unknown, number, string][] = [
   ['GET', '/events/0', undefined, 404, 'there is no event 0'],
   ['GET', '/events/999999', undefined, 404, 'there is no event 999999'],
   ['GET', '/events/abc', undefined, 400, `seq ${noSeq}`],
-  ['GET', '/usage?by=colour', undefined, 400, 'by is "colour"; it takes agent, run, model, day'],
+  ['GET', '/usage?by=colour', undefined, 400, 'by is "colour"; it takes agent, run, model, day, key'],
   ['GET', '/nowhere', undefined, 404, 'there is nothing at /nowhere; see /openapi.json'],
   ['PUT', '/agents', {}, 405, 'PUT does not work at /agents; HEAD, GET, POST do'],
   ['DELETE', '/events', undefined, 405, 'DELETE does not work at /events; HEAD, GET do'],

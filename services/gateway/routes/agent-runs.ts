@@ -12,7 +12,7 @@ import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId, runIdFor } from '#shared/ids.ts';
 import { on } from '../auth.ts';
-import { bodyOf, refusal } from '../input.ts';
+import { bodyOf, onceHeaders, refusal } from '../input.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import { readAgent } from './agents.ts';
@@ -29,13 +29,6 @@ const runBody = bodyOf(
   }),
 );
 
-const headers = z.object({
-  'Idempotency-Key': z
-    .string()
-    .regex(/^[\x21-\x7e]{1,200}$/, 'must be 1 to 200 visible characters')
-    .optional(),
-});
-
 /** What an agent is told to do, besides its objectives' own occasions. */
 export const agentRunRoutes = (bus: Bus, writer: Writer): Route[] => [
   route({
@@ -44,7 +37,7 @@ export const agentRunRoutes = (bus: Bus, writer: Writer): Route[] => [
     scope: 'runs:write',
     summary: 'Queue a run; with Idempotency-Key once for each key',
     params: z.object({ id: AgentId }),
-    headers,
+    headers: onceHeaders,
     body: runBody,
     status: 202,
     answer: RunView,

@@ -27,26 +27,45 @@ export function packReasoning(blocks: readonly Block[]): string | undefined {
   return JSON.stringify({ anthropic });
 }
 
-/** The conversation in Anthropic's words: one message for each turn, results first. `asked`: a tool that is to be called. */
-export function toMessages(messages: readonly ChatMessage[], asked: string | undefined): Anthropic.MessageParam[] {
-  const turns: { role: 'user' | 'assistant'; content: Anthropic.ContentBlockParam[] }[] = [];
+type Turn = { role: 'user' | 'assistant'; content: Anthropic.ContentBlockParam[] };
+
+/**
+ * The conversation in Anthropic's words: one message for each turn, results first. `asked`: a tool that is to be called. `after`:
+ * places of messages up to which the prompt is to be kept.
+ */
+export function toMessages(
+  messages: readonly ChatMessage[],
+  asked: string | undefined,
+  after: ReadonlySet<number>,
+): Anthropic.MessageParam[] {
+  const turns: Turn[] = [];
   const add = (role: 'user' | 'assistant', content: Anthropic.ContentBlockParam[]) => {
     const last = turns.at(-1);
     if (last?.role === role) last.content.push(...content);
     else if (content.length > 0) turns.push({ role, content });
   };
-  for (const message of messages) {
+  for (const [place, message] of messages.entries()) {
     if (message.role === 'user') add('user', [{ type: 'text', text: message.text }]);
     else if (message.role === 'assistant') add('assistant', said(message));
     else {
       const { callId, isError } = message;
       add('user', [{ type: 'tool_result', tool_use_id: callId, content: resultOf(message), is_error: isError }]);
     }
+    if (after.has(place)) mark(turns.at(-1));
   }
   if (asked !== undefined) {
     add('user', [{ type: 'text', text: `Answer with one call of the tool "${asked}" and with nothing else.` }]);
   }
   return turns;
+}
+
+/** What the API keeps of a prompt, for five minutes from its last use. */
+export const kept = { type: 'ephemeral' } as const;
+
+/** The API takes no mark on thinking. */
+function mark(turn: Turn | undefined): void {
+  const block = turn?.content.at(-1);
+  if (block?.type === 'text' || block?.type === 'tool_use' || block?.type === 'tool_result') block.cache_control = kept;
 }
 
 function resultOf({ text, image }: Extract<ChatMessage, { role: 'tool' }>): Anthropic.ToolResultBlockParam['content'] {

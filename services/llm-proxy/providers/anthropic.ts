@@ -7,7 +7,8 @@ import { callUpstream } from '../upstream.ts';
 import type { Parts } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
 import type { Block } from './anthropic-messages.ts';
-import { packReasoning, toMessages } from './anthropic-messages.ts';
+import { kept, packReasoning, toMessages } from './anthropic-messages.ts';
+import { breakpointsOf } from './breakpoints.ts';
 
 type Options = { apiKey: string | undefined; baseUrl: string; timeoutMs: number };
 
@@ -30,13 +31,13 @@ export function createAnthropic({ apiKey, baseUrl, timeoutMs }: Options): Provid
   return {
     name: 'anthropic',
     defaultModel: 'claude-sonnet-5-5',
-    async complete(request, { model, signal, maxOutputTokens, traits }) {
+    async complete(request, { model, signal, maxOutputTokens, traits, onText }) {
       const body = { ...toBody(request, traits), model, max_tokens: maxOutputTokens, stream: true as const };
       return callUpstream(
         upstream,
         signal,
         () => client.messages.create(body, { signal }),
-        async (events) => toCompletion(upstream.label, await read(events)),
+        async (events) => toCompletion(upstream.label, await read(events, onText)),
       );
     },
   };
@@ -46,10 +47,16 @@ function toBody(request: ChatRequest, traits: Traits) {
   const { system, messages, tools, toolChoice, temperature } = request;
   const forced = toolChoice === 'auto' ? undefined : toolChoice.name;
   const asked = forced !== undefined && !traits.forced_tools ? forced : undefined;
+  const keep = breakpointsOf(request);
+  const offered = tools.map(toTool);
+  const last = offered.at(-1);
+  if (keep.tools && last) last.cache_control = kept;
   return {
-    ...(system ? { system } : {}),
-    messages: toMessages(messages, asked),
-    ...(tools.length > 0 ? { tools: tools.map(toTool) } : {}),
+    ...(system
+      ? { system: keep.system ? [{ type: 'text' as const, text: system, cache_control: kept }] : system }
+      : {}),
+    messages: toMessages(messages, asked, keep.after),
+    ...(offered.length > 0 ? { tools: offered } : {}),
     ...(forced !== undefined && !asked ? { tool_choice: { type: 'tool' as const, name: forced } } : {}),
     ...(temperature !== undefined && traits.temperature ? { temperature } : {}),
   };
@@ -71,7 +78,10 @@ const stopReasons = {
   refusal: 'refusal',
 } as const;
 
-async function read(events: AsyncIterable<Anthropic.RawMessageStreamEvent>): Promise<Parts> {
+async function read(
+  events: AsyncIterable<Anthropic.RawMessageStreamEvent>,
+  onText: ((text: string) => void) | undefined,
+): Promise<Parts> {
   const spend = createMeter('Anthropic');
   const blocks = new Map<number, Block>();
   let started: Anthropic.Message | undefined;
@@ -84,6 +94,8 @@ async function read(events: AsyncIterable<Anthropic.RawMessageStreamEvent>): Pro
     else if (event.type === 'content_block_delta') extend(blocks.get(event.index), event.delta, spend);
     else if (event.type === 'message_delta') last = event;
     else if (event.type === 'message_stop') stopped = true;
+    const said = onText && textOf(event);
+    if (said) onText?.(said);
   }
   const content = [...blocks.entries()].sort(([a], [b]) => a - b).map(([, block]) => block);
   const reason = last?.delta.stop_reason;
@@ -95,6 +107,12 @@ async function read(events: AsyncIterable<Anthropic.RawMessageStreamEvent>): Pro
     usage: started && usageOf(started.usage, last?.usage),
     reasoning: packReasoning(content),
   };
+}
+
+/** The text that an event brings; thinking is none. */
+function textOf(event: Anthropic.RawMessageStreamEvent): string {
+  if (event.type === 'content_block_start') return event.content_block.type === 'text' ? event.content_block.text : '';
+  return event.type === 'content_block_delta' && event.delta.type === 'text_delta' ? event.delta.text : '';
 }
 
 type Spend = (chars: number) => void;
@@ -144,5 +162,6 @@ function usageOf(first: Anthropic.Usage, last: Anthropic.MessageDeltaUsage | und
     inputTokens: (last?.input_tokens ?? first.input_tokens) + read + written,
     outputTokens: last?.output_tokens ?? first.output_tokens,
     cachedInputTokens: read,
+    cacheWriteTokens: written,
   };
 }

@@ -9,8 +9,9 @@ export function createDemo(): Provider {
   return {
     name,
     defaultModel: name,
-    async complete(request, { maxOutputTokens }) {
+    async complete(request, { maxOutputTokens, onText }) {
       const answer = respond(request, maxOutputTokens);
+      if (answer.text) onText?.(answer.text);
       // Whatever model was asked for, it is the rules that answered.
       return { answer, usage: usageOf(request, answer), model: name };
     },

@@ -1,6 +1,5 @@
 import OpenAI from 'openai';
 import type { ChatMessage, ChatRequest } from '#shared/contracts/llm.ts';
-import { baseUrls } from '../config.ts';
 import type { Traits } from '../models.ts';
 import type { Provider } from '../provider.ts';
 import type { Upstream } from '../upstream.ts';
@@ -8,10 +7,25 @@ import { callUpstream } from '../upstream.ts';
 import type { Parts, RawCall } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
 
-type Options = { apiKey: string | undefined; baseUrl: string; timeoutMs: number };
+type Options = {
+  apiKey: string | undefined;
+  baseUrl: string;
+  timeoutMs: number;
+  /** Whether it is OpenAI itself, which knows more fields than those who speak like it. */
+  isOpenAi?: boolean;
+};
+
+const ownHost = /(^|\.)api\.openai\.com$/;
+/** What OpenAI takes as a key of its prompt cache, and as an id at all. */
+const cacheKeyCharsMax = 64;
 
 /** OpenAI's chat completions, and everything that speaks them (Ollama, vLLM, llama.cpp), through OpenAI's own SDK. */
-export function createOpenAi({ apiKey, baseUrl, timeoutMs }: Options): Provider {
+export function createOpenAi({
+  apiKey,
+  baseUrl,
+  timeoutMs,
+  isOpenAi = ownHost.test(new URL(baseUrl).hostname),
+}: Options): Provider {
   const upstream: Upstream = { label: 'OpenAI', keySetting: 'OPENAI_API_KEY', urlSetting: 'OPENAI_BASE_URL', baseUrl };
   const client = new OpenAI({
     apiKey: apiKey ?? 'none',
@@ -22,18 +36,19 @@ export function createOpenAi({ apiKey, baseUrl, timeoutMs }: Options): Provider 
     logLevel: 'off',
   });
   // OpenAI's newer models refuse the old name, other servers do not know the new one.
-  const limitName = baseUrl.startsWith(baseUrls.openai) ? 'max_completion_tokens' : 'max_tokens';
+  const limitName = isOpenAi ? 'max_completion_tokens' : 'max_tokens';
   return {
     name: 'openai',
     defaultModel: 'gpt-6.1-terra',
-    async complete(request, { model, signal, maxOutputTokens, traits }) {
-      const body = { ...toBody(request, traits), model, [limitName]: maxOutputTokens };
+    async complete(request, { model, signal, maxOutputTokens, traits, onText }) {
+      const own = isOpenAi ? cacheKeyOf(request) : {};
+      const body = { ...toBody(request, traits), ...own, model, [limitName]: maxOutputTokens };
       return callUpstream(
         upstream,
         signal,
         () => client.chat.completions.create(body, { signal }),
         async (chunks) => {
-          const parts = await read(chunks);
+          const parts = await read(chunks, onText);
           return toCompletion(upstream.label, { ...parts, model: parts.model || model });
         },
       );
@@ -54,6 +69,12 @@ function toBody({ system, messages, tools, toolChoice, temperature }: ChatReques
     stream: true as const,
     stream_options: { include_usage: true },
   };
+}
+
+/** Calls that begin alike find what OpenAI keeps of their prompt if they come with one key. */
+function cacheKeyOf({ context, runId }: ChatRequest): { prompt_cache_key?: string } {
+  const key = context?.id ?? runId;
+  return key === undefined ? {} : { prompt_cache_key: key.slice(-cacheKeyCharsMax) };
 }
 
 const toTool = ({ name, description, inputSchema }: ChatRequest['tools'][number]) => ({
@@ -111,7 +132,10 @@ const stopReasons: Record<string, Parts['stopReason']> = {
   content_filter: 'refusal',
 };
 
-async function read(chunks: AsyncIterable<OpenAI.ChatCompletionChunk>): Promise<Parts> {
+async function read(
+  chunks: AsyncIterable<OpenAI.ChatCompletionChunk>,
+  onText: ((text: string) => void) | undefined,
+): Promise<Parts> {
   const spend = createMeter('OpenAI');
   const calls = new Map<number, RawCall>();
   const parts: Parts = { model: '', text: '', calls: [], stopReason: undefined, usage: undefined };
@@ -121,7 +145,9 @@ async function read(chunks: AsyncIterable<OpenAI.ChatCompletionChunk>): Promise<
     const { content, refusal, tool_calls } = choice?.delta ?? {};
     spend((content?.length ?? 0) + (refusal?.length ?? 0));
     parts.model ||= chunk.model;
-    parts.text += (content ?? '') + (refusal ?? '');
+    const said = (content ?? '') + (refusal ?? '');
+    parts.text += said;
+    if (said) onText?.(said);
     refused ||= Boolean(refusal);
     for (const delta of tool_calls ?? []) extend(calls, delta, spend);
     if (chunk.usage) parts.usage = usageOf(chunk.usage);
@@ -147,4 +173,5 @@ const usageOf = ({ prompt_tokens, completion_tokens, prompt_tokens_details }: Op
   inputTokens: prompt_tokens,
   outputTokens: completion_tokens,
   cachedInputTokens: prompt_tokens_details?.cached_tokens ?? 0,
+  cacheWriteTokens: prompt_tokens_details?.cache_write_tokens ?? 0,
 });

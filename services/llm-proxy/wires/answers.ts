@@ -1,0 +1,90 @@
+import { broken, cutOff } from './errors.ts';
+import type { EventReader, JsonObject, PivotAnswer, PivotEvent, PivotStop } from './pivot.ts';
+import { parseObject } from './read.ts';
+
+// As it comes, JSON and all: a chunk of a few letters takes some 200 characters.
+const answerCharsMax = 32_000_000;
+
+/** The wire's own id without its prefix, so that another wire can put its own before it. */
+export const bareId = (id: string): string => id.replace(/^(chatcmpl-|msg_|resp_)/, '');
+
+/** Why the model stopped: servers say "stop" for calls too, and a refusal in words may come with any reason. */
+export function settle(reason: PivotStop, has: { calls: boolean; refusal: boolean }): PivotStop {
+  if (has.refusal && reason !== 'length') return 'refusal';
+  if (reason === 'end' && has.calls) return 'tool-calls';
+  return reason === 'tool-calls' && !has.calls ? 'end' : reason;
+}
+
+export const hasOf = (parts: PivotAnswer['parts']) => ({
+  calls: parts.some(({ type }) => type === 'toolCall'),
+  refusal: parts.some(({ type }) => type === 'refusal'),
+});
+
+/** One event of a provider's stream as its wire reads it. Returns what it says; an `error` is the last of all. */
+type Steps = {
+  step(data: JsonObject): PivotEvent[];
+  /** What is still to be told at the end; undefined: the model had not come to its end. */
+  finish(): PivotEvent[] | undefined;
+};
+
+/** The common part of readers: JSON is parsed, the whole is bounded, and nothing follows an end or an error. */
+export function createReader({ step, finish }: Steps): EventReader {
+  let left = answerCharsMax;
+  let over = false;
+  const close = (events: PivotEvent[]) => {
+    over ||= events.some(({ type }) => type === 'error' || type === 'stop');
+    return events;
+  };
+  const end = () => (over ? [] : close(finish() ?? [{ type: 'error', error: cutOff }]));
+  return {
+    read({ data }) {
+      if (over) return [];
+      if (data === '[DONE]') return end();
+      left -= data.length;
+      if (left < 0)
+        return close([{ type: 'error', error: broken(`the answer is longer than ${answerCharsMax} characters`) }]);
+      const json = parseObject(data);
+      if (!json)
+        return close([{ type: 'error', error: broken('the answer cannot be read: an event is no JSON object') }]);
+      return close(step(json));
+    },
+    end,
+  };
+}
+
+/** A streamed answer put together again; an error in it is left to the caller. */
+export function collect(events: Iterable<PivotEvent>): PivotAnswer {
+  const answer: PivotAnswer = { id: '', model: '', parts: [], stopReason: 'end', usage: undefined };
+  for (const event of events) extend(answer, event);
+  return answer;
+}
+
+/** Adds one event to an answer. */
+export function extend(answer: PivotAnswer, event: PivotEvent): void {
+  const last = answer.parts.at(-1);
+  switch (event.type) {
+    case 'start':
+      Object.assign(answer, { id: event.id, model: event.model, usage: event.usage });
+      return;
+    case 'text':
+    case 'refusal':
+      if (last?.type === event.type) last.text += event.delta;
+      else answer.parts.push({ type: event.type, text: event.delta });
+      return;
+    case 'toolCallStart':
+      answer.parts.push({ type: 'toolCall', id: event.id, name: event.name, args: '' });
+      return;
+    case 'toolCallArgs':
+      if (last?.type === 'toolCall') last.args += event.delta;
+      return;
+    case 'usage':
+      answer.usage = event.usage;
+      return;
+    case 'stop':
+      answer.stopReason = event.reason;
+      answer.stopSequence = event.stopSequence;
+      return;
+    case 'error':
+      return;
+  }
+}

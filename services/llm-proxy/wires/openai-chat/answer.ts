@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import { Failure } from '#shared/errors.ts';
+import { bareId, hasOf, settle } from '../answers.ts';
+import type { CallPart, JsonObject, PivotAnswer, PivotStop, Reply } from '../pivot.ts';
+import { usageIn, writeChatUsage } from '../usage.ts';
+
+const Body = z.looseObject({
+  id: z.string().catch(''),
+  model: z.string().catch(''),
+  choices: z
+    .array(
+      z.looseObject({
+        finish_reason: z.string().min(1),
+        message: z.looseObject({
+          content: z.string().nullish(),
+          refusal: z.string().nullish(),
+          tool_calls: z
+            .array(
+              z.looseObject({
+                id: z.string().nullish(),
+                function: z.looseObject({ name: z.string().min(1), arguments: z.string().nullish() }),
+              }),
+            )
+            .nullish(),
+        }),
+      }),
+    )
+    .min(1),
+});
+
+const stopReasons = new Map<string, PivotStop>([
+  ['stop', 'end'],
+  ['tool_calls', 'tool-calls'],
+  ['function_call', 'tool-calls'],
+  ['length', 'length'],
+  ['content_filter', 'refusal'],
+]);
+
+/** A `finish_reason`; a word that is not known is an end like any. */
+export const readStop = (reason: string): PivotStop => stopReasons.get(reason) ?? 'end';
+
+/** The body of an answer of POST /v1/chat/completions. Throws `upstream` where it is none. */
+export function readAnswer(body: unknown): PivotAnswer {
+  const parsed = Body.safeParse(body);
+  const choice = parsed.data?.choices[0];
+  if (!parsed.success || !choice) {
+    throw new Failure(
+      'upstream',
+      `the model's answer cannot be read: ${parsed.error ? z.prettifyError(parsed.error) : ''}`,
+    );
+  }
+  const { content, refusal, tool_calls } = choice.message;
+  const calls = (tool_calls ?? []).map(
+    ({ id, function: { name, arguments: args } }, index): CallPart => ({
+      type: 'toolCall',
+      id: id || `call_${index + 1}`,
+      name,
+      args: args?.trim() || '{}',
+    }),
+  );
+  const parts: PivotAnswer['parts'] = [
+    ...(content ? [{ type: 'text' as const, text: content }] : []),
+    ...(refusal ? [{ type: 'refusal' as const, text: refusal }] : []),
+    ...calls,
+  ];
+  return {
+    id: parsed.data.id,
+    model: parsed.data.model,
+    parts,
+    stopReason: settle(readStop(choice.finish_reason), hasOf(parts)),
+    usage: usageIn(body),
+  };
+}
+
+const finishReasons: Record<PivotStop, string> = {
+  end: 'stop',
+  'tool-calls': 'tool_calls',
+  length: 'length',
+  'stop-sequence': 'stop',
+  refusal: 'content_filter',
+};
+
+/** A `finish_reason`: OpenAI calls a refusal in words a stop like any. */
+export const writeStop = (reason: PivotStop, inWords: boolean): string =>
+  reason === 'refusal' && inWords ? 'stop' : finishReasons[reason];
+
+export const chatId = (id: string): string => `chatcmpl-${bareId(id)}`;
+
+/** The answer as POST /v1/chat/completions gives it. */
+export function writeAnswer({ id, model, parts, stopReason, usage }: PivotAnswer, { createdS }: Reply): JsonObject {
+  const text = parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  const refusal = parts.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
+  const calls = parts
+    .filter((part) => part.type === 'toolCall')
+    .map(({ id: callId, name, args }) => ({
+      id: callId,
+      type: 'function',
+      function: { name, arguments: args },
+    }));
+  const message = {
+    role: 'assistant',
+    content: text === '' && (calls.length > 0 || refusal !== '') ? null : text,
+    refusal: refusal === '' ? null : refusal,
+    ...(calls.length > 0 ? { tool_calls: calls } : {}),
+  };
+  return {
+    id: chatId(id),
+    object: 'chat.completion',
+    created: createdS,
+    model,
+    choices: [{ index: 0, message, logprobs: null, finish_reason: writeStop(stopReason, refusal !== '') }],
+    ...(usage ? { usage: writeChatUsage(usage) } : {}),
+  };
+}

@@ -1,0 +1,123 @@
+import { extend } from '../answers.ts';
+import { cutOff } from '../errors.ts';
+import type { CallPart, EventWriter, JsonObject, PivotAnswer, PivotEvent, Reply, WireError } from '../pivot.ts';
+import { writeSse } from '../sse.ts';
+import type { Item } from './answer.ts';
+import { itemId, writeAnswer, writeHead, writeItem, writePart } from './answer.ts';
+
+type Send = (type: string, data: JsonObject) => string;
+
+/** Writes the events of a streamed response. It keeps the answer, which its last event has to say as a whole. */
+export function createEventWriter(reply: Reply): EventWriter {
+  const answer: PivotAnswer = { id: '', model: '', parts: [], stopReason: 'end', usage: undefined };
+  let sequence_number = 0;
+  let over = false;
+  const send: Send = (type, data) => writeSse({ type, sequence_number: sequence_number++, ...data }, type);
+  const output = createOutput(answer, send);
+  const fail = ({ code, message }: WireError) => {
+    over = true;
+    return send('error', { code, message, param: null });
+  };
+
+  const write = (event: PivotEvent): string => {
+    const before = output.before(event);
+    extend(answer, event);
+    switch (event.type) {
+      case 'start': {
+        const response = writeHead(answer, reply);
+        return `${send('response.created', { response })}${send('response.in_progress', { response })}`;
+      }
+      case 'text':
+      case 'refusal':
+      case 'toolCallStart':
+      case 'toolCallArgs':
+        return before + output.after(event);
+      case 'usage':
+        return '';
+      case 'stop': {
+        over = true;
+        const response = writeAnswer(answer, reply);
+        const type = response.status === 'completed' ? 'response.completed' : 'response.incomplete';
+        return before + send(type, { response });
+      }
+      case 'error':
+        return fail(event.error);
+    }
+  };
+  return {
+    write: (event) => (over ? '' : write(event)),
+    end: () => (over ? '' : fail(cutOff)),
+  };
+}
+
+type Said = Extract<PivotEvent, { type: 'text' | 'refusal' | 'toolCallStart' | 'toolCallArgs' }>;
+
+/** Opens and closes items and their parts around what is said. */
+function createOutput(answer: PivotAnswer, send: Send) {
+  let item: Item | undefined;
+  let output_index = -1;
+  const at = () => ({ item_id: itemId(answer.id, output_index, item?.type ?? 'message'), output_index });
+
+  const begin = (next: Item, shown: Item = next): string => {
+    item = next;
+    output_index += 1;
+    return send('response.output_item.added', {
+      output_index,
+      item: writeItem(answer.id, output_index, shown, 'in_progress'),
+    });
+  };
+  const closePart = (): string => {
+    const part = item?.type === 'message' ? item.parts.at(-1) : undefined;
+    if (item?.type !== 'message' || !part) return '';
+    const place = { ...at(), content_index: item.parts.length - 1 };
+    const done =
+      part.type === 'text'
+        ? send('response.output_text.done', { ...place, text: part.text, logprobs: [] })
+        : send('response.refusal.done', { ...place, refusal: part.text });
+    return done + send('response.content_part.done', { ...place, part: writePart(part) });
+  };
+  const closeItem = (status: 'completed' | 'incomplete'): string => {
+    if (!item) return '';
+    const done =
+      item.type === 'message'
+        ? closePart()
+        : send('response.function_call_arguments.done', { ...at(), name: item.call.name, arguments: item.call.args });
+    const whole = writeItem(answer.id, output_index, item, status);
+    item = undefined;
+    return done + send('response.output_item.done', { output_index, item: whole });
+  };
+  const sayText = (event: Extract<Said, { delta: string; type: 'text' | 'refusal' }>): string => {
+    const part = answer.parts.at(-1);
+    if (!part || part.type !== event.type) return '';
+    let begun = item ? '' : begin({ type: 'message', parts: [] });
+    if (item?.type !== 'message') return begun;
+    const isNew = item.parts.at(-1) !== part;
+    if (isNew) item.parts.push(part);
+    const place = { ...at(), content_index: item.parts.length - 1 };
+    if (isNew) begun += send('response.content_part.added', { ...place, part: writePart({ ...part, text: '' }) });
+    if (event.type === 'refusal') return begun + send('response.refusal.delta', { ...place, delta: event.delta });
+    return begun + send('response.output_text.delta', { ...place, delta: event.delta, logprobs: [] });
+  };
+  const beginCall = (call: CallPart) => begin({ type: 'call', call });
+
+  return {
+    /** What is closed before this event is taken into the answer. */
+    before(event: PivotEvent): string {
+      if (event.type === 'stop') return closeItem(isCut(event, answer) ? 'incomplete' : 'completed');
+      if (event.type === 'toolCallStart') return closeItem('completed');
+      if (event.type !== 'text' && event.type !== 'refusal') return '';
+      if (item?.type === 'call') return closeItem('completed');
+      return item && item.parts.at(-1)?.type !== event.type ? closePart() : '';
+    },
+    after(event: Said): string {
+      if (event.type === 'text' || event.type === 'refusal') return sayText(event);
+      const part = answer.parts.at(-1);
+      if (part?.type !== 'toolCall') return '';
+      if (event.type === 'toolCallStart') return beginCall(part);
+      return send('response.function_call_arguments.delta', { ...at(), delta: event.delta });
+    },
+  };
+}
+
+const isCut = ({ reason }: Extract<PivotEvent, { type: 'stop' }>, { parts }: PivotAnswer) =>
+  reason === 'length' || (reason === 'refusal' && !parts.some(({ type }) => type === 'refusal'));

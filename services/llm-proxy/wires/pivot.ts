@@ -1,0 +1,137 @@
+import type { Usage } from '#shared/contracts/llm.ts';
+
+export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
+
+export type TextPart = { type: 'text'; text: string };
+export const imageTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const;
+export type ImageType = (typeof imageTypes)[number];
+export type ImagePart = {
+  type: 'image';
+  source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
+};
+/** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
+export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
+export type RefusalPart = { type: 'refusal'; text: string };
+
+export type PivotMessage =
+  /** An instruction that came after the conversation had begun. */
+  | { role: 'system'; parts: TextPart[] }
+  | { role: 'user'; parts: (TextPart | ImagePart)[] }
+  | { role: 'assistant'; parts: (TextPart | CallPart)[] }
+  | { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean };
+
+export type PivotTool = {
+  name: string;
+  description?: string | undefined;
+  /** JSON Schema of its arguments. */
+  schema: Record<string, unknown>;
+  strict?: boolean | undefined;
+};
+
+export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
+export type Effort = (typeof efforts)[number];
+
+/** A request to a model in no provider's words. */
+export type PivotRequest = {
+  /** The wire it came by: what is wrong with it is told in that wire's words. */
+  wire: WireName;
+  model: string;
+  system: TextPart[];
+  messages: PivotMessage[];
+  tools: PivotTool[];
+  toolChoice: 'auto' | 'none' | 'required' | { name: string };
+  /** Undefined: as the provider has it, which is more than one at once. */
+  parallelToolCalls: boolean | undefined;
+  maxTokens: number | null;
+  temperature: number | undefined;
+  topP: number | undefined;
+  topK: number | undefined;
+  stop: string[];
+  responseFormat: 'text' | 'json' | { name: string; schema: Record<string, unknown>; strict: boolean };
+  reasoningEffort: Effort | undefined;
+  verbosity: 'low' | 'medium' | 'high' | undefined;
+  stream: boolean;
+  /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
+  includeUsage: boolean;
+};
+
+export type PivotStop = 'end' | 'tool-calls' | 'length' | 'stop-sequence' | 'refusal';
+
+/** What a model said, in no provider's words. */
+export type PivotAnswer = {
+  id: string;
+  model: string;
+  parts: (TextPart | CallPart | RefusalPart)[];
+  stopReason: PivotStop;
+  /** The text at which it stopped, where the provider says it. */
+  stopSequence?: string | undefined;
+  /** Undefined where the provider told none. */
+  usage: Usage | undefined;
+};
+
+/**
+ * One step of a streamed answer. First comes `start`, then what was said, in order: arguments always belong to the call begun
+ * last. `usage` is the whole of it so far and comes before `stop`; the last event is `stop` or `error`.
+ */
+export type PivotEvent =
+  | { type: 'start'; id: string; model: string; usage?: Usage | undefined }
+  | { type: 'text'; delta: string }
+  | { type: 'refusal'; delta: string }
+  | { type: 'toolCallStart'; index: number; id: string; name: string }
+  | { type: 'toolCallArgs'; index: number; delta: string }
+  | { type: 'usage'; usage: Usage }
+  | { type: 'stop'; reason: PivotStop; stopSequence?: string | undefined }
+  | { type: 'error'; error: WireError };
+
+/** An error as a wire tells it. `status` is an HTTP status; `code` a short name such as `limited`. */
+export type WireError = { status: number; code: string; message: string; problems?: { field: string }[] | undefined };
+
+/** One event of an event stream, as `sse.ts` parses it. */
+export type SseEvent = { event?: string | undefined; data: string };
+
+/** What an answer is written for. `createdS`: epoch seconds. */
+export type Reply = { request: PivotRequest; createdS: number };
+
+/** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
+export type EventWriter = {
+  write(event: PivotEvent): string;
+  /** Nothing more comes: an error if the answer was not at its end. */
+  end(): string;
+};
+
+/** Reads a provider's event stream. Never throws: what cannot be read is an `error` event, and nothing comes after it. */
+export type EventReader = {
+  read(event: SseEvent): PivotEvent[];
+  /** Nothing more comes: an `error` event if the answer was not at its end. */
+  end(): PivotEvent[];
+};
+
+/** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */
+export type WriteOptions = {
+  model: string;
+  /** Where the client set none and the wire needs one. */
+  maxTokensDefault: number;
+  tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
+};
+
+export type JsonObject = Record<string, unknown>;
+
+/** A wire as clients speak it. */
+export type ClientWire = {
+  name: WireName;
+  /** Throws `invalid` with a problem for each field that no other wire can carry. */
+  readRequest(body: JsonObject): PivotRequest;
+  writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject;
+  createEventWriter(reply: Reply): EventWriter;
+  writeError(error: WireError): JsonObject;
+};
+
+/** A wire as providers speak it. */
+export type UpstreamWire = {
+  name: WireName;
+  /** Throws `invalid` with a problem for each field that this wire cannot carry. */
+  writeRequest(request: PivotRequest, options: WriteOptions): JsonObject;
+  /** Throws `upstream` where it is no answer. */
+  readAnswer(body: unknown): PivotAnswer;
+  createEventReader(): EventReader;
+};

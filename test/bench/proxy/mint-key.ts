@@ -1,0 +1,25 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { openBus } from '#shared/bus/bus.ts';
+import { newEvent } from '#shared/event.ts';
+import { newId } from '#shared/ids.ts';
+
+const writer = { source: '/toka/bench/1', actor: 'service:bench' };
+
+/** Puts a client key on the log that may use every model without limit, as the gateway does. Answers its secret. */
+export async function mintKey(natsUrl: string): Promise<string> {
+  const options = { url: natsUrl, name: 'bench', leaseMs: 30_000, replicas: 1 };
+  await using bus = await openBus(options, (error) => console.error(error));
+  const secret = `toka_${randomBytes(32).toString('base64url')}`;
+  const data = {
+    name: 'bench',
+    hash: createHash('sha256').update(secret).digest('hex'),
+    owner: 'bench',
+    models: [],
+    limits: null,
+    budget: null,
+    workstream: null,
+    expiresAt: null,
+  };
+  await bus.append(newEvent({ type: 'toka.key.minted.v1', data }, `key/${newId('key')}`, writer));
+  return secret;
+}
