@@ -45,7 +45,7 @@ type Signals = {
   stopping: AbortSignal;
   /** Aborted: leave off at once, for the run was cancelled or the runner must go. */
   abort: AbortSignal;
-  /** Aborted when a person's message is to end what is at hand; a new one for each step. */
+  /** Aborted when a person's message is to end what is at hand; a new one once it was. */
   interrupt: () => AbortSignal;
   /** Whether somebody has said something about the run since it was last asked. */
   nudged: () => boolean;
@@ -86,6 +86,8 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
   const agent = metrics.agentLabel(journal.run.agentId);
   const limits = limitsOf(journal.run.definition, config);
   await using toolbox = await openToolbox(runner, journal, limits, abort);
+  let interrupt = signals.interrupt();
+  let signal = AbortSignal.any([abort, interrupt]);
   for (;;) {
     if (stopping.aborted || abort.aborted) return 'handed-back';
     if (signals.nudged()) await journal.refresh();
@@ -93,8 +95,10 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
     const action = next.do === 'model' ? (circle(journal) ?? next) : next;
     if (config.DEBUG_AGENTS) logger.info({ runId: journal.run.id, action }, 'next');
     if (action.do === 'stop') return 'ended';
-    const interrupt = signals.interrupt();
-    const signal = AbortSignal.any([abort, interrupt]);
+    if (interrupt.aborted) {
+      interrupt = signals.interrupt();
+      signal = AbortSignal.any([abort, interrupt]);
+    }
     try {
       await act({ runner, journal, toolbox, signal }, action, limits);
     } catch (error) {

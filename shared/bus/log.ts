@@ -6,12 +6,14 @@ import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import { inboxOf } from './inbox.ts';
 import type { Delivery, PullEnd } from './pull.ts';
 import { pull } from './pull.ts';
 import { dedupWindowMs, startingAt } from './streams.ts';
 
 const payloadBytesMax = 7_500_000;
 const attemptMs = 2_000;
+const directGet = `$JS.API.DIRECT.GET.${eventsStream}`;
 
 /**
  * Appends an event and answers its sequence. `expected` is the sequence of the entity's last event (0: none yet): if another
@@ -52,7 +54,7 @@ export async function publishUntil(
   for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
     let reason: string;
     try {
-      const reply = await nc.request(subject, payload, { headers: header, timeout: attemptMs });
+      const reply = await inboxOf(nc).request(subject, payload, { headers: header, timeoutMs: attemptMs });
       const ack = reply.json<PubAck>();
       if (ack.error?.err_code === wrongLastSequence)
         throw new Failure('conflict', `another writer was first on ${subject}`);
@@ -60,7 +62,7 @@ export async function publishUntil(
       if (ack.seq !== undefined) return ack.seq;
       reason = ack.error?.description ?? 'no acknowledgement';
     } catch (error) {
-      if (error instanceof Failure) throw error;
+      if (error instanceof Failure && error.code !== 'unavailable') throw error;
       reason = messageOf(error);
     }
     if (nc.isClosed() || Date.now() + wait > until) {
@@ -88,7 +90,7 @@ async function nextOf(nc: NatsConnection, subject: string, seq: number): Promise
   for (let attempt = 1; ; attempt++) {
     let reason: string;
     try {
-      const message = await nc.request(`$JS.API.DIRECT.GET.${eventsStream}`, query, { timeout: attemptMs });
+      const message = await inboxOf(nc).request(directGet, query, { timeoutMs: attemptMs });
       if (message.headers?.code === 404) return undefined;
       const found = Number(message.headers?.get('Nats-Sequence'));
       if (found > 0) return { ...parseEvent(message.json()), seq: found };

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Request } from '#shared/contracts/contract.ts';
 import type { FailureCode } from '#shared/errors.ts';
 import { Failure, messageOf, statusOf } from '#shared/errors.ts';
+import { inboxOf } from './inbox.ts';
 
 const kindHeader = 'Toka-Kind';
 const beatMs = 1_000;
@@ -41,50 +42,40 @@ export function ask<I extends z.ZodType, O extends z.ZodType>(
   { timeoutMs = 10_000, signal, onChunk }: AskOptions = {},
 ): Promise<z.output<O>> {
   return new Promise((resolve, reject) => {
-    const inbox = createInbox();
     const settle = (error: Failure | undefined, value?: z.output<O>) => {
       clearTimeout(silence);
       clearTimeout(total);
       signal?.removeEventListener('abort', aborted);
-      if (!nc.isClosed()) sub.unsubscribe();
+      slot.close();
       if (error) reject(error);
       else resolve(value as z.output<O>);
     };
     const gone = () => settle(new Failure('unavailable', `nobody answers ${subject}; is the service running?`));
     const aborted = () => settle(new Failure('unavailable', `${subject}: the question was withdrawn`));
-    let silence = setTimeout(gone, silenceMsMax);
+    const silence = setTimeout(gone, silenceMsMax);
     const total = setTimeout(
       () => settle(new Failure('timeout', `${subject} took longer than ${timeoutMs} ms`)),
       timeoutMs,
     );
 
-    const sub = nc.subscribe(inbox, {
-      callback: (error, msg) => {
-        if (error) return settle(new Failure('unavailable', `${subject}: ${error.message}`));
-        if (msg.headers?.code === 503) return gone();
-        const kind = msg.headers?.get(kindHeader);
-        if (kind === 'beat' || kind === 'chunk') {
-          clearTimeout(silence);
-          silence = setTimeout(gone, silenceMsMax);
-        }
-        if (kind === 'beat') return;
-        try {
-          if (kind === 'chunk') return onChunk?.(Chunk.parse(msg.json()).text);
-          if (kind === 'failure') return settle(revive(msg));
-          settle(undefined, output.parse(msg.json()));
-        } catch (cause) {
-          settle(
-            new Failure('internal', `${subject} answered what its contract does not allow: ${messageOf(cause)}`, {
-              cause,
-            }),
-          );
-        }
-      },
+    const slot = inboxOf(nc).open((msg) => {
+      if (msg.headers?.code === 503) return gone();
+      const kind = msg.headers?.get(kindHeader);
+      if (kind === 'beat' || kind === 'chunk') silence.refresh();
+      if (kind === 'beat') return;
+      try {
+        if (kind === 'chunk') return onChunk?.(Chunk.parse(msg.json()).text);
+        if (kind === 'failure') return settle(revive(msg));
+        settle(undefined, output.parse(msg.json()));
+      } catch (cause) {
+        const text = `${subject} answered what its contract does not allow: ${messageOf(cause)}`;
+        settle(new Failure('internal', text, { cause }));
+      }
     });
     if (nc.isClosed()) return gone();
     if (signal?.aborted) return aborted();
     signal?.addEventListener('abort', aborted);
-    nc.publish(subject, JSON.stringify(input), { reply: inbox });
+    nc.publish(subject, JSON.stringify(input), { reply: slot.reply });
   });
 }
 
