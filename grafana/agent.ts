@@ -116,11 +116,26 @@ const resources = [
   }),
   counts({
     title: 'Network',
-    description: 'Bytes of its model calls in each minute. Its tools have no network.',
+    description: 'Bytes in each minute: of its model calls, and between its tools and the outside.',
     unit: 'bytes',
     queries: {
       '{{agent}} {{direction}}': `sum by (agent, direction) (${gained(`toka_agent_network_bytes_total{${of}}`)})`,
     },
+  }),
+  counts({
+    title: 'Tool calls that a limit ended',
+    description: 'Over all agents, by limit. Many at one limit: raise it, or have the agent ask for less at a time.',
+    unit: 'short',
+    queries: { '{{limit}}': `sum by (limit) (${gained('toka_tools_killed_total')})` },
+    width: 12,
+  }),
+  counts({
+    title: 'Connections refused',
+    description:
+      'Where tools wanted to go that network.allow does not name, or that nobody may reach. Look at what such an agent does.',
+    unit: 'short',
+    queries: { '{{agent}}': `sum by (agent) (${gained(`toka_agent_egress_denied_total{${of}}`)}) or vector(0)` },
+    width: 12,
   }),
   counts({
     title: 'Tokens by kind',

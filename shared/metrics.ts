@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Killed } from './contracts/events.ts';
 import { limitLabel } from './label-limit.ts';
 
 const secondsBuckets = [0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
@@ -223,6 +224,7 @@ export function startAtZero(metrics: Metrics, service: string): void {
   if (service === 'agent-runner') {
     metrics.runsActive.set(0);
     for (const code of ['unavailable', 'timeout', 'limited', 'upstream']) metrics.retries.inc({ code }, 0);
+    for (const limit of Killed.options) metrics.toolsKilled.inc({ limit }, 0);
   }
   if (service === 'llm-proxy') {
     for (const result of ['hit', 'miss', 'bypass', 'coalesced']) metrics.llmCache.inc({ result }, 0);
