@@ -3,7 +3,7 @@ import { Failure } from '#shared/errors.ts';
 import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
 import { createBreaker } from './breaker.ts';
-import { createCache } from './cache.ts';
+import { createAnswers } from './cache/answers.ts';
 import type { Caller } from './call.ts';
 import { call } from './call.ts';
 import { chooseProvider } from './choose.ts';
@@ -28,12 +28,13 @@ export async function start(context: Context<Config>) {
   const limit = stack.use(await openRateLimit(redis, config.RATE_LIMIT_REQUESTS, config.RATE_LIMIT_WINDOW, metrics));
   context.check('redis', async () => ((await redis.ping()) === 'PONG' ? 'ok' : 'no answer'));
 
+  const answersOptions = { size: config.RESPONSE_CACHE_SIZE, ttlS: config.RESPONSE_CACHE_TTL };
   const caller: Caller = {
     provider,
     baseUrl,
     models,
-    cache: config.RESPONSE_CACHE_ENABLED
-      ? createCache(redis, config.RESPONSE_CACHE_SIZE, config.RESPONSE_CACHE_TTL, logger)
+    answers: config.RESPONSE_CACHE_ENABLED
+      ? stack.use(createAnswers(redis, answersOptions, logger, metrics))
       : undefined,
     limit,
     breaker: createBreaker(provider.name, metrics),

@@ -14,7 +14,7 @@ const labelsMax = 100;
 const outcomeOf = ({ failure }: Outcome) =>
   failure === undefined ? 'ok' : failure instanceof Failure ? failure.code : 'internal';
 
-/** Writes a call into the ledger. Calls that neither the provider nor the cache saw are none. */
+/** Writes a call into the ledger. Calls that neither the provider nor the cache answered are none. */
 export async function appendToLedger(
   bus: Bus,
   writer: Writer,
@@ -23,7 +23,7 @@ export async function appendToLedger(
   outcome: Outcome,
 ): Promise<void> {
   const { facts, reached } = outcome;
-  if (!reached && facts.cache !== 'hit') return;
+  if (!reached && facts.cache !== 'hit' && facts.cache !== 'coalesced') return;
   const { key, agentId = null, runId = null } = request;
   const data = { ...facts, key, agentId, runId, outcome: outcomeOf(outcome) };
   const links = runId ? { correlationid: runId } : {};
@@ -54,6 +54,7 @@ export function createCounter(metrics: Metrics): (request: ChatRequest, outcome:
     if (!response) return;
     metrics.llmTokens.inc({ ...labels, kind: 'input' }, facts.usage.inputTokens);
     metrics.llmTokens.inc({ ...labels, kind: 'cached-input' }, facts.usage.cachedInputTokens);
+    metrics.llmTokens.inc({ ...labels, kind: 'cache-write' }, facts.usage.cacheWriteTokens);
     metrics.llmTokens.inc({ ...labels, kind: 'output' }, facts.usage.outputTokens);
   };
 }

@@ -3,7 +3,6 @@ import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { rememberSecret } from '#shared/secrets.ts';
 import { answerScripts } from './cache/scripts.ts';
-import { cacheScripts } from './cache-scripts.ts';
 import { contextScripts } from './context/scripts.ts';
 import { limitScripts } from './limit-scripts.ts';
 
@@ -22,7 +21,7 @@ export async function openRedis(url: string, password: string | undefined, logge
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), reconnectMsMax),
-    scripts: { ...cacheScripts, ...answerScripts, ...contextScripts, ...limitScripts },
+    scripts: { ...answerScripts, ...contextScripts, ...limitScripts },
   });
   let away = false;
   redis.on('error', (error: unknown) => {

@@ -6,7 +6,6 @@ import { Failure } from '#shared/errors.ts';
 import { startService } from '#shared/service.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { question, readMetric, startProxySystem } from '#test/helpers/proxy.ts';
-import { canonical } from '../../services/llm-proxy/cache.ts';
 import { Config } from '../../services/llm-proxy/config.ts';
 import { start } from '../../services/llm-proxy/main.ts';
 
@@ -119,7 +118,7 @@ test('an answer is forgotten after RESPONSE_CACHE_TTL', async (t) => {
   t.true(Date.now() - began >= 1_000);
 });
 
-test('the cache never holds more than RESPONSE_CACHE_SIZE answers, and forgets the least recently used', async (t) => {
+test('the cache never holds more than RESPONSE_CACHE_SIZE answers', async (t) => {
   await using system = await startProxySystem('openai', {
     script: () => ({ text: 'Yes.' }),
     environment: { RESPONSE_CACHE_SIZE: '3', RATE_LIMIT_REQUESTS: '1000' },
@@ -129,11 +128,6 @@ test('the cache never holds more than RESPONSE_CACHE_SIZE answers, and forgets t
     const held = async () => (await redis.keys('{toka:cache}:*')).filter((key) => /:[0-9a-f]{64}$/.test(key)).length;
     for (const text of ['a', 'b', 'c']) await system.ask(cached(text));
     t.is(await held(), 3);
-    t.is((await system.ask(cached('a'))).facts.cache, 'hit');
-    await system.ask(cached('d'));
-    t.is(await held(), 3);
-    for (const text of ['a', 'c', 'd']) t.is((await system.ask(cached(text))).facts.cache, 'hit', text);
-    t.is((await system.ask(cached('b'))).facts.cache, 'miss', 'b was used least recently');
     await Promise.all(Array.from({ length: 40 }, (_, index) => system.ask(cached(`many ${index}`))));
     t.is(await held(), 3);
     t.is(await redis.zcard('{toka:cache}:used'), 3);
@@ -149,12 +143,18 @@ test('what Redis holds is not believed', async (t) => {
   const redis = new Redis(system.redis.url);
   try {
     const [entry = ''] = (await redis.keys('{toka:cache}:*')).filter((key) => /:[0-9a-f]{64}$/.test(key));
-    for (const poison of ['no JSON', '{"answer":{"text":"Evil"}}', '']) {
+    const evil = '{"answer":{"text":"Evil"}}';
+    const poisons = ['no JSON', evil, '', `toka1 ${Date.now()} ${evil.length} toka/answer\n${evil}`];
+    await system.proxies[0]?.[Symbol.asyncDispose]();
+    for (const poison of poisons) {
       await redis.set(entry, poison);
+      // A new one, which has nothing of its own at hand.
+      await using _proxy = await startService('llm-proxy', Config, start, system.environment);
       const { answer, facts } = await system.ask(cached('a'));
       t.is(answer.text, 'Yes.');
       t.is(facts.cache, 'miss');
     }
+    t.is(system.fake.requests.length, 1 + poisons.length);
   } finally {
     redis.disconnect();
   }
@@ -226,7 +226,7 @@ test('without Redis no call is made, and with it again all goes on', async (t) =
   await system.ask(cached('a'));
   await system.redis.kill();
   const began = Date.now();
-  const failure = await t.throwsAsync<Failure>(system.ask(cached('a')), { code: 'unavailable', message: /Redis/ });
+  const failure = await t.throwsAsync<Failure>(system.ask(cached('b')), { code: 'unavailable', message: /Redis/ });
   t.is(failure?.retryAfterMs, 1_000);
   t.true(Date.now() - began < 3_000);
   t.is(system.fake.requests.length, 1);
@@ -265,9 +265,4 @@ test('a Redis that asks for a password is given REDIS_PASSWORD', async (t) => {
   t.is(await readiness({}), 503);
   t.is(await readiness({ REDIS_PASSWORD: 'password-of-the-tests' }), 200);
   t.is(await readiness({ REDIS_URL: system.redis.url.replace('//', '//:password-of-the-tests@') }), 200);
-});
-
-test('canonical JSON has one form for equal values', (t) => {
-  t.is(canonical({ b: [{ d: 1, c: undefined }], a: null }), canonical({ a: null, b: [{ d: 1 }] }));
-  t.not(canonical({ a: ['1', 2] }), canonical({ a: [2, '1'] }));
 });

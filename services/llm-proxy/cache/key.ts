@@ -47,6 +47,8 @@ const inertOfTyped: Inert = {
     workstream: true,
     priority: true,
     cache: true,
+    context: true,
+    stream: true,
     // In the place, as they came out.
     model: true,
     maxOutputTokens: true,

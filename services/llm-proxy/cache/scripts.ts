@@ -22,7 +22,7 @@ else
 end
 if redis.call('SET', KEYS[5], token, 'NX', 'PX', lockMs) then return {false, odd, 1} end
 local left = redis.call('PTTL', KEYS[5])
-if true then return {false, odd, 0} end
+if left >= 0 and left <= lockMs then return {false, odd, 0} end
 redis.call('SET', KEYS[5], token, 'PX', lockMs)
 return {false, odd, 1}`;
 
