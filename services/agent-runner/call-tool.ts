@@ -9,7 +9,11 @@ import type { Runner } from './execute.ts';
 import type { Leave } from './grants.ts';
 import { leaveFor } from './grants.ts';
 import type { Journal } from './journal.ts';
+import { revealed } from './mcp/text.ts';
 import type { BoxedTool, Outcome, Toolbox } from './toolbox.ts';
+
+/** More than a person would read before saying yes. */
+const shownCharsMax = 4_000;
 
 const interrupted = 'This call was interrupted: it may or may not have taken effect. Look before you repeat it.';
 const killedWords: Record<NonNullable<Outcome['killed']>, (limits: { memoryBytes: number }) => string> = {
@@ -69,7 +73,12 @@ async function settle(
   switch (leave.may) {
     case 'ask': {
       const what = leave.capability ? `use "${leave.capability}", first for ${call.tool}` : `call ${call.tool}`;
-      const args = clip(scrub(JSON.stringify(argsOf(journal, call.callId), undefined, 2)), 4_000);
+      const args = revealed(scrub(JSON.stringify(argsOf(journal, call.callId), undefined, 2)));
+      if (args.length > shownCharsMax) {
+        const why = `A person must approve this call, and would have to read ${args.length} characters of arguments, of at most ${shownCharsMax}. Make a shorter call.`;
+        await returned(work, call, refusal(why));
+        return false;
+      }
       await journal.record({
         type: 'toka.run.approval-requested.v1',
         data: {

@@ -2,10 +2,10 @@ import type { Definition } from '#shared/contracts/agent.ts';
 import type { AskedApproval, Run } from '#shared/domain/run.ts';
 import type { Config } from './config.ts';
 import type { Capability } from './tools/capabilities.ts';
-import { allowed, covers } from './tools/capabilities.ts';
+import { allowed, covers, isAbout } from './tools/capabilities.ts';
 
-/** What a tool needs, and how it is called: all that decides whether an agent may use it. */
-export type Wanted = { name: string; needs: Capability | null };
+/** What a tool needs, and how it is called (`aliases`: in rules too): all that decides whether an agent may use it. */
+export type Wanted = { name: string; aliases?: readonly string[]; needs: Capability | null };
 
 /**
  * Whether a call may be made now: `yes`; `ask`: a person must be asked first (for the capability, or for this call);
@@ -46,6 +46,14 @@ export function leaveFor(run: Run, callId: string, tool: Wanted, validation: Con
   return decided(asked, { may: 'ask', kind: 'tool', capability: null });
 }
 
+/** Whether what runs in a sandbox may reach out now: as http_fetch may, by what a person has last said of it in this run. */
+export function mayReachOut(run: Run, validation: Config['CAPABILITY_VALIDATION']): boolean {
+  const tool: Wanted = { name: 'http_fetch', needs: 'network-access' };
+  const said = run.approvals.findLast((each) => each.kind === 'tool' && each.tool === tool.name && each.decided);
+  const leave = leaveFor(run, said?.callId ?? '', tool, validation);
+  return leave.may === 'yes' || (leave.may === 'missing' && leave.anyway);
+}
+
 function decided(asked: AskedApproval | undefined, otherwise: Leave): Leave {
   if (!asked?.decided) return otherwise;
   const { decision, reason } = asked.decided;
@@ -55,9 +63,11 @@ function decided(asked: AskedApproval | undefined, otherwise: Leave): Leave {
 }
 
 /** Whether the agent's own definition wants a person to approve each call: by the tool's name, * for any part of it, or by capability. */
-function needsLeave({ approvals }: Definition, { name, needs }: Wanted): boolean {
+function needsLeave({ approvals }: Definition, { name, aliases = [], needs }: Wanted): boolean {
   return approvals.required.some((pattern) =>
-    pattern.startsWith('capability:') ? pattern.slice('capability:'.length) === needs : matches(pattern, name),
+    pattern.startsWith('capability:')
+      ? isAbout(pattern.slice('capability:'.length), needs)
+      : [name, ...aliases].some((each) => matches(pattern, each)),
   );
 }
 

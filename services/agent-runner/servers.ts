@@ -11,6 +11,7 @@ import { isOffered } from './grants.ts';
 import type { Journal } from './journal.ts';
 import type { McpConnection } from './mcp/connect.ts';
 import { connectMcp } from './mcp/connect.ts';
+import { aliasesOf } from './mcp/names.ts';
 import type { McpProcess } from './mcp/stdio.ts';
 import type { BoxedTool, Outcome } from './toolbox.ts';
 import type { Image } from './tools/tool.ts';
@@ -93,6 +94,7 @@ function boxed(
 ): ServerTool {
   return {
     name: tool.name,
+    aliases: aliasesOf(server.name, tool.original),
     description: tool.description,
     inputSchema: tool.inputSchema,
     needs: `mcp:${server.name}`,

@@ -55,7 +55,7 @@ export async function openToolbox(
   const egress = wayOutOf(runner, journal);
   if (egress) stack.use(egress);
   const serveEgress = egress && ((connection: Duplex) => egress.serve(connection));
-  const workbench = stack.use(openWorkbench({ runner, journal, signal, serveEgress }));
+  const workbench = stack.use(openWorkbench({ runner, journal, limits, signal, serveEgress }));
   const servers: Servers = stack.use(await connectServers({ runner, journal, workbench }));
   const usual = config.TOOL_TIMEOUT * 1000;
 

@@ -1,8 +1,10 @@
+import { Failure } from '#shared/errors.ts';
 import type { Config } from './config.ts';
+import { refuse } from './egress/answer.ts';
 import type { Egress } from './egress/egress.ts';
 import { openEgress } from './egress/egress.ts';
 import type { Runner } from './execute.ts';
-import { grantsOf } from './grants.ts';
+import { grantsOf, mayReachOut } from './grants.ts';
 import type { Journal } from './journal.ts';
 import { covers } from './tools/capabilities.ts';
 
@@ -14,10 +16,11 @@ export const exemptOf = ({ EGRESS_EXEMPT }: Config): string[] =>
     .filter((entry) => entry !== '');
 
 /** The way out, for agents that may have one at all; what is refused on it goes to the log and a metric. */
-export function wayOutOf({ config, logger, metrics }: Runner, { run }: Journal): Egress | undefined {
+export function wayOutOf({ config, logger, metrics }: Runner, journal: Journal): Egress | undefined {
+  const { run } = journal;
   const { primary, secondary } = grantsOf(run.definition);
   if (!covers(primary, 'network-access') && !covers(secondary, 'network-access')) return undefined;
-  return openEgress({
+  const egress = openEgress({
     allow: run.definition.network.allow,
     exempt: exemptOf(config),
     denied: ({ host, port, reason }) => {
@@ -25,4 +28,21 @@ export function wayOutOf({ config, logger, metrics }: Runner, { run }: Journal):
       logger.warn({ runId: run.id, agent: run.agentId, host, port, reason }, 'a connection to the outside was refused');
     },
   });
+  return {
+    ...egress,
+    // A program in the sandbox connects whenever it likes: what people have said by then counts.
+    serve(connection) {
+      if (mayReachOut(journal.run, config.CAPABILITY_VALIDATION)) return egress.serve(connection);
+      connection.on('error', () => undefined);
+      metrics.egressDenied.inc({ agent: metrics.agentLabel(run.agentId) });
+      logger.warn(
+        { runId: run.id, agent: run.agentId },
+        'a connection to the outside was refused: nobody has approved it',
+      );
+      return refuse(connection, new Failure('forbidden', notApproved));
+    },
+  };
 }
+
+const notApproved =
+  'Nobody has approved network-access in this run. Call http_fetch, for which a person is asked, and try again.';

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { NamedArtifact, Snapshot } from '#shared/contracts/artifact.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
+import type { RunLimits } from '#shared/domain/next-action.ts';
 import type { Run, Workspace } from '#shared/domain/run.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
@@ -12,6 +13,8 @@ import type { Lease, ToolResult } from './sandbox/lease.ts';
 import { mediaTypeOf } from './tools/media-type.ts';
 
 const keptBytesMax = 10 * 1024 ** 2;
+/** However late it is, a sandbox is waited for this long to keep what a run did in it. */
+const keepWaitMs = 60_000;
 
 export type CallOptions = { timeoutMs: number; signal: AbortSignal; readOnly: boolean };
 
@@ -30,6 +33,7 @@ export type Workbench = {
 type Options = {
   runner: Runner;
   journal: Journal;
+  limits: Pick<RunLimits, 'timeoutS'>;
   signal: AbortSignal;
   serveEgress: ((connection: Duplex) => void) | undefined;
 };
@@ -40,36 +44,29 @@ export const sourcesOf = ({ REPOSITORY_ROOTS, WORKSPACE_DIR, MAX_DISK_PER_AGENT 
   bytesMax: MAX_DISK_PER_AGENT,
 });
 
-export function openWorkbench({ runner, journal, signal, serveEgress }: Options): Workbench {
-  const { bus, config } = runner;
+export function openWorkbench(options: Options): Workbench {
+  const { runner, journal, limits, signal } = options;
+  const { bus } = runner;
   const { definition } = journal.run;
+  const closing = new AbortController();
   let lease: (Lease & AsyncDisposable) | undefined;
+  let opening: Promise<Lease> | undefined;
 
-  const leased = async (): Promise<Lease> => {
+  /** Calls that come side by side get the same sandbox. */
+  const leased = async (waitMsMin = 1_000): Promise<Lease> => {
+    if (closing.signal.aborted) throw new Failure('unavailable', 'the workbench of this run is closed');
     if (lease?.alive()) return lease;
+    opening ??= open(waitMsMin).finally(() => {
+      opening = undefined;
+    });
+    return opening;
+  };
+  const open = async (waitMsMin: number): Promise<Lease> => {
     await lease?.end();
     lease = undefined;
-    const { base: begin, snapshots } = await openedBy(runner, journal);
-    const taken = await runner.sandboxes.lease(
-      {
-        branch: begin.branch,
-        author: definition.name,
-        memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
-        cpus: definition.limits.cpu ?? config.MAX_CPU_PER_AGENT,
-        serveEgress,
-      },
-      signal,
-    );
-    try {
-      await taken.begin(begin.commit, begin.bundle && (await bus.artifacts.get(begin.bundle)));
-      for (const [index, { bundle }] of snapshots.entries())
-        await taken.restore(await bus.artifacts.get(bundle), index === snapshots.length - 1);
-    } catch (error) {
-      await taken.end();
-      throw error;
-    }
-    lease = taken;
-    return taken;
+    const waitMs = Math.max(waitMsMin, leftMs(journal.run, limits));
+    lease = await takeLease({ ...options, signal: AbortSignal.any([signal, closing.signal]) }, waitMs);
+    return lease;
   };
   const save = async (from: Lease): Promise<Snapshot | undefined> => {
     const saved = await from.snapshot();
@@ -106,13 +103,50 @@ export function openWorkbench({ runner, journal, signal, serveEgress }: Options)
       const { workspace } = journal.run;
       if (!workspace || workspace.kept) return null;
       if (workspace.snapshots.length === 0 && definition.artifacts.length === 0) return null;
-      return keep(runner, journal.run, workspace, await leased(), completed);
+      return keep(runner, journal.run, workspace, await leased(keepWaitMs), completed);
     },
     async [Symbol.asyncDispose]() {
+      closing.abort();
+      await opening?.catch(() => undefined);
       await lease?.end();
     },
   };
 }
+
+/** Gets a sandbox with the run's workspace as it is known to the log; `waitMs`: for one to come free. */
+async function takeLease({ runner, journal, signal, serveEgress }: Options, waitMs: number) {
+  const { bus, config } = runner;
+  const { definition } = journal.run;
+  const { base: begin, snapshots } = await openedBy(runner, journal);
+  const inTime = AbortSignal.timeout(waitMs);
+  const wish = {
+    branch: begin.branch,
+    author: definition.name,
+    memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
+    cpus: definition.limits.cpu ?? config.MAX_CPU_PER_AGENT,
+    serveEgress,
+  };
+  const taken = await runner.sandboxes
+    .lease(wish, AbortSignal.any([signal, inTime]))
+    .catch((cause) => Promise.reject(inTime.aborted ? late(cause) : cause));
+  try {
+    await taken.begin(begin.commit, begin.bundle && (await bus.artifacts.get(begin.bundle)));
+    for (const [index, { bundle }] of snapshots.entries())
+      await taken.restore(await bus.artifacts.get(bundle), index === snapshots.length - 1);
+    return taken;
+  } catch (error) {
+    await taken.end();
+    throw error;
+  }
+}
+
+const leftMs = ({ startedAt }: Run, { timeoutS }: Pick<RunLimits, 'timeoutS'>) =>
+  timeoutS * 1000 - (startedAt === null ? 0 : Date.now() - Date.parse(startedAt));
+
+const late = (cause: unknown) =>
+  new Failure('timeout', 'no sandbox came free in the time of this run: raise AGENT_POOL_SIZE, or limits.timeout', {
+    cause,
+  });
 
 /** Records how the workspace begins, once: whatever becomes of the repository, each runner begins with the same. */
 async function openedBy({ bus, config }: Runner, journal: Journal): Promise<Workspace> {

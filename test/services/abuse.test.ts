@@ -1,7 +1,9 @@
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
@@ -168,6 +170,11 @@ const attempts: Attempt[] = [
   },
   {
     number: 20,
+    what: 'a socket of MPTCP, which rules for TCP do not hold',
+    succeeds: ({ python }) => says(python(syscall('41, 2, 1, 262')), 'got in'),
+  },
+  {
+    number: 20,
     what: 'a UDP socket',
     succeeds: ({ python }) =>
       says(
@@ -319,6 +326,15 @@ const bombs: [number, string, Bombing, ToolResult['killed'][]][] = [
       ),
     ['memory'],
   ],
+  [
+    9,
+    'threads in one process',
+    ({ python }) =>
+      python(
+        'import threading, time\nthreading.stack_size(32768)\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(8,), daemon=True).start()\ntime.sleep(8)',
+      ),
+    ['processes'],
+  ],
   [15, 'output without end', ({ shell }) => shell('yes'), ['output']],
   [15, 'slow output without end', ({ shell }) => shell('while :; do echo x; sleep 0.05; done', 1_500), ['time']],
 ];
@@ -351,6 +367,56 @@ test("two spinners get the processor that they may have, and a full disk or many
   );
   t.notRegex(made.text, /made/);
   t.regex(made.text, /10001\n/);
+});
+
+test('sockets are too few to keep much memory in, and ordinary ones work', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { python } = await open(stack, true);
+  const made = await python(
+    "import socket\nsocket.create_server(('127.0.0.1', 0))\nsocket.socket(socket.AF_INET6, socket.SOCK_STREAM, 6)\nall = []\ntry:\n  while True: all.append(socket.socketpair())\nexcept OSError as e: print(e.errno, len(all) < 128)",
+  );
+  t.regex(made.text, /^24 True\n/);
+});
+
+test('newer system calls are refused by their numbers', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { python } = await open(stack, true);
+  t.regex((await python(syscall('467, -1, 0, 0, 0, 0'))).text, /^EPERM\n/, 'open_tree_attr');
+  t.regex((await python(syscall('447, 0'))).text, /^ENOSYS\n/, 'memfd_secret');
+});
+
+test('a confined program finds no open file but its three and, where that is so, the connection', async (t) => {
+  const opened = async (...options: string[]) => {
+    const folders = ['/usr', '/bin', '/lib', '/lib64', '/proc'].flatMap((path) => ['--ro', path]);
+    const look = 'for fd in 3 4 5; do if [ -e /proc/$$/fd/$fd ]; then echo $fd; fi; done';
+    const child = spawn(confinePath() ?? '', [...options, ...folders, '--', 'sh', '-c', look], {
+      stdio: ['ignore', 'pipe', 'inherit', 'pipe', 'pipe', 'pipe'],
+    });
+    return child.stdout ? await text(child.stdout) : 'nothing';
+  };
+  t.is(await opened(), '3\n');
+  t.is(await opened('--close', '3'), '');
+});
+
+test('one that leaves a child behind at every moment does not outlive its call', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { shell, python } = await open(stack, true);
+  for (let turn = 0; turn < 5; turn++) {
+    await python(
+      'import os, time\nif os.fork() == 0:\n  os.setsid()\n  until = time.time() + 20\n  for _ in range(10):\n    if os.fork() == 0: break\n  while time.time() < until:\n    if os.fork(): os._exit(0)\ntime.sleep(0.3)',
+    );
+    t.regex((await shell('pgrep -c python3')).text, /^0\n/);
+  }
+});
+
+test("of the system's keys and certificates only what is public is seen", async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { shell } = await open(stack, true);
+  const { text } = await shell(
+    'ls /etc/ssl; git config --system -l; python3 -c "import ssl; print(len(ssl.create_default_context().get_ca_certs()) > 0)"',
+  );
+  t.notRegex(text, /private/);
+  t.regex(text, /^certs\n/);
 });
 
 test('a sandbox that cannot be started runs nothing', async (t) => {

@@ -116,6 +116,13 @@ test('a tool that changes is not called again, one that stays is, a new one wait
   t.is(await say(t, mcp, 'nothing', false), '[the tool answered nothing]');
 });
 
+test('a tool whose schema is nested without end has changed, and the others go on', async (t) => {
+  await using mcp = await connect({ command: hostile() });
+  await say(t, mcp, 'bury', false);
+  t.regex(await say(t, mcp, 'echo', true), /its tools have changed/);
+  t.is(await say(t, mcp, 'nothing', false), '[the tool answered nothing]');
+});
+
 test('a tool that is another one after a restart is not called', async (t) => {
   await using folder = await temporaryFolder();
   const env = { STATE: join(folder.path, 'starts') };

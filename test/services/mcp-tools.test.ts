@@ -1,7 +1,12 @@
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import { foldRun } from '#shared/command.ts';
 import { connect, fixture, never } from '#test/fixtures/mcp/start.ts';
+import { queued, recorded } from '#test/helpers/events.ts';
+import { leaveFor } from '../../services/agent-runner/grants.ts';
+import { createCheck } from '../../services/agent-runner/mcp/arguments.ts';
 import type { McpConnection } from '../../services/agent-runner/mcp/connect.ts';
+import { aliasesOf, namesOf } from '../../services/agent-runner/mcp/names.ts';
 import { readResult } from '../../services/agent-runner/mcp/result.ts';
 
 const signal = never;
@@ -66,6 +71,41 @@ test('arguments are checked where the schema can be, and in no time', async (t) 
   stop.abort(new Error('checked'));
   for (const call of calls) await t.throwsAsync(call, { message: 'checked' });
   t.true(checkedIn < 3_000, `${checkedIn} ms`);
+});
+
+test('a schema that grows where its references are followed is not begun with', (t) => {
+  const chain = (links: number) => {
+    const next = (link: number) => ({ $ref: `#/$defs/d${link}` });
+    const defs = Array.from({ length: links }, (_, link) => [`d${link}`, { anyOf: [next(link + 1), next(link + 1)] }]);
+    return {
+      type: 'object',
+      properties: { a: next(0) },
+      $defs: { ...Object.fromEntries(defs), [`d${links}`]: { type: 'string' } },
+    };
+  };
+  createCheck('t', chain(2))({ a: 1 });
+  const started = performance.now();
+  for (let turn = 0; turn < 50; turn++) t.deepEqual(createCheck('t', chain(24))({ a: 1 }), { args: { a: 1 } });
+  const tookMs = performance.now() - started;
+  t.true(tookMs < 1_000, `${tookMs} ms`);
+  t.true('problem' in createCheck('t', chain(4))({ a: 1 }), 'small ones are checked');
+});
+
+test('a person is asked for a tool by its own name, whatever models call it by', (t) => {
+  const run = foldRun(recorded('run/run_1', [queued]));
+  if (!run) return t.fail('there is no run');
+  const capabilities = { primary: ['mcp:gh'], secondary: [] };
+  const mayCall = (required: string[], tool: string) => {
+    const definition = { ...run.definition, capabilities, approvals: { ...run.definition.approvals, required } };
+    const [name = ''] = namesOf('gh', [...new Set([tool, 'delete_repo', 'delete.repo'])]);
+    const wanted = { name, aliases: aliasesOf('gh', tool), needs: 'mcp:gh' as const };
+    return leaveFor({ ...run, definition }, 'call_1', wanted, 'strict').may;
+  };
+  t.regex(namesOf('gh', ['delete_repo', 'delete.repo'])[0] ?? '', /^mcp__gh__delete_repo_[0-9a-f]{8}$/);
+  t.is(mayCall(['mcp__gh__delete_repo'], 'delete_repo'), 'ask');
+  t.is(mayCall(['mcp__gh__delete.repo'], 'delete.repo'), 'ask');
+  t.is(mayCall([`mcp__gh__${'n'.repeat(70)}`], 'n'.repeat(70)), 'ask');
+  t.is(mayCall(['mcp__gh__delete_repo'], 'list'), 'yes');
 });
 
 test('tools that no glob means are not offered, and not called', async (t) => {

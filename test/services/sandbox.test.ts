@@ -10,15 +10,14 @@ import { openSandboxes } from '../../services/agent-runner/sandbox/sandboxes.ts'
 import { createSlots } from '../../services/agent-runner/slots.ts';
 
 const never = new AbortController().signal;
+const silent = createLogger('agent-runner', 'test', 'silent');
 
 /** The sandboxes of a runner with these settings. */
-async function open(environment: Record<string, string> = {}, slots = createSlots(4)) {
+async function open(environment: Record<string, string> = {}, slots = createSlots(4), logger = silent) {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder()).path;
   const config = readSettings(Config, { CONFIG_FILE: 'none', WORKSPACE_DIR: folder, ...environment });
-  const sandboxes = stack.use(
-    await openSandboxes(config, 'test', slots, createLogger('agent-runner', 'test', 'silent')),
-  );
+  const sandboxes = stack.use(await openSandboxes(config, 'test', slots, logger));
   const owned = stack.move();
   const lease = (wish: Partial<LeaseWish> = {}, signal = never) =>
     sandboxes.lease(
@@ -42,6 +41,16 @@ async function open(environment: Record<string, string> = {}, slots = createSlot
 test('the sandbox of this machine holds against its canaries', async (t) => {
   await using opened = await open();
   t.deepEqual(opened.sandboxes.state(), { tier: 'bubblewrap', limits: 'soft', reason: '' });
+});
+
+test('a runner that is root says so where it makes sandboxes itself', async (t) => {
+  const warned: unknown[] = [];
+  const logger = createLogger('agent-runner', 'test', 'silent');
+  logger.warn = (...said: unknown[]) => void warned.push(said.at(-1));
+  await using _ = await open({}, undefined, logger);
+  const isRoot = process.getuid?.() === 0;
+  t.is(warned.length, isRoot ? 1 : 0);
+  if (isRoot) t.regex(String(warned[0]), /this runner is root/);
 });
 
 test('without a sandbox tools are refused; switched off, it goes with no strict validation', async (t) => {
@@ -178,6 +187,20 @@ test('a sandbox whose executor is killed from inside is known to be gone', async
   const result = await taken.run('kill -9 $PPID; sleep 1; echo alive');
   if (result.killed === undefined) t.regex(result.text, /not permitted[\s\S]*alive/);
   else t.deepEqual([result.killed, taken.alive()], ['sandbox', false]);
+});
+
+test('a process is started with any text in its arguments and its environment', async (t) => {
+  await using opened = await open();
+  await using taken = await opened.begun();
+  const said = 'ä → 日本\n\u0001 "😀"';
+  const stream = taken.lease.start({ command: ['sh', '-c', 'printf %s "$0$SAID"; cat', said], env: { SAID: said } });
+  let heard = Buffer.alloc(0);
+  stream.on('data', (chunk: Buffer) => {
+    heard = Buffer.concat([heard, chunk]);
+  });
+  await eventually(() => heard.byteLength >= Buffer.byteLength(said + said));
+  t.is(heard.toString('utf8'), said + said);
+  stream.destroy();
 });
 
 test('an abort ends the call at hand, and the sandboxes are shared in turn', async (t) => {

@@ -3,12 +3,15 @@ import { z } from 'zod';
 import type { Schema } from './schema.ts';
 import { isObject } from './schema.ts';
 
-const checkMsMax = 200;
+const checkMsMax = 100;
+/** Of the objects and lists in a schema, each counted as often as references lead to it. */
+const weightMax = 10_000;
 const problemsMax = 20;
 
 export type Checked = { args: Record<string, unknown> } | { problem: string };
 
-// A hostile schema can take years: a regular expression that backtracks, alternatives within alternatives. So it gets its time, and no more.
+// A hostile schema can take years: a regular expression that backtracks, alternatives within alternatives. What is seen to be
+// too much is not begun; the rest gets its time, and no more.
 const context = createContext({ run: undefined });
 const script = new Script('run()');
 
@@ -23,7 +26,9 @@ function withinTime<T>(run: () => T): T | undefined {
 
 /** Makes the check of a tool's arguments. What zod cannot say of a schema, or not in time, is left to the server to check. */
 export function createCheck(tool: string, schema: Schema): (args: unknown) => Checked {
-  let known: z.ZodType | undefined = withinTime(() => z.fromJSONSchema(schema));
+  let known: z.ZodType | undefined = withinTime(() =>
+    weightOf(schema) > weightMax ? undefined : z.fromJSONSchema(schema),
+  );
   const problemsOf = (args: Record<string, unknown>): string[] => {
     const type = known;
     if (!type) return [];
@@ -39,6 +44,30 @@ export function createCheck(tool: string, schema: Schema): (args: unknown) => Ch
     const spare = withoutNulls(args);
     return problemsOf(spare).length === 0 ? { args: spare } : { problem: mend(tool, problems) };
   };
+}
+
+/** How much there is to look at where every reference is followed; one that leads back to itself is followed once. */
+function weightOf(schema: Schema): number {
+  const known = new Map([['#', 1]]);
+  const follow = (reference: string): number => {
+    const weight = known.get(reference);
+    if (weight !== undefined) return weight;
+    known.set(reference, 1);
+    const [, place = '', name = ''] = /^#\/(\$defs|definitions)\/([^/~%]+)$/.exec(reference) ?? [];
+    const named = schema[place];
+    // What is written in any other way might lead anywhere.
+    const found = isObject(named) ? weigh(named[name]) : Number.POSITIVE_INFINITY;
+    known.set(reference, found);
+    return found;
+  };
+  const weigh = (value: unknown): number => {
+    if (typeof value !== 'object' || value === null) return 0;
+    return Object.entries(value).reduce(
+      (sum, [key, each]) => sum + (key === '$ref' && typeof each === 'string' ? follow(each) : weigh(each)),
+      1,
+    );
+  };
+  return weigh(schema);
 }
 
 /** Models often send null for what they leave out. */

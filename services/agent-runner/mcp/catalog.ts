@@ -7,11 +7,13 @@ import type { Checked } from './arguments.ts';
 import { createCheck } from './arguments.ts';
 import { isMeant, namesOf } from './names.ts';
 import type { Schema } from './schema.ts';
-import { readSchema } from './schema.ts';
+import { isDeeperThan, readSchema } from './schema.ts';
 import { hides, tidy } from './text.ts';
 
 const toolsMax = 128;
 const schemaCharsMax = 256 * 1024;
+/** More than any schema that is offered has: such a tool has changed. */
+const printedLevelsMax = 64;
 const descriptionCharsMax = 2_000;
 const problemsMax = 20;
 
@@ -35,10 +37,12 @@ export type McpTool = {
 export type Offered = McpTool & { print: string; check(args: unknown): Checked };
 
 /** What a tool is to a model, as one value: it tells a tool that has changed. */
-const printOf = (listed: z.output<typeof Listed>) =>
-  createHash('sha256')
-    .update(JSON.stringify([listed.name, listed.description ?? '', listed.inputSchema]))
+function printOf({ name, description = '', inputSchema }: z.output<typeof Listed>): string {
+  if (isDeeperThan(printedLevelsMax, inputSchema)) return 'nested too deeply';
+  return createHash('sha256')
+    .update(JSON.stringify([name, description, inputSchema]))
     .digest('hex');
+}
 
 /** The tools of a list by their own names, each as one value. */
 export function printsOf(list: readonly unknown[]): Map<string, string> {

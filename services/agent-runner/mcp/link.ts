@@ -36,7 +36,7 @@ export async function openLink(server: McpServer, io: McpIo): Promise<Link> {
   let refreshing: Promise<Session> | undefined;
 
   const look = async (at: Session) => {
-    const prints = printsOf(await at.listTools());
+    const prints = tryPrints(await at.listTools());
     for (const { original, print } of catalog.tools) if (prints.get(original) !== print) changed.add(original);
   };
   const reopen = async (): Promise<Session> => {
@@ -85,6 +85,15 @@ export async function openLink(server: McpServer, io: McpIo): Promise<Link> {
       await session.close();
     },
   };
+}
+
+/** A list that cannot be read is one in which no tool is what it was. */
+function tryPrints(list: readonly unknown[]): Map<string, string> {
+  try {
+    return printsOf(list);
+  } catch {
+    return new Map();
+  }
 }
 
 async function listFirst(server: McpServer, session: Session) {

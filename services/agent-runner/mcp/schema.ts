@@ -13,6 +13,12 @@ const references: ReadonlySet<string> = new Set(['$ref', '$dynamicRef', '$recurs
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Whether a value has more than `levels` objects and lists within each other. */
+export function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((each) => isDeeperThan(levels - 1, each));
+}
+
 const refuse = (what: string) => new Failure('invalid', `its input schema ${what}`);
 
 /** A server's schema as a model may see it. Throws `invalid` with why it may not. */

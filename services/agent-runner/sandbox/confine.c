@@ -1,11 +1,12 @@
 // Confines a process and everything that it starts, then becomes it: no new privileges, Landlock (only the named paths), seccomp
 // (no other namespaces, no tracing, no sockets but TCP), limits. It needs no privilege, and works in a hardened container.
 //
-//   toka-confine [--rw PATH] [--ro PATH] [--processes N] [--file-bytes N] -- COMMAND …
+//   toka-confine [--rw PATH] [--ro PATH] [--processes N] [--file-bytes N] [--files N] [--close FD] -- COMMAND …
 //   toka-confine --init FOLDER [--wipe PATH] -- COMMAND …
 //
 // The second form is process 1 of a sandbox's container: it offers itself to a runner whose socket lies in FOLDER, runs COMMAND with
 // the connection as file 3 for each lease, then ends what is left over, empties the wiped folders and offers itself again.
+// Files that are open are closed before COMMAND begins: from FD on, or all after the connection.
 // Built static, once for an image or a checkout; see landlock(7), seccomp(2) and capabilities(7).
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -15,6 +16,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -92,7 +94,8 @@ static void confine_files(char **writable, char **readable) {
 #error "toka-confine knows x86_64 and aarch64"
 #endif
 // Numbers that the headers of an older kernel lack; they are the same everywhere.
-enum { IO_URING_SETUP = 425, IO_URING_REGISTER = 427, OPEN_TREE = 428, MOUNT_SETATTR = 442, PIDFD_GETFD = 438, CLONE3 = 435 };
+enum { IO_URING_SETUP = 425, IO_URING_REGISTER = 427, OPEN_TREE = 428, MOUNT_SETATTR = 442, PIDFD_GETFD = 438, CLONE3 = 435,
+       CLOSE_RANGE = 436, MEMFD_SECRET = 447, OPEN_TREE_ATTR = 467 };
 
 #define NEW_NAMESPACES 0x7e020000u
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
@@ -108,7 +111,7 @@ static struct sock_filter filter[] = {
     BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1), ANSWER(ENOSYS),
     DENY(SYS_ptrace), DENY(SYS_process_vm_readv), DENY(SYS_process_vm_writev), DENY(PIDFD_GETFD), DENY(SYS_kcmp),
     DENY(SYS_unshare), DENY(SYS_setns), DENY(SYS_mount), DENY(SYS_umount2), DENY(SYS_pivot_root), DENY(SYS_chroot),
-    DENY(MOUNT_SETATTR), BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, OPEN_TREE, 0, 2),
+    DENY(MOUNT_SETATTR), DENY(OPEN_TREE_ATTR), BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, OPEN_TREE, 0, 2),
     BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 433, 1, 0), ANSWER(EPERM), // open_tree, move_mount, fsopen, fsconfig, fsmount, fspick
     BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, IO_URING_SETUP, 0, 2), BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, IO_URING_REGISTER, 1, 0),
     ANSWER(ENOSYS),
@@ -116,16 +119,19 @@ static struct sock_filter filter[] = {
     DENY(SYS_userfaultfd), DENY(SYS_open_by_handle_at), DENY(SYS_fanotify_init), DENY(SYS_init_module),
     DENY(SYS_finit_module), DENY(SYS_delete_module), DENY(SYS_kexec_load), DENY(SYS_reboot), DENY(SYS_swapon), DENY(SYS_acct),
     // Memory that no process holds would be counted to nobody.
-    UNLESS(SYS_memfd_create, 1), ANSWER(ENOSYS), UNLESS(SYS_shmget, 1), ANSWER(ENOSYS), UNLESS(SYS_mq_open, 1), ANSWER(ENOSYS),
+    UNLESS(SYS_memfd_create, 1), ANSWER(ENOSYS), UNLESS(MEMFD_SECRET, 1), ANSWER(ENOSYS),
+    UNLESS(SYS_shmget, 1), ANSWER(ENOSYS), UNLESS(SYS_mq_open, 1), ANSWER(ENOSYS),
     // Its flags lie in memory, out of a filter's sight; everyone falls back to clone.
     UNLESS(CLONE3, 1), ANSWER(ENOSYS),
     UNLESS(SYS_clone, 4), LOAD(args[0]), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NEW_NAMESPACES, 0, 1), ANSWER(EPERM), PASS,
     UNLESS(SYS_ioctl, 5), LOAD(args[1]), UNLESS(TIOCSTI, 1), ANSWER(EPERM), UNLESS(0x541c /* TIOCLINUX */, 1), ANSWER(EPERM),
     LOAD(nr),
-    // TCP alone: no UNIX sockets of the host's, no UDP, nothing raw.
-    UNLESS(SYS_socket, 8), LOAD(args[0]), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 2, 0),
+    // TCP alone: no UNIX sockets of the host's, no UDP, nothing raw, no other protocol of streams (MPTCP, SCTP).
+    UNLESS(SYS_socket, 12), LOAD(args[0]), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 2, 0),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 1, 0), ANSWER(EACCES), LOAD(args[1]),
     BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xf), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 1, 0), ANSWER(EACCES),
+    LOAD(args[2]), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, 1, 0), ANSWER(EACCES),
     PASS,
 };
 
@@ -246,6 +252,8 @@ static _Noreturn void init(const char *folder, char **wiped, char **command) {
 int main(int count, char **words) {
   char *writable[MANY] = {0}, *readable[MANY] = {0}, *wiped[MANY] = {0}, *folder = NULL;
   int writables = 0, readables = 0, wipes = 0, at = 1;
+  unsigned closed = CONNECTION + 1;
+  rlim_t files = 4096;
   for (; at + 1 < count && strcmp(words[at], "--"); at += 2) {
     char *value = words[at + 1];
     if (writables == MANY - 1 || readables == MANY - 1 || wipes == MANY - 1) fail("too many paths");
@@ -255,13 +263,15 @@ int main(int count, char **words) {
     else if (!strcmp(words[at], "--init")) folder = value;
     else if (!strcmp(words[at], "--processes")) limit(RLIMIT_NPROC, strtoull(value, NULL, 10));
     else if (!strcmp(words[at], "--file-bytes")) limit(RLIMIT_FSIZE, strtoull(value, NULL, 10));
+    else if (!strcmp(words[at], "--files")) files = strtoull(value, NULL, 10);
+    else if (!strcmp(words[at], "--close")) closed = strtoul(value, NULL, 10);
     else return dprintf(2, "toka-confine: %s is not an option\n", words[at]), 125;
   }
   if (at >= count - 1 || strcmp(words[at], "--")) return dprintf(2, "toka-confine: there is no -- COMMAND\n"), 125;
   char **command = words + at + 1;
   if (folder) init(folder, wiped, command);
   limit(RLIMIT_CORE, 0);
-  limit(RLIMIT_NOFILE, 4096);
+  limit(RLIMIT_NOFILE, files);
   // Where memory runs out, the kernel takes a tool and not what looks after it.
   int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (score >= 0) {
@@ -270,6 +280,7 @@ int main(int count, char **words) {
   }
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("no_new_privs");
   confine_files(writable, readable);
+  if (syscall(CLOSE_RANGE, closed, ~0U, 0)) fail("close_range");
   confine_calls();
   execvp(command[0], command);
   fail(command[0]);

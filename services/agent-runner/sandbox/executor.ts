@@ -95,7 +95,9 @@ const handlers: Record<string, Handler> = {
     );
   },
   async [paths.process](stream, headers) {
-    const { command, env } = Process.parse(JSON.parse(String(headers['x-process'])));
+    const { command, env } = Process.parse(
+      JSON.parse(Buffer.from(String(headers['x-process']), 'base64url').toString('utf8')),
+    );
     const child = processes.start(command, { env, stdio: ['pipe', 'pipe', 'ignore'] });
     const end = () => {
       processes.kill(child);

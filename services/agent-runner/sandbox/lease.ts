@@ -95,7 +95,8 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
   return {
     call,
     ...workspaceOf(session),
-    start: (command) => session.open(paths.process, { 'x-process': JSON.stringify(command) }),
+    start: (command) =>
+      session.open(paths.process, { 'x-process': Buffer.from(JSON.stringify(command)).toString('base64url') }),
     alive: () => !gone,
     end,
   };

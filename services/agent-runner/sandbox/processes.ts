@@ -11,6 +11,10 @@ import { strangers } from './usage.ts';
 
 const killedAtBytes = 64 * 1024 ** 2;
 const graceMs = 300;
+/** Of those that multiply while they are ended. */
+const sweepsMax = 100;
+/** A socket's memory is seen by no watcher: there may be few of them. */
+const openFilesMax = 256;
 
 export type Ended = {
   exitCode: number | null;
@@ -62,7 +66,7 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
   const begin: Processes['start'] = (command, { cwd = workspace, env, stdio }) => {
     const paths = [workspace, scratch, ...devices].flatMap((path) => ['--rw', path]);
     const others = [...readable, nodeFolder, ...packages].flatMap((path) => ['--ro', path]);
-    const around = confine === undefined ? [] : [confine, ...limits, ...paths, ...others, '--'];
+    const around = confine === undefined ? [] : [confine, ...limits, ...bounds, ...paths, ...others, '--'];
     const [program = '', ...args] = [...around, ...command];
     const all = { ...environment(scratch), ...(proxied ? proxySettings : {}), ...env };
     const child = spawn(program, args, { cwd, env: all, stdio, detached: true });
@@ -71,7 +75,15 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
   };
   const sweep = () => {
     if (confine === undefined || running.size > 0) return;
-    for (const pid of strangers(new Set([...kept].map(({ pid }) => pid)))) end(pid);
+    const ended = new Set<number>();
+    for (let turn = 0; turn < sweepsMax; turn++) {
+      const found = strangers(new Set([...kept].map(({ pid }) => pid)));
+      if (found.every((pid) => ended.has(pid))) return;
+      for (const pid of found) {
+        end(pid);
+        ended.add(pid);
+      }
+    }
   };
 
   return {
@@ -104,6 +116,7 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
 }
 
 const nodeFolder = dirname(process.execPath);
+const bounds = ['--files', String(openFilesMax), '--close', '3'];
 /** MCP servers that came with Toka's own packages are started from there. */
 const packages = [fileURLToPath(new URL('../../../node_modules', import.meta.url))];
 

@@ -157,4 +157,8 @@ function tell({ tier, limits, reason }: SandboxState, logger: Logger): void {
   else if (tier === 'unconfined')
     logger.warn('AGENT_SANDBOX_ENABLED=false: whatever a model asks for is run with all the rights of this process');
   else logger.info({ tier, limits }, 'the sandbox holds');
+  if (tier === 'bubblewrap' && process.getuid?.() === 0)
+    logger.warn(
+      'this runner is root: the kernel holds root to no number of processes, and a way out of the sandbox would be root; use another user',
+    );
 }

@@ -32,7 +32,8 @@ export const confinePath = (): string | undefined =>
 const systemFiles = [
   'alternatives',
   'ca-certificates',
-  'ssl',
+  'ssl/certs',
+  'ssl/openssl.cnf',
   'ld.so.cache',
   'ld.so.conf',
   'ld.so.conf.d',

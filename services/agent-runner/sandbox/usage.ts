@@ -2,14 +2,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 // Inside the sandbox: what /proc tells of processes, see proc(5).
 
-/** Processes of this PID namespace that are neither its first, nor this one, nor descend from `roots`. */
+/** Processes of this PID namespace that are neither its first, nor this one, nor descend from `roots`; those among them that ended just now too. */
 export function strangers(roots: ReadonlySet<number | undefined>): number[] {
   if (!existsSync('/proc/self/stat')) return [];
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const stat = tryRead(`/proc/${name}/stat`);
-    if (stat) parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
+    // One that is gone by now may have left another behind.
+    parents.set(Number(name), stat ? Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) : 0);
   }
   const spared = (pid: number): boolean => {
     for (let at: number | undefined = pid; at !== undefined && at > 1; at = parents.get(at))

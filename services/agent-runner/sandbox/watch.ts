@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 const everyMs = 50;
 const burstMs = 1_000;
 const ticksPerSecond = 100; // USER_HZ of Linux
-const processesMax = 256;
+const threadsMax = 256; // a process has one at least
 
 export type Exceeded = 'memory' | 'processes';
 export type Watch = {
@@ -34,18 +34,20 @@ export function watchTree({ pid, memoryBytes, cpus, exceeded }: Options): Watch 
     const [inside] = childrenOf(pid);
     const [executor] = inside === undefined ? [] : childrenOf(inside);
     if (inside === undefined || executor === undefined) return;
-    const all = treeOf(inside, processesMax * 4);
+    const all = treeOf(inside, threadsMax * 4);
     const tools = all.filter((each) => each !== inside && each !== executor);
-    const bytes = all.reduce((sum, each) => sum + memoryOf(each), 0);
+    const sizes = all.map(sizeOf);
+    const bytes = sizes.reduce((sum, size) => sum + size.bytes, 0);
+    const threads = sizes.reduce((sum, size) => sum + size.threads, 0);
     peak = Math.max(peak, bytes);
-    if (all.length > processesMax) {
+    if (threads > threadsMax) {
       exceeded('processes');
       signal([pid, inside], 'SIGKILL'); // with the first process of a namespace all others end
       return;
     }
     if (bytes > memoryBytes) {
       exceeded('memory');
-      signal(tools.length > 0 && memoryOf(executor) < memoryBytes ? tools : [pid, inside], 'SIGKILL');
+      signal(tools.length > 0 && sizeOf(executor).bytes < memoryBytes ? tools : [pid, inside], 'SIGKILL');
       return;
     }
     const cpuMs = all.reduce((sum, each) => sum + cpuMsOf(each), 0);
@@ -107,11 +109,11 @@ function treeOf(root: number, max: number): number[] {
   return found;
 }
 
-/** Memory of its own, and what it shares with others through memory alone. */
-function memoryOf(pid: number): number {
+/** Memory of its own and what it shares with others through memory alone, and its threads. */
+function sizeOf(pid: number): { bytes: number; threads: number } {
   const status = read(`/proc/${pid}/status`);
-  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
-  return (kib('RssAnon') + kib('RssShmem')) * 1024;
+  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
+  return { bytes: (field('RssAnon') + field('RssShmem')) * 1024, threads: field('Threads') };
 }
 
 /** Its own time and that of children that have ended: what a child took passes to its parent, and is never lost. */

@@ -29,6 +29,13 @@ const isKnown = (name: string) =>
 export const allowed = (capabilities: readonly string[]): ReadonlySet<string> =>
   new Set(capabilities.filter(isKnown).flatMap((name) => [name, ...(implied[name] ?? [])]));
 
+/** Whether a rule for a capability is about what a tool needs; one that no tool needs by its name is about the shell that it allows. */
+export function isAbout(name: string, needs: Capability | null): boolean {
+  if (needs === null || (known as readonly string[]).includes(name)) return name === needs;
+  const may = allowed([name]);
+  return may.has('shell') ? needs === 'shell' : covers(may, needs);
+}
+
 /** Names that grant nothing: they are labels. */
 export const labelsAmong = (capabilities: readonly string[]): string[] => capabilities.filter((name) => !isKnown(name));
 

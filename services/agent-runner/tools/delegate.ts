@@ -80,23 +80,28 @@ async function definitionFor(
 ): Promise<Definition> {
   if ((run.parent?.depth ?? 0) >= depthMax)
     throw new Failure('invalid', `work is handed on ${depthMax} times at most: do it here`);
-  const may = allowed(run.definition.capabilities.primary);
-  if (!may.has('delegate') && !may.has(`delegate:${name}`))
+  if (!mayDelegate(run.definition, name))
     throw new Failure('invalid', `agent: this agent may not delegate to "${name}"`);
   const agent = foldAgent(await bus.read('agent', name));
   if (agent?.status !== 'active') throw new Failure('invalid', `agent: there is no active agent "${name}"`);
   return narrowed(definitionOf(agent.spec), run, limits, share);
 }
 
-/** Another agent's definition, with no more capabilities, hosts and budget than the run that asks has itself. */
+/** Whether an agent whose call was let through may hand work to this one: by what is secondary only where that was what it needed leave for. */
+export function mayDelegate({ capabilities }: Definition, name: string): boolean {
+  const atOnce = allowed(capabilities.primary);
+  const may = covers(atOnce, 'delegate') ? atOnce : allowed(capabilities.secondary);
+  return may.has('delegate') || may.has(`delegate:${name}`);
+}
+
+/** Another agent's definition, with no more capabilities, hosts, limits and budget than the run that asks has itself. */
 export function narrowed(child: Definition, run: Run, limits: RunLimits, share: number): Definition {
   const { definition } = run;
   const mine = {
     primary: allowed(definition.capabilities.primary),
     all: allowed([...definition.capabilities.primary, ...definition.capabilities.secondary]),
   };
-  const within = (may: ReadonlySet<string>) => (name: string) =>
-    [...allowed([name])].every((each) => covers(may, each as never));
+  const within = (may: ReadonlySet<string>) => (name: string) => [...allowed([name])].every((each) => may.has(each));
   const network = definition.network.allow;
   return {
     ...child,
@@ -112,8 +117,21 @@ export function narrowed(child: Definition, run: Run, limits: RunLimits, share: 
       ...child.approvals,
       required: [...new Set([...child.approvals.required, ...definition.approvals.required])],
     },
-    limits: { ...child.limits, ...budget(child.limits, run, limits, share) },
+    limits: {
+      ...child.limits,
+      ...smaller(child.limits, definition.limits),
+      ...budget(child.limits, run, limits, share),
+    },
   };
+}
+
+function smaller(own: Limits, other: Limits): Limits {
+  const part: Limits = {};
+  for (const key of ['max_steps', 'timeout', 'memory', 'cpu'] as const) {
+    const most = other[key];
+    if (most !== undefined) part[key] = Math.min(own[key] ?? most, most);
+  }
+  return part;
 }
 
 function budget(own: Limits, run: Run, limits: RunLimits, share: number): Limits {
