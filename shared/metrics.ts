@@ -145,6 +145,12 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
     'provider',
   ]),
   llmBreakerRefused: counter('llm_breaker_refused_total', 'Model calls that the open breaker refused', ['provider']),
+  llmRetries: counter('llm_retries_total', 'Model calls that were tried again at the same endpoint, by why', [
+    'endpoint',
+    'reason',
+  ]),
+  llmFallbacks: counter('llm_fallbacks_total', 'Model calls that went on to another endpoint or model', ['from', 'to']),
+  llmModelsFileOk: gauge('llm_models_file_ok', 'Whether MODELS_FILE as it is now was taken, and not refused'),
 });
 
 const redisMetrics = ({ counter, gauge, unknown }: Make) => ({

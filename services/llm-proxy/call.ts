@@ -120,7 +120,7 @@ function isWhole({ toolChoice }: ChatRequest, answer: Answer): boolean {
 }
 
 /** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
-const mayHaveCost = (failure: unknown) =>
+export const mayHaveCost = (failure: unknown) =>
   !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';
 
 /** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */

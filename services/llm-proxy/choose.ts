@@ -5,7 +5,7 @@ import { createDemo } from './providers/demo.ts';
 import { createOpenAi } from './providers/openai.ts';
 
 /** LLM_PROVIDER, or the one whose key is set, or the demo. */
-const providerOf = (config: Config) =>
+export const providerOf = (config: Config) =>
   config.LLM_PROVIDER ?? (config.ANTHROPIC_API_KEY ? 'anthropic' : config.OPENAI_API_KEY ? 'openai' : 'demo');
 
 /** The provider that LLM_PROVIDER names, and where it is: part of what makes two calls equal. */

@@ -10,6 +10,9 @@ export const Config = CommonConfig.extend({
   OPENAI_API_KEY: setting.secret().optional(),
   /** With its version, e.g. http://127.0.0.1:11434/v1 for Ollama. */
   OPENAI_BASE_URL: setting.url().default(baseUrls.openai),
+  /** Where clients of OpenAI's and Anthropic's APIs are served; 0: any port that is free. */
+  LLM_PORT: setting.integer(0, 65_535).default(4_000),
+  LLM_HOST: setting.text().default('127.0.0.1'),
   /** The model of agents that name none; without it, the provider's default. */
   LLM_MODEL: setting.text().optional(),
   /** Seconds that a whole model call may take. */
@@ -21,6 +24,8 @@ export const Config = CommonConfig.extend({
   /** Logs the shape of each call, and its beginning. */
   LLM_DEBUG: setting.flag().default(false),
   MODELS_FILE: setting.text().default('config/models.toml'),
+  /** Overwrites the memory that a provider's key was kept in once it is replaced or the service stops. */
+  SECURE_ZERO_MEMORY: setting.flag().default(true),
   REDIS_URL: setting.url().default('redis://127.0.0.1:6379'),
   REDIS_PASSWORD: setting.secret().optional(),
   /** Model calls of all instances together in each window. */

@@ -11,6 +11,7 @@ const Model = z.strictObject({
   provider: z.enum(['anthropic', 'openai', 'demo']),
   input_usd_per_mtok: usd,
   cached_input_usd_per_mtok: usd,
+  cache_write_usd_per_mtok: usd.optional(),
   output_usd_per_mtok: usd,
   /** The prices hold for prompts up to this size; what a longer one costs is not known. */
   prompt_tokens_max: z.number().int().positive().optional(),
@@ -29,6 +30,10 @@ export type Models = {
   traits(provider: string, model: string): Traits;
   /** In US dollars; null where the price is not known. */
   cost(provider: string, model: string, usage: Usage): number | null;
+  /** Whose a model is; undefined where it is not listed. */
+  providerOf(model: string): Model['provider'] | undefined;
+  /** Those that are listed. */
+  list: readonly Pick<Model, 'id' | 'provider'>[];
 };
 
 /** Reads models.toml. Throws `invalid` with every problem of the file. */
@@ -48,6 +53,8 @@ export function readModels(file: string): Models {
         usage.outputTokens * model.output_usd_per_mtok;
       return millionths / 1e6;
     },
+    providerOf: (name) => models.find(({ id }) => isOf(name, id))?.provider,
+    list: models,
   };
 }
 
@@ -62,7 +69,7 @@ function parseModels(file: string): Model[] {
   } catch (error) {
     throw new Failure('invalid', `MODELS_FILE ${file} cannot be read: ${messageOf(error).split('\n')[0]}`);
   }
-  const parsed = z.strictObject({ models: z.array(Model).default([]) }).safeParse(value);
+  const parsed = z.strictObject({ aliases: z.unknown(), models: z.array(Model).default([]) }).safeParse(value);
   if (parsed.success) return parsed.data.models;
   const problems = parsed.error.issues.map(({ path, message }) => `MODELS_FILE ${file}: ${where(path)}: ${message}`);
   throw new Failure('invalid', problems.join('\n'));

@@ -1,5 +1,5 @@
 import type { Bus } from '#shared/bus/bus.ts';
-import type { ChatRequest } from '#shared/contracts/llm.ts';
+import type { CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
@@ -8,19 +8,25 @@ import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Outcome } from './call.ts';
 
+/** How a call ended; `cancelled`: who had asked was gone before. */
+type End = { facts: CallFacts; reached: boolean; failure?: unknown; cancelled?: boolean };
+type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId'>;
+
 const appendMsMax = 30_000;
 const labelsMax = 100;
 
-const outcomeOf = ({ failure }: Outcome) =>
-  failure === undefined ? 'ok' : failure instanceof Failure ? failure.code : 'internal';
+function outcomeOf({ failure, cancelled }: End): string {
+  if (cancelled) return 'cancelled';
+  return failure === undefined ? 'ok' : failure instanceof Failure ? failure.code : 'internal';
+}
 
 /** Writes a call into the ledger. Calls that neither the provider nor the cache answered are none. */
 export async function appendToLedger(
   bus: Bus,
   writer: Writer,
   logger: Logger,
-  request: ChatRequest,
-  outcome: Outcome,
+  request: Asker,
+  outcome: End,
 ): Promise<void> {
   const { facts, reached } = outcome;
   if (!reached && facts.cache !== 'hit' && facts.cache !== 'coalesced') return;
@@ -38,29 +44,29 @@ export async function appendToLedger(
   }
 }
 
-/** Counts calls. Agents may name any model, so only the first hundred have a label of their own. */
-export function createCounter(metrics: Metrics): (request: ChatRequest, outcome: Outcome) => void {
+/** Counts calls. Anyone may name any model, so only the first hundred have a label of their own. */
+export function createCounter(metrics: Metrics): (outcome: End) => void {
   const labelOf = limitLabel(labelsMax);
-  return (request, outcome) => {
-    const { facts, reached, response } = outcome;
+  return (outcome) => {
+    const { facts, reached } = outcome;
     const labels = { provider: facts.provider, model: labelOf(facts.model) };
     metrics.llmRequests.inc({ ...labels, outcome: outcomeOf(outcome) });
     metrics.llmCache.inc({ result: facts.cache });
-    countForAgent(metrics, request, outcome);
     if (!reached) return;
     metrics.llmSeconds.observe(labels, facts.latencyMs / 1_000);
     metrics.llmCostUnknown.inc(labels, facts.costUsd === null ? 1 : 0);
     if (facts.costUsd !== null) metrics.llmCost.inc(labels, facts.costUsd);
-    if (!response) return;
-    metrics.llmTokens.inc({ ...labels, kind: 'input' }, facts.usage.inputTokens);
-    metrics.llmTokens.inc({ ...labels, kind: 'cached-input' }, facts.usage.cachedInputTokens);
-    metrics.llmTokens.inc({ ...labels, kind: 'cache-write' }, facts.usage.cacheWriteTokens);
-    metrics.llmTokens.inc({ ...labels, kind: 'output' }, facts.usage.outputTokens);
+    const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = facts.usage;
+    if (inputTokens + outputTokens === 0) return;
+    metrics.llmTokens.inc({ ...labels, kind: 'input' }, inputTokens);
+    metrics.llmTokens.inc({ ...labels, kind: 'cached-input' }, cachedInputTokens);
+    metrics.llmTokens.inc({ ...labels, kind: 'cache-write' }, cacheWriteTokens);
+    metrics.llmTokens.inc({ ...labels, kind: 'output' }, outputTokens);
   };
 }
 
 /** What an agent's call took. A cached answer has no tokens that anyone paid for. */
-function countForAgent(metrics: Metrics, request: ChatRequest, { facts, reached, response }: Outcome): void {
+export function countForAgent(metrics: Metrics, request: ChatRequest, { facts, reached, response }: Outcome): void {
   if (request.agentId === undefined) return;
   const agent = metrics.agentLabel(request.agentId);
   const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));

@@ -59,7 +59,7 @@ const SdkError = z.object({
 });
 
 /** The failure that the provider itself answered with, if it did. */
-function answered(upstream: Upstream, error: unknown): Failure | undefined {
+export function answered(upstream: Upstream, error: unknown): Failure | undefined {
   const parsed = SdkError.safeParse(error);
   const status = parsed.data?.status ?? statusOfType[parsed.data?.type ?? ''];
   if (status === undefined) return undefined;
@@ -85,7 +85,8 @@ function codeOf(status: number): FailureCode {
   return 'upstream';
 }
 
-function unreachable({ label, baseUrl, urlSetting }: Upstream, error: unknown): Failure {
+/** The connection did not come about, or broke before anything came. */
+export function unreachable({ label, baseUrl, urlSetting }: Upstream, error: unknown): Failure {
   let cause = error;
   while (cause instanceof Error && cause.cause) cause = cause.cause;
   const reason = clip(scrub(messageOf(cause) || String(cause)), detailCharsMax);

@@ -4,10 +4,10 @@ import type { LlmEvent, Recorded } from '#shared/contracts/events.ts';
 import { isLlmEvent } from '#shared/contracts/events.ts';
 import type { ChatInput, ChatResponse } from '#shared/contracts/llm.ts';
 import { chat } from '#shared/contracts/llm.ts';
-import type { Running } from '#shared/service.ts';
+import type { Context, Running } from '#shared/service.ts';
 import { startService } from '#shared/service.ts';
 import { Config } from '../../services/llm-proxy/config.ts';
-import { start } from '../../services/llm-proxy/main.ts';
+import { open } from '../../services/llm-proxy/main.ts';
 import type { FakeProvider, FakeScript } from './fake-provider.ts';
 import { startFakeProvider } from './fake-provider.ts';
 import type { Wire } from './fake-wires.ts';
@@ -24,6 +24,8 @@ export type ProxySystem = {
   redis: TestServer;
   bus: Bus;
   proxies: Running[];
+  /** Where each of them serves clients over HTTP. */
+  urls: string[];
   environment: Record<string, string>;
   ask(input?: Partial<ChatInput>): Promise<ChatResponse>;
   ledger(): Promise<Recorded<LlmEvent>[]>;
@@ -46,6 +48,7 @@ export async function startProxySystem(
   const whole = {
     NATS_URL: nats.url,
     REDIS_URL: redis.url,
+    LLM_PORT: '0',
     METRICS_PORT: '0',
     METRICS_HOST: '127.0.0.1',
     LOG_LEVEL: 'silent',
@@ -58,6 +61,10 @@ export async function startProxySystem(
     ...environment,
   };
   const running: Running[] = [];
+  const urls: string[] = [];
+  const start = async (context: Context<Config>) => {
+    urls.push(`http://127.0.0.1:${await open(context)}`);
+  };
   for (let count = 0; count < proxies; count++) {
     running.push(stack.use(await startService('llm-proxy', Config, start, whole)));
   }
@@ -68,6 +75,7 @@ export async function startProxySystem(
     redis,
     bus,
     proxies: running,
+    urls,
     environment: whole,
     ask: (input = {}) => bus.ask(chat, { ...question('Hello?'), ...input }, { timeoutMs: 20_000 }),
     ledger: async () => (await bus.read('llm', 'internal')).filter(isLlmEvent),

@@ -82,6 +82,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
     SHUTDOWN_GRACE: '2',
     PORT: String(port),
     MANAGEMENT_PORT: String(management),
+    LLM_PORT: '0',
     JWT_SECRET: jwtSecret,
     DATABASE_FILE: database,
     WORKSPACE_DIR: join(folder, 'workspaces'),

@@ -83,16 +83,22 @@ const ownServers = (given: Environment, defaults: Environment): Environment => (
 
 async function defaultsOf(home: Home, given: Environment, say: (line: string) => void) {
   const kept = openSecrets(home.path);
-  const ports: Record<string, number> = { PORT: await portNear(8080), MANAGEMENT_PORT: await portNear(9000) };
+  const ports: Record<string, number> = {
+    PORT: await portNear(8080),
+    MANAGEMENT_PORT: await portNear(9000),
+    LLM_PORT: await portNear(4000),
+  };
   for (const [name, usual] of [
     ['PORT', 8080],
     ['MANAGEMENT_PORT', 9000],
+    ['LLM_PORT', 4000],
   ] as const)
     if (!given[name] && ports[name] !== usual) say(`port ${usual} is taken; ${name} is ${ports[name]}`);
   const defaults: Environment = {
     LLM_PROVIDER: given.ANTHROPIC_API_KEY ? 'anthropic' : given.OPENAI_API_KEY ? 'openai' : 'demo',
     PORT: String(ports.PORT),
     MANAGEMENT_PORT: String(ports.MANAGEMENT_PORT),
+    LLM_PORT: String(ports.LLM_PORT),
     METRICS_PORT: '0',
     METRICS_HOST: '127.0.0.1',
     JWT_SECRET: kept.JWT_SECRET,

@@ -1,0 +1,63 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { Bus } from '#shared/bus/bus.ts';
+import type { CallFacts } from '#shared/contracts/llm.ts';
+import type { Writer } from '#shared/event.ts';
+import type { Logger } from '#shared/log.ts';
+import type { Answers } from '../cache/answers.ts';
+import type { Key } from '../keys/keyring.ts';
+import type { Keys } from '../keys/keys.ts';
+import type { Models } from '../models.ts';
+import type { Provider } from '../provider.ts';
+import type { RateLimit } from '../rate-limit.ts';
+import type { createCounter } from '../record.ts';
+import type { Slots } from '../slots.ts';
+import type { JsonObject } from '../wires/pivot.ts';
+import type { ModelRoute } from './routes.ts';
+import type { Told } from './tally.ts';
+import type { Target, Targets } from './targets.ts';
+
+/** What calls share. */
+export type Parts = {
+  bus: Bus;
+  writer: Writer;
+  logger: Logger;
+  keys: Keys;
+  models: Models;
+  targets: Targets;
+  /** Who answers where the target is not remote. */
+  demo: Provider;
+  answers: Answers | undefined;
+  limit: RateLimit;
+  slots: Slots;
+  count: ReturnType<typeof createCounter>;
+  maxOutputTokens: number;
+  timeoutMs: number;
+  /** Events of the ledger that are still being written. */
+  pending: Set<Promise<void>>;
+};
+
+/** One call of a client's, and what became of it so far. */
+export type Call = {
+  id: string;
+  beganMs: number;
+  route: ModelRoute;
+  key: Key;
+  headers: IncomingHttpHeaders;
+  query: string;
+  raw: Buffer;
+  body: JsonObject;
+  model: string;
+  stream: boolean;
+  target: Target;
+  response: ServerResponse;
+  /** Aborted when the client has left, or when the service must stop. */
+  over: AbortController;
+  cache: CallFacts['cache'];
+  /** Whether the answer's bytes are wanted once it has gone out. */
+  collect: boolean;
+  reached: boolean;
+  recorded: boolean;
+  told: Told;
+  /** Of the provider's answer, those that the client gets. */
+  answered: OutgoingHttpHeaders;
+};

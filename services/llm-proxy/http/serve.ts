@@ -1,0 +1,137 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Failure } from '#shared/errors.ts';
+import type { Found } from '../cache/answers.ts';
+import { httpCacheKey } from '../cache/key.ts';
+import type { How } from '../cache/wants.ts';
+import { wantsCache } from '../cache/wants.ts';
+import type { Key } from '../keys/keyring.ts';
+import { parseObject } from '../wires/read.ts';
+import { ask } from './ask.ts';
+import type { Call, Parts } from './call.ts';
+import { clientLeft } from './client-left.ts';
+import { prepare, versionsOf } from './prepare.ts';
+import { readBody } from './read-body.ts';
+import { recordCall } from './record-call.ts';
+import { send } from './reply.ts';
+import type { ModelRoute } from './routes.ts';
+import { createTally, newTold, readTold } from './tally.ts';
+
+const modelCharsMax = 200;
+
+type Asked = { id: string; route: ModelRoute; key: Key; query: string; incoming: IncomingMessage };
+
+/** Answers a request to a model. Throws what is to be told to the client. */
+export async function serve(parts: Parts, asked: Asked, response: ServerResponse, calls: Set<Call>): Promise<void> {
+  const call = await openCall(parts, asked, response);
+  const leave = () => {
+    if (!response.writableFinished) call.over.abort(clientLeft);
+  };
+  response.on('close', leave);
+  calls.add(call);
+  try {
+    await answer(parts, call);
+  } catch (thrown) {
+    if (!call.recorded && !isUnderWay(call)) await recordCall(parts, call, thrown);
+    throw thrown;
+  } finally {
+    calls.delete(call);
+    response.off('close', leave);
+  }
+}
+
+/** Its call to the provider goes on for others who wait for it, and is recorded when it ends. */
+const isUnderWay = ({ reached }: Call) => reached;
+
+async function openCall(parts: Parts, asked: Asked, response: ServerResponse): Promise<Call> {
+  const { id, route, key, query, incoming } = asked;
+  const raw = await readBody(incoming);
+  const beganMs = performance.now();
+  const body = parseObject(raw.toString());
+  if (!body) throw new Failure('invalid', 'the body must be a JSON object');
+  const { model } = body;
+  if (typeof model !== 'string' || model === '' || model.length > modelCharsMax) {
+    const text = `model: must be a model's name, of at most ${modelCharsMax} characters`;
+    throw new Failure('invalid', text, { problems: [{ field: 'model', message: text }] });
+  }
+  if (!key.allowsModel(model)) throw new Failure('forbidden', `this key may not use the model "${model}"`);
+  return {
+    ...{ id, beganMs, route, key, query, raw, body, model, response },
+    headers: incoming.headers,
+    stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
+    target: parts.targets.find(model),
+    over: new AbortController(),
+    cache: 'bypass',
+    collect: false,
+    reached: false,
+    recorded: false,
+    told: newTold(),
+    answered: {},
+  };
+}
+
+async function answer(parts: Parts, call: Call): Promise<void> {
+  const how = howOf(parts, call);
+  const question = how && { how, key: cacheKeyOf(call) };
+  const near = question && parts.answers?.peek(question.key, how);
+  if (near) return sendFound(parts, call, near);
+  const run = prepare(parts, call);
+  parts.slots.enter('unavailable');
+  try {
+    if (!question || !parts.answers) {
+      const { body, type } = await ask(parts, call, run, call.over.signal);
+      return send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': call.cache });
+    }
+    call.collect = true;
+    call.cache = how.read ? 'miss' : 'bypass';
+    const make = (signal: AbortSignal) => ask(parts, call, run, signal);
+    return await sendFound(parts, call, await parts.answers.get(question.key, how, make, call.over.signal));
+  } finally {
+    parts.slots.leave();
+  }
+}
+
+/** What this request wants of the cache; undefined: nothing. */
+function howOf({ answers }: Parts, { route, headers, body }: Call): How | undefined {
+  if (!route.cached) return undefined;
+  const tokaCache = headers['x-toka-cache'];
+  const how = wantsCache({
+    temperature: body.temperature,
+    cacheControl: headers['cache-control'],
+    tokaCache: Array.isArray(tokaCache) ? tokaCache[0] : tokaCache,
+  });
+  return answers && (how.read || how.write) ? how : undefined;
+}
+
+function cacheKeyOf(call: Call): string {
+  const { key, route, target, model, body, query } = call;
+  return httpCacheKey({
+    namespace: key.id,
+    wire: route.cached ?? 'openai-chat',
+    model: JSON.stringify([target.name, target.remote?.upstream.baseUrl ?? '', model]),
+    body,
+    versionHeaders: { ...versionsOf(call), query },
+  });
+}
+
+/** Sends an answer that was kept, that another call brought, or that this one did and could not send while it came. */
+async function sendFound(parts: Parts, call: Call, found: Found): Promise<void> {
+  const { body, type, cache, ageS } = found;
+  const age = cache === 'hit' ? { age: String(ageS) } : {};
+  send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': cache, ...age });
+  if (call.recorded) return;
+  call.cache = cache;
+  tell(call, body, type);
+  await recordCall(parts, call);
+}
+
+/** What an answer that somebody else paid for told of itself. */
+function tell(call: Call, body: Buffer, type: string): void {
+  if (type.includes('text/event-stream')) {
+    const tally = createTally(call.route.marks, false);
+    tally.push(body);
+    call.told = tally.told;
+    return;
+  }
+  const json = parseObject(body.toString());
+  if (json) readTold(json, call.told);
+}
