@@ -69,7 +69,7 @@ function parseModels(file: string): Model[] {
   } catch (error) {
     throw new Failure('invalid', `MODELS_FILE ${file} cannot be read: ${messageOf(error).split('\n')[0]}`);
   }
-  const parsed = z.strictObject({ aliases: z.unknown(), models: z.array(Model).default([]) }).safeParse(value);
+  const parsed = z.strictObject({ models: z.array(Model).default([]) }).safeParse(value);
   if (parsed.success) return parsed.data.models;
   const problems = parsed.error.issues.map(({ path, message }) => `MODELS_FILE ${file}: ${where(path)}: ${message}`);
   throw new Failure('invalid', problems.join('\n'));
