@@ -209,7 +209,10 @@ test('the window slides: callers who wait as they are told all get through, and 
   await new Promise((resolve) => setTimeout(resolve, windowMs * 2));
   const before = system.fake.requests.length;
   await Promise.all(Array.from({ length: 25 }, (_, index) => patient(`${index}`)));
-  const times = system.fake.requests.slice(before).map(({ timeMs }) => timeMs).sort((a, b) => a - b);
+  const times = system.fake.requests
+    .slice(before)
+    .map(({ timeMs }) => timeMs)
+    .sort((a, b) => a - b);
   t.is(times.length, 25);
   // Redis counts when a call is let through; the way from there to the provider takes a moment.
   const wayMs = 500;
