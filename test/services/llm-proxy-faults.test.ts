@@ -47,7 +47,7 @@ const cases: Case[] = [
 
 for (const wire of wires) {
   test(`${wire}: each fault becomes the failure that says what to do`, async (t) => {
-    await using system = await startProxySystem(wire, { script: () => ({}), environment: { LLM_TIMEOUT: '0.5' } });
+    await using system = await startProxySystem(wire, { script: () => ({}), environment: { LLM_TIMEOUT: '2' } });
     for (const [what, reply, code, message, retryAfterMs] of cases) {
       system.fake.play(() => reply);
       const failure = await t.throwsAsync<Failure>(system.ask(), { name: 'Failure' }, what);

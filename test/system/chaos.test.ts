@@ -68,7 +68,7 @@ async function survives(t: ExecutionContext, harm: Harm, script: FakeScript = ag
   });
   await harm(system, provider);
   const runs = names.length * 2;
-  await eventually(() => system.events.filter(hasEnded).length >= runs, 60_000).catch(async (error) => {
+  await eventually(() => system.events.filter(hasEnded).length >= runs, 120_000).catch(async (error) => {
     t.log(await whatIsOpen(system));
     throw error;
   });

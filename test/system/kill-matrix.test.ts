@@ -109,7 +109,7 @@ const eventsOf = (system: System, subject: string) => system.events.filter((even
 
 async function ended({ system }: Matrix, subject: string): Promise<Recorded[]> {
   const isEnd = ({ type }: Recorded) => /run\.(completed|failed|cancelled)/.test(type);
-  await eventually(() => eventsOf(system, subject).some(isEnd), 40_000).catch((error) => {
+  await eventually(() => eventsOf(system, subject).some(isEnd), 120_000).catch((error) => {
     throw new Error(
       eventsOf(system, subject)
         .map(({ type }) => type)
@@ -157,7 +157,7 @@ function check(t: ExecutionContext, { requests }: Matrix, name: string, events: 
 
 for (const when of ['before', 'after'] as const)
   test(`a runner that dies ${when} any event of a run was recorded: the next goes on, and the outcome is the same`, async (t) => {
-    t.timeout(600_000);
+    t.timeout(1_200_000);
     await using stack = new AsyncDisposableStack();
     const matrix = await open(stack);
     const { system, proxy } = matrix;
