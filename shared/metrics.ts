@@ -139,6 +139,12 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
   ]),
   llmContextSaved: counter('llm_context_saved_bytes_total', 'Bytes of conversations that calls did not have to carry'),
   llmRateLimited: counter('llm_rate_limited_total', 'Model calls that were refused by our own rate limit'),
+  llmLimitsLocal: gauge('llm_limits_local', 'Whether limits hold by share of each instance, for Redis is away'),
+  llmQueueDepth: gauge('llm_queue_depth', 'Model calls of agents that wait for a limit or for room'),
+  llmQueueSeconds: histogram(
+    'llm_queue_duration_seconds',
+    'Time that model calls of agents wait for a limit or for room',
+  ),
   llmRateRemaining: gauge('llm_rate_limit_remaining', 'Model calls left in the current window'),
   llmRateLimit: gauge('llm_rate_limit_requests', 'Model calls allowed in each window'),
   llmBreakerOpen: gauge('llm_breaker_open', 'Whether calls to the provider are held back after too many faults', [

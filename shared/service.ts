@@ -37,7 +37,7 @@ export type Context<C> = {
   secret(name: string): string | undefined;
   /** Aborted when the service begins to stop: take nothing new. */
   stopping: AbortSignal;
-  /** Adds something to what `/health/ready` asks: answers `ok`, or what is wrong. */
+  /** Adds something to what `/health/ready` asks: answers `ok`, `ok, but …`, or what is wrong. */
   check(name: string, ask: () => string | Promise<string>): void;
 };
 
@@ -132,7 +132,7 @@ async function ask(checks: ReadonlyMap<string, () => string | Promise<string>>):
   const entries = await Promise.all(
     [...checks].map(async ([name, check]) => [name, await Promise.resolve().then(check).catch(messageOf)] as const),
   );
-  return { ready: entries.every(([, state]) => state === 'ok'), checks: Object.fromEntries(entries) };
+  return { ready: entries.every(([, state]) => state.startsWith('ok')), checks: Object.fromEntries(entries) };
 }
 
 /** A service as a process of its own: the environment in, SIGTERM or a lost parent out. Exits 1 with one line for a bad setting. */

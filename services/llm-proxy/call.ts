@@ -2,93 +2,134 @@ import { z } from 'zod';
 import type { CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
 import { Answer, Usage } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
-import type { Breaker } from './breaker.ts';
+import type { Asker } from './ask-model.ts';
+import { askModel, mayHaveCost } from './ask-model.ts';
 import type { Answers } from './cache/answers.ts';
-import { typedCacheKey } from './cache/key.ts';
-import type { Models } from './models.ts';
-import type { Provider } from './provider.ts';
-import type { RateLimit } from './rate-limit.ts';
+import { placesOf, typedCacheKey } from './cache/key.ts';
+import type { Models, Target } from './models/target.ts';
+import { estimate, tokensMaxOf } from './tokens.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export type Caller = {
-  provider: Provider;
-  baseUrl: string;
+  asker: Asker;
   models: Models;
+  upstreams: Upstreams;
   /** Undefined: RESPONSE_CACHE_ENABLED=false. */
   answers: Answers | undefined;
-  limit: RateLimit;
-  breaker: Breaker;
-  defaultModel: string;
   maxOutputTokens: number;
-  timeoutMs: number;
+  /** How long a call waits for a limit. */
+  queueMs: number;
   /** Aborted with a Failure when the service must stop now. */
   giveUp: AbortSignal;
 };
 
 const entryType = 'toka/answer';
-const Entry = z.object({ answer: Answer, usage: Usage, model: z.string() });
+const Entry = z.object({ answer: Answer, usage: Usage, model: z.string(), provider: z.string() });
 type Entry = z.infer<typeof Entry>;
 
-/** What became of a call: `reached` tells whether the provider was asked. */
+/** An answer that was made for this call. */
+type Made = { entry: Entry; costUsd: number | null; target: Target };
+
+/** What became of a call: `reached` tells whether a provider was asked. */
 export type Outcome = { facts: CallFacts; reached: boolean; response?: ChatResponse; failure?: unknown };
 
-const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
+const noUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
-/** One model call: cache, limit, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes. */
+/** One model call: cache, limits, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes. */
 export async function call(caller: Caller, request: ChatRequest, onText?: (text: string) => void): Promise<Outcome> {
-  const { provider, models } = caller;
   const began = performance.now();
-  const model = request.model ?? caller.defaultModel;
-  const maxOutputTokens = Math.min(request.maxOutputTokens ?? caller.maxOutputTokens, caller.maxOutputTokens);
-  let cache: CallFacts['cache'] = 'bypass';
-  let reached = false;
-  let priced = true;
-  const factsOf = (took: Pick<CallFacts, 'model' | 'usage' | 'costUsd'>): CallFacts => {
-    return { provider: provider.name, ...took, latencyMs: Math.round(performance.now() - began), cache };
+  let asked: Target | undefined;
+  let made: Made | undefined;
+  const factsOf = (took: Omit<CallFacts, 'latencyMs'>): CallFacts => {
+    return { ...took, latencyMs: Math.round(performance.now() - began) };
   };
-  const ask = async (ended: AbortSignal): Promise<Entry> => {
-    const traits = models.traits(provider.name, model);
-    const { answer, ...completion } = await caller.breaker.run(async () => {
-      await caller.limit.admit();
-      reached = true;
-      const signal = AbortSignal.any([ended, AbortSignal.timeout(caller.timeoutMs)]);
-      return provider.complete(request, { model, signal, maxOutputTokens, traits, onText });
-    });
-    priced = completion.usage !== undefined;
-    return { answer, usage: completion.usage ?? estimate(request, answer), model: completion.model };
-  };
+  let targets: readonly Target[] = [];
   try {
     checkTools(request);
-    const place = { provider: provider.name, baseUrl: caller.baseUrl, model, maxOutputTokens };
-    const found = await answer(caller, request, place, ask);
-    const { entry } = found;
-    cache = found.cache;
+    targets = caller.models.targets(request.model, request.context?.id ?? request.runId);
+    const onAsk = (target: Target) => {
+      asked = target;
+    };
+    const ask = async (ended: AbortSignal): Promise<Made> => {
+      made = await askFor(caller, request, targets, ended, onAsk, onText);
+      return made;
+    };
+    const { entry, cache } = await answer(caller, request, targets, ask);
+    const { provider, model, usage } = entry;
     const isOwn = cache === 'miss' || cache === 'bypass';
     if (!isOwn && entry.answer.text) onText?.(entry.answer.text);
-    const { usage } = entry;
-    const costUsd = isOwn ? (priced ? models.cost(provider.name, entry.model, usage) : null) : 0;
-    const facts = factsOf({ model: entry.model, usage, costUsd });
-    return { facts, reached, response: { answer: entry.answer, facts } };
+    const facts = factsOf({ provider, model, usage, cache, costUsd: isOwn && made ? made.costUsd : 0 });
+    return { facts, reached: asked !== undefined, response: { answer: entry.answer, facts } };
   } catch (failure) {
-    const costUsd = reached && mayHaveCost(failure) ? null : 0;
-    return { facts: factsOf({ model, usage: nothing, costUsd }), reached, failure };
+    const costUsd = asked && mayHaveCost(failure) ? null : 0;
+    const target = asked ?? targets[0];
+    const [provider, model] = [target?.endpoint.name ?? 'none', target?.id ?? request.model ?? 'none'];
+    const facts = factsOf({ provider, model, usage: noUsage, cache: 'bypass', costUsd });
+    return { facts, reached: asked !== undefined, failure };
   }
 }
 
-type Place = Parameters<typeof typedCacheKey>[1];
+/** Has an answer made by the first of the targets that will. */
+function askFor(
+  { asker, upstreams, maxOutputTokens, queueMs }: Caller,
+  request: ChatRequest,
+  targets: readonly Target[],
+  signal: AbortSignal,
+  onAsk: (target: Target) => void,
+  onText: ((text: string) => void) | undefined,
+): Promise<Made> {
+  const { key, agentId: agent, workstream, priority } = request;
+  const outputMax = (target: Target) =>
+    Math.min(request.maxOutputTokens ?? maxOutputTokens, maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
+  const inputTokens = tokensMaxOf(request);
+  const question = {
+    ...{ targets, signal, waitMs: queueMs },
+    who: { key, agent, workstream, priority },
+    size: (target: Target) => ({ inputTokens, outputTokens: outputMax(target) }),
+  };
+  return askModel(asker, question, async (target, ended, marks) => {
+    const { endpoint, model, traits } = target;
+    onAsk(target);
+    marks.reached();
+    const completion = await upstreams.provider(endpoint).complete(request, {
+      ...{ model, traits, signal: ended, maxOutputTokens: outputMax(target) },
+      onBegin(status, headers) {
+        if (status === 200) marks.began();
+        asker.limits.observe(endpoint.name, target.id, status, (name) => headers.get(name) ?? undefined);
+      },
+      onText:
+        onText &&
+        ((text) => {
+          marks.sent();
+          onText(text);
+        }),
+    });
+    const { answer, usage = estimate(request, answer) } = completion;
+    marks.took(usage);
+    const entry = { answer, usage, model: completion.model, provider: endpoint.name };
+    return { entry, target, costUsd: completion.usage ? target.cost(usage) : null };
+  });
+}
+
 type Answered = { entry: Entry; cache: CallFacts['cache'] };
 
 /** An answer that is kept or under way, where the request takes one; else `ask` is called for it. */
 async function answer(
-  { answers, giveUp }: Caller,
+  { answers, giveUp, maxOutputTokens }: Caller,
   request: ChatRequest,
-  place: Place,
-  ask: (ended: AbortSignal) => Promise<Entry>,
+  targets: readonly Target[],
+  ask: (ended: AbortSignal) => Promise<Made>,
 ): Promise<Answered> {
-  if (!answers || !wantsCache(request)) return { entry: await ask(giveUp), cache: 'bypass' };
-  const key = typedCacheKey(request, place);
+  if (!answers || !wantsCache(request)) return { entry: (await ask(giveUp)).entry, cache: 'bypass' };
+  const key = typedCacheKey(request, {
+    targets: placesOf(targets),
+    maxOutputTokens: Math.min(request.maxOutputTokens ?? maxOutputTokens, maxOutputTokens),
+  });
   const make = async (ended: AbortSignal) => {
-    const entry = await ask(ended);
-    return { body: Buffer.from(JSON.stringify(entry)), type: entryType, keep: isWhole(request, entry.answer) };
+    const { entry, target } = await ask(ended);
+    // What only a fallback said is not what will be said once the model is back.
+    const keep = target.id === targets[0]?.id && isWhole(request, entry.answer);
+    return { body: Buffer.from(JSON.stringify(entry)), type: entryType, keep };
   };
   const found = await answers.get(key, { read: true, write: true }, make, giveUp);
   const entry = found.type === entryType ? parseEntry(found.body) : undefined;
@@ -117,19 +158,4 @@ function checkTools({ tools, toolChoice }: ChatRequest): void {
 function isWhole({ toolChoice }: ChatRequest, answer: Answer): boolean {
   if (answer.stopReason !== 'end' && answer.stopReason !== 'tool-calls') return false;
   return toolChoice === 'auto' || answer.toolCalls.some(({ tool }) => tool === toolChoice.name);
-}
-
-/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
-export const mayHaveCost = (failure: unknown) =>
-  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';
-
-/** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
-function estimate({ system, messages, tools }: ChatRequest, answer: Answer): CallFacts['usage'] {
-  const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);
-  return {
-    inputTokens: tokens([system, messages, tools]),
-    outputTokens: tokens(answer),
-    cachedInputTokens: 0,
-    cacheWriteTokens: 0,
-  };
 }

@@ -21,6 +21,12 @@ export const Config = CommonConfig.extend({
   LLM_MAX_OUTPUT_TOKENS: setting.integer(1, 1_000_000).default(8_192),
   /** Model calls that this instance makes at a time. */
   LLM_CONCURRENCY: setting.integer(1, 10_000).default(64),
+  /** How often a call is tried again at one endpoint, where that may help. */
+  LLM_RETRIES: setting.integer(0, 10).default(2),
+  /** Calls of agents that wait for a limit or for room, at most. */
+  LLM_QUEUE_MAX: setting.integer(0, 100_000).default(1_000),
+  /** Seconds that a call of an agent waits for a limit or for room. */
+  LLM_QUEUE_TIMEOUT: setting.number(0, 3_600).default(30),
   /** Logs the shape of each call, and its beginning. */
   LLM_DEBUG: setting.flag().default(false),
   MODELS_FILE: setting.text().default('config/models.toml'),

@@ -1,5 +1,8 @@
 import type { Answer, ChatRequest, Usage } from '#shared/contracts/llm.ts';
-import type { Traits } from './models.ts';
+import type { Traits } from './models/schema.ts';
+import type { Endpoint } from './models/target.ts';
+
+export type OnBegin = (status: number, headers: Headers) => void;
 
 type CompleteOptions = {
   model: string;
@@ -8,6 +11,8 @@ type CompleteOptions = {
   maxOutputTokens: number;
   /** What this model takes and what it refuses. */
   traits: Traits;
+  /** Hears that the answer has begun to come, or that it is an error, with what the provider says of its limits. */
+  onBegin?: OnBegin | undefined;
   /** Hears of the answer's text while it comes; what it is given together is the answer's text. */
   onText?: ((text: string) => void) | undefined;
 };
@@ -17,7 +22,20 @@ export type Completion = { answer: Answer; usage: Usage | undefined; model: stri
 
 /** Who speaks to models: one call in our contract's words, or a Failure. It neither retries nor caches. */
 export type Provider = {
-  name: string;
-  defaultModel: string;
   complete(request: ChatRequest, options: CompleteOptions): Promise<Completion>;
 };
+
+/**
+ * `fetch` for an SDK's client, which is made without the key: each request is given the key that the endpoint has then, as a client
+ * would keep a copy that nobody overwrites.
+ */
+export function fetchFor({ apiKey }: Endpoint): typeof fetch {
+  return (input, init) => {
+    const headers = new Headers(init?.headers);
+    const key = apiKey();
+    // Both SDKs send it so.
+    if (key === undefined) headers.delete('authorization');
+    else headers.set('authorization', `Bearer ${key}`);
+    return fetch(input, { ...init, headers });
+  };
+}

@@ -4,7 +4,7 @@ import type { Logger } from '#shared/log.ts';
 import { rememberSecret } from '#shared/secrets.ts';
 import { answerScripts } from './cache/scripts.ts';
 import { contextScripts } from './context/scripts.ts';
-import { limitScripts } from './limit-scripts.ts';
+import { limitScripts } from './limits/scripts.ts';
 
 const answerMsMax = 1_000;
 const reconnectMsMax = 1_000;

@@ -3,6 +3,7 @@ import type { FailureCode } from '#shared/errors.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import type { OnBegin } from './provider.ts';
 
 const detailCharsMax = 500;
 const retryAfterMsMax = 3_600_000;
@@ -10,17 +11,24 @@ const retryAfterMsMax = 3_600_000;
 /** Whom a call goes to, and which settings to check when it fails. */
 export type Upstream = { label: string; keySetting: string; urlSetting: string; baseUrl: string };
 
+type Opened<E> = { data: AsyncIterable<E>; response: Response };
+
 /** Makes one streamed call. Whatever goes wrong comes out as a Failure of the one typed set, without a secret in it. */
 export async function callUpstream<E, T>(
   upstream: Upstream,
   signal: AbortSignal,
-  open: () => Promise<AsyncIterable<E>>,
+  open: () => Promise<Opened<E>>,
+  onBegin: OnBegin | undefined,
   read: (events: AsyncIterable<E>) => Promise<T>,
 ): Promise<T> {
   let events: AsyncIterable<E>;
   try {
-    events = await open();
+    const { data, response } = await open();
+    onBegin?.(response.status, response.headers);
+    events = data;
   } catch (error) {
+    const { status, headers } = SdkError.safeParse(error).data ?? {};
+    if (status !== undefined && headers) onBegin?.(status, headers);
     throw endOf(signal) ?? answered(upstream, error) ?? unreachable(upstream, error);
   }
   try {

@@ -9,7 +9,7 @@ import { wantsCache } from '../../services/llm-proxy/cache/wants.ts';
 type Body = Record<string, unknown>;
 
 const keyOf = (wire: CachedWire, body: Body, more: Partial<Parameters<typeof httpCacheKey>[0]> = {}) =>
-  httpCacheKey({ namespace: 'a', wire, model: 'openai/gpt', versionHeaders: {}, body, ...more });
+  httpCacheKey({ namespace: 'a', wire, model: ['openai/gpt'], versionHeaders: {}, body, ...more });
 
 /** JSON with every object's fields in one order: what equal means. */
 const sorted = (value: unknown): string =>
@@ -136,7 +136,7 @@ for (const wire of wires) {
     const keys = [
       plain,
       keyOf(wire, body, { namespace: 'b' }),
-      keyOf(wire, body, { model: 'openai/other' }),
+      keyOf(wire, body, { model: ['openai/other'] }),
       keyOf(wire, body, { versionHeaders: { 'anthropic-beta': 'new' } }),
       keyOf(wire, body, { versionHeaders: { 'anthropic-version': 'new' } }),
       keyOf(wire, { ...body, stream: true }),
@@ -176,7 +176,7 @@ test('anthropic: marks for the prompt cache change nothing where they stand, and
   t.is(new Set(places.map((body) => keyOf('anthropic', body))).size, places.length);
 });
 
-const place = { provider: 'openai', baseUrl: 'http://x', model: 'gpt', maxOutputTokens: 10 };
+const place = { targets: ['openai http://x gpt'], maxOutputTokens: 10 };
 const asked = ChatRequest.parse({ system: 's', messages: [{ role: 'user', text: 'hi' }] });
 
 test('a typed call has another key for all that its answer depends on, and for each agent', (t) => {
@@ -195,9 +195,12 @@ test('a typed call has another key for all that its answer depends on, and for e
   ];
   const keys = [
     ...changes.map((change) => typedCacheKey({ ...asked, ...change }, place)),
-    ...[{ provider: 'demo' }, { baseUrl: 'http://y' }, { model: 'other' }, { maxOutputTokens: 11 }].map((change) =>
-      typedCacheKey(asked, { ...place, ...change }),
-    ),
+    ...[
+      { targets: [] },
+      { targets: ['other'] },
+      { targets: ['openai http://x gpt', 'other'] },
+      { maxOutputTokens: 11 },
+    ].map((change) => typedCacheKey(asked, { ...place, ...change })),
   ];
   t.is(new Set(keys).size, keys.length);
 });

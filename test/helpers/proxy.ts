@@ -58,6 +58,8 @@ export async function startProxySystem(
     OPENAI_API_KEY: keyOfTests,
     ANTHROPIC_BASE_URL: fake.url,
     OPENAI_BASE_URL: fake.openAiUrl,
+    LLM_RETRIES: '0',
+    LLM_QUEUE_TIMEOUT: '0',
     ...environment,
   };
   const running: Running[] = [];

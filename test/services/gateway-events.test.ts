@@ -161,7 +161,7 @@ test('a silent stream has heartbeats; whoever reads nothing is cut off, and hold
   app.use((ctx) => {
     const { signal } = new AbortController();
     const options = { from: 1, subject: 'toka.events.system.mine', wanted: () => true, signal };
-    const timing = { heartbeatMs: 50, stuckMsMax: 300, farewellMsMax: 50 };
+    const timing = { heartbeatMs: 50, stuckMsMax: 3_000, farewellMsMax: 50 };
     void streamEvents(bus, ctx, options, timing).then(() => ends.push(ctx.path));
   });
   app.silent = true;

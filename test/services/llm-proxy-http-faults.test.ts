@@ -59,13 +59,13 @@ test("the provider's errors go through with their body and Retry-After on its ow
   t.is(same.headers.get('x-ratelimit-limit-requests'), '5');
   t.is(same.headers.get('x-secret'), null);
   t.deepEqual(await same.json(), { error: { type: 'fake_error', message: "the fake's 429" } });
-  const other = await t.throwsAsync(proxy.claude.messages.create(shortMessages), {
+  const other = await t.throwsAsync(proxy.claude.messages.create({ ...shortMessages, model: 'another' }), {
     instanceOf: Anthropic.RateLimitError,
   });
   t.is(other?.headers?.get('retry-after'), '7');
   t.regex(other?.message ?? '', /rate_limit_error.*the fake's 429/);
   proxy.fake.play(() => ({ status: 400, message: `no such thing as ${keyOfTests}` }));
-  const refused = await (await proxy.post('/v1/chat/completions', shortChat)).text();
+  const refused = await (await proxy.post('/v1/chat/completions', { ...shortChat, model: 'a-third' })).text();
   t.false(refused.includes(keyOfTests));
   t.true(refused.includes('no such thing as [secret]'));
 });

@@ -3,6 +3,7 @@ import type { ChatInput, ChatMessage, ToolOffer } from '#shared/contracts/llm.ts
 import { chat } from '#shared/contracts/llm.ts';
 import type { FakeRequest } from '#test/helpers/fake-provider.ts';
 import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { startModels } from '#test/helpers/models.ts';
 import { question, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { createConversation } from '../../services/agent-runner/conversation.ts';
 import { createOpenAi } from '../../services/llm-proxy/providers/openai.ts';
@@ -98,11 +99,12 @@ for (const wire of wires) {
 
 test('openai: a run has a key of its own in the prompt cache of OpenAI, and others are sent none', async (t) => {
   await using fake = await startFakeProvider({ script: () => ({ text: 'Yes.' }) });
-  const keyOf = async (isOpenAi: boolean | undefined, more: Partial<ChatInput>) => {
-    const provider = createOpenAi({
-      ...{ apiKey: 'k', baseUrl: fake.openAiUrl, timeoutMs: 5_000 },
-      ...(isOpenAi === undefined ? {} : { isOpenAi }),
-    });
+  await using opened = await startModels('', { OPENAI_API_KEY: 'sk-1234567', OPENAI_BASE_URL: fake.openAiUrl });
+  const [target] = opened.models.targets('m');
+  if (!target) throw new Error('nobody serves it');
+  const keyOf = async (official: boolean | undefined, more: Partial<ChatInput>) => {
+    const endpoint = official === undefined ? target.endpoint : { ...target.endpoint, official };
+    const provider = createOpenAi(endpoint);
     const request = chat.input.parse({ ...question('Hello?'), ...more });
     const traits = { forced_tools: true, temperature: true };
     const signal = AbortSignal.timeout(5_000);

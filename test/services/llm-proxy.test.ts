@@ -5,8 +5,9 @@ import type { ToolOffer } from '#shared/contracts/llm.ts';
 import { readSettings } from '#shared/settings.ts';
 import { keyOfTests, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
-import { chooseProvider } from '../../services/llm-proxy/choose.ts';
+
 import { Config } from '../../services/llm-proxy/config.ts';
+import { providerOf } from '../../services/llm-proxy/models/endpoints.ts';
 
 const offer = (name: string): ToolOffer => ({
   name,
@@ -260,8 +261,7 @@ test('a key is asked for unless the provider is somewhere else', (t) => {
     t.is(readSettings(Config, { ...given, [url]: 'http://127.0.0.1:11434/v1' })[url], 'http://127.0.0.1:11434/v1');
     t.is(readSettings(Config, { ...given, [key]: 'sk-1234567' })[key], 'sk-1234567');
   }
-  const chosen = (given: Record<string, string>) =>
-    chooseProvider(readSettings(Config, { CONFIG_FILE: 'none', ...given })).provider.name;
+  const chosen = (given: Record<string, string>) => providerOf(readSettings(Config, { CONFIG_FILE: 'none', ...given }));
   t.is(chosen({}), 'demo');
   t.is(chosen({ OPENAI_API_KEY: 'sk-1234567' }), 'openai');
   t.is(chosen({ OPENAI_API_KEY: 'sk-1234567', ANTHROPIC_API_KEY: 'sk-1234567' }), 'anthropic');

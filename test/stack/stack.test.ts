@@ -65,7 +65,16 @@ stackTest('the image: not root, no package manager, a bill of materials, labels'
 });
 
 stackTest('each service is given every setting that it has, and nothing of the others', async (t) => {
-  const fixed = ['PORT', 'MANAGEMENT_PORT', 'METRICS_PORT', 'METRICS_HOST', 'INSTANCE', 'CONFIG_FILE', 'MODELS_FILE'];
+  const fixed = [
+    'PORT',
+    'LLM_PORT',
+    'MANAGEMENT_PORT',
+    'METRICS_PORT',
+    'METRICS_HOST',
+    'INSTANCE',
+    'CONFIG_FILE',
+    'MODELS_FILE',
+  ];
   const elsewhere = ['NATS_USER', 'NATS_PASSWORD', 'TLS_CERT_FILE', 'TLS_KEY_FILE'];
   for (const service of ours) {
     const { Config } = await import(`../../services/${service}/config.ts`);

@@ -1,4 +1,5 @@
 import type { ChatRequest } from '#shared/contracts/llm.ts';
+import type { Target } from '../models/target.ts';
 import type { Inert } from './canonical.ts';
 import { hashCanonical } from './canonical.ts';
 import { inertFields, unstreamed } from './inert.ts';
@@ -9,8 +10,8 @@ type HttpQuestion = {
   /** Who shares answers: nobody outside of it gets them. */
   namespace: string;
   wire: CachedWire;
-  /** Where it goes, in place of the body's `model`: provider and model. */
-  model: string;
+  /** Where it may go, in place of the body's `model`. */
+  model: readonly string[];
   /** The request's body, read from JSON. */
   body: Readonly<Record<string, unknown>>;
   /** Headers that choose among versions of the wire. */
@@ -38,7 +39,11 @@ export function httpCacheKey({ namespace, wire, model, body, versionHeaders }: H
   return hashCanonical(question, (body.stream ?? false) === false ? whole : streamed);
 }
 
-type Place = { provider: string; baseUrl: string; model: string; maxOutputTokens: number };
+type Place = { targets: readonly string[]; maxOutputTokens: number };
+
+/** Where an answer may come from, in an order of its own: whichever of a model's endpoints comes first this time. */
+export const placesOf = (targets: readonly Target[]): string[] =>
+  targets.map(({ endpoint, model }) => JSON.stringify([endpoint.name, endpoint.baseUrl, model])).sort();
 
 const inertOfTyped: Inert = {
   request: {

@@ -1,21 +1,33 @@
+import { askModel } from '../ask-model.ts';
 import type { Made } from '../cache/entry.ts';
+import type { Marks } from '../failover/attempt.ts';
+import type { Target } from '../models/target.ts';
 import type { Call, Parts } from './call.ts';
 import { recordCall } from './record-call.ts';
 
-/** Makes the call at its provider. */
-export type Run = (signal: AbortSignal) => Promise<Made>;
+/** Makes the call at one target. */
+export type Run = (signal: AbortSignal, marks: Marks) => Promise<Made>;
 
-/** One call to a provider: breaker, limits, the call itself, and what it took into the ledger. */
-export async function ask(parts: Parts, call: Call, run: Run, signal: AbortSignal): Promise<Made> {
+/** One call to whichever target answers, and what it took into the ledger. `runFor` throws where a target cannot answer such a call. */
+export async function ask(
+  parts: Parts,
+  call: Call,
+  runFor: (target: Target) => Run,
+  signal: AbortSignal,
+): Promise<Made> {
+  const { key, targets } = call;
+  const question = {
+    ...{ targets, signal, waitMs: 0 },
+    who: { key: key.id, workstream: key.workstream ?? undefined, priority: 'medium' as const, rules: key.rules },
+    size: (target: Target) => sizeOf(parts, call, target),
+  };
   try {
-    const made = await call.target.breaker.run(async () => {
-      for (const rule of call.key.rules) {
-        if (rule.kind === 'requests') await parts.limit.admitKey(call.key.id, rule.limit, rule.windowMs);
-      }
-      await parts.limit.admit();
-      signal.throwIfAborted();
+    const made = await askModel(parts.asker, question, (target, ended, marks) => {
+      const run = runFor(target);
+      call.target = target;
       call.reached = true;
-      return run(signal);
+      marks.reached();
+      return run(ended, marks);
     });
     await recordCall(parts, call, call.told.failure);
     return made;
@@ -23,4 +35,18 @@ export async function ask(parts: Parts, call: Call, run: Run, signal: AbortSigna
     await recordCall(parts, call, thrown);
     throw thrown;
   }
+}
+
+const limitNames = ['max_completion_tokens', 'max_tokens', 'max_output_tokens'] as const;
+
+/** A third of the bytes: what most texts do not have in tokens. */
+function sizeOf({ maxOutputTokens }: Parts, { raw, body, route }: Call, target: Target) {
+  if (route.kind === 'count') return { inputTokens: 0, outputTokens: 0 };
+  const inputTokens = Math.ceil(raw.length / 3);
+  if (route.kind === 'embeddings') return { inputTokens, outputTokens: 0 };
+  const asked = limitNames.map((name) => body[name]).find((value) => typeof value === 'number' && value >= 0);
+  return {
+    inputTokens,
+    outputTokens: typeof asked === 'number' ? Math.ceil(asked) : (target.maxOutputTokens ?? maxOutputTokens),
+  };
 }

@@ -3,18 +3,16 @@ import type { Bus } from '#shared/bus/bus.ts';
 import type { CallFacts } from '#shared/contracts/llm.ts';
 import type { Writer } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
+import type { Asker } from '../ask-model.ts';
 import type { Answers } from '../cache/answers.ts';
 import type { Key } from '../keys/keyring.ts';
 import type { Keys } from '../keys/keys.ts';
-import type { Models } from '../models.ts';
-import type { Provider } from '../provider.ts';
-import type { RateLimit } from '../rate-limit.ts';
+import type { Models, Target } from '../models/target.ts';
 import type { createCounter } from '../record.ts';
-import type { Slots } from '../slots.ts';
+import type { Upstreams } from '../upstreams.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { ModelRoute } from './routes.ts';
 import type { Told } from './tally.ts';
-import type { Target, Targets } from './targets.ts';
 
 /** What calls share. */
 export type Parts = {
@@ -23,15 +21,11 @@ export type Parts = {
   logger: Logger;
   keys: Keys;
   models: Models;
-  targets: Targets;
-  /** Who answers where the target is not remote. */
-  demo: Provider;
+  upstreams: Upstreams;
+  asker: Asker;
   answers: Answers | undefined;
-  limit: RateLimit;
-  slots: Slots;
   count: ReturnType<typeof createCounter>;
   maxOutputTokens: number;
-  timeoutMs: number;
   /** Events of the ledger that are still being written. */
   pending: Set<Promise<void>>;
 };
@@ -48,7 +42,10 @@ export type Call = {
   body: JsonObject;
   model: string;
   stream: boolean;
-  target: Target;
+  /** Whom to ask, in this order. */
+  targets: readonly Target[];
+  /** Who is asked, or was last. */
+  target: Target | undefined;
   response: ServerResponse;
   /** Aborted when the client has left, or when the service must stop. */
   over: AbortController;

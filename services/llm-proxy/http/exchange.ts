@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
-import { Failure } from '#shared/errors.ts';
 
 /** Who takes an answer. What it throws ends the exchange. */
 export type Receiver = {
@@ -15,22 +14,18 @@ type Asked = {
   path: string;
   headers: Record<string, string>;
   body: Buffer | string;
-  timeoutMs: number;
 };
 
 /**
- * One HTTP request to a provider, its answer handed over as it comes. Rejects with the reason of `signal`, with `timeout`, with
- * what the receiver threw, or with what broke the connection; the request is then over.
+ * One HTTP request to a provider, its answer handed over as it comes. Rejects with the reason of `signal`, with what the
+ * receiver threw, or with what broke the connection; the request is then over.
  */
 export function exchange(dispatcher: Dispatcher, asked: Asked, receiver: Receiver, signal: AbortSignal): Promise<void> {
-  const { origin, path, headers, body, timeoutMs } = asked;
+  const { origin, path, headers, body } = asked;
   return new Promise((resolve, reject) => {
     let upstream: Dispatcher.DispatchController | undefined;
     let reason: Error | undefined;
-    const settle = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', leave);
-    };
+    const settle = () => signal.removeEventListener('abort', leave);
     const stop = (thrown: unknown) => {
       reason ??= thrown instanceof Error ? thrown : new Error(String(thrown));
       settle();
@@ -38,8 +33,6 @@ export function exchange(dispatcher: Dispatcher, asked: Asked, receiver: Receive
       upstream?.abort(reason);
     };
     const leave = () => stop(signal.reason);
-    const late = () => stop(new Failure('timeout', 'the model did not answer within LLM_TIMEOUT'));
-    const timer = setTimeout(late, timeoutMs);
     signal.addEventListener('abort', leave);
     if (signal.aborted) return leave();
     const resume = () => {

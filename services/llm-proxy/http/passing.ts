@@ -1,10 +1,10 @@
+import type { Remote } from '../upstreams.ts';
 import { toWireError } from '../wires/errors.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { Adapter } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
 import type { ModelRoute } from './routes.ts';
 import { createTally, failureOf } from './tally.ts';
-import type { Remote } from './targets.ts';
 
 const usageOption = Buffer.from('"stream_options":{"include_usage":true},');
 const openBrace = 123;
@@ -14,6 +14,8 @@ type Options = {
   remote: Remote;
   raw: Buffer;
   body: JsonObject;
+  /** As the endpoint calls it. */
+  model: string;
   stream: boolean;
   /** Headers that choose among versions of the wire. */
   versions: Record<string, string>;
@@ -24,12 +26,13 @@ type Options = {
 };
 
 /** For a client that speaks its provider's wire: the bytes go through as they are, both ways. */
-export function createPassing({ route, remote, raw, body, stream, versions, query, rewrite }: Options): Adapter {
+export function createPassing({ route, remote, raw, body, model, stream, versions, query, rewrite }: Options): Adapter {
+  const renamed = rewrite || model !== body.model;
   const spliced = stream && route.kind === 'chat' && !wantsUsage(body);
   return {
     path: `${remote.basePath}${route.upstreamPath}${query}`,
-    body: rewrite || spliced ? bodyFor(raw, body, spliced, rewrite) : raw,
-    headers: { ...remote.headers, ...versions },
+    body: renamed || spliced ? bodyFor(raw, { ...body, model }, spliced, renamed) : raw,
+    headers: { ...remote.headers(), ...versions },
     speaksAlike: true,
     openChannel() {
       const tally = createTally(route.marks, spliced);

@@ -1,4 +1,5 @@
 import { Failure } from '#shared/errors.ts';
+import type { Target } from '../models/target.ts';
 import type { Run } from './ask.ts';
 import type { Call, Parts } from './call.ts';
 import { createPassing } from './passing.ts';
@@ -8,27 +9,31 @@ import { createTranslating } from './translating.ts';
 
 const anthropicVersion = '2023-06-01';
 
-/** What must be done to answer a call. Throws `invalid` where its provider cannot. */
-export function prepare(parts: Parts, call: Call): Run {
-  const { route, target, body, model, key } = call;
-  const { remote } = target;
-  const native = remote?.name === route.native;
+/** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
+export function prepare(parts: Parts, call: Call, target: Target): Run {
+  const { route, body, key, raw, stream } = call;
+  const { endpoint, model } = target;
+  const remote = parts.upstreams.remote(endpoint);
+  const native = remote?.native === route.native;
   if (!native && (route.kind === 'embeddings' || route.kind === 'count')) {
     const what = route.kind === 'count' ? 'its tokens cannot be counted' : 'it makes no embeddings';
-    throw new Failure('invalid', `model: "${model}" is of ${target.name}, where ${what}`);
+    throw new Failure('invalid', `model: "${call.model}" is of ${endpoint.name}, where ${what}`);
   }
-  if (!remote) return runTyped(parts, call);
-  const { models, maxOutputTokens: maxTokensDefault } = parts;
+  if (!remote) return runTyped(parts, call, target);
   const adapter = native
     ? createPassing({
-        ...{ route, remote, body, raw: call.raw, stream: call.stream },
+        ...{ route, remote, body, model, raw, stream },
         versions: versionsOf(call),
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
-        rewrite: key.models.length > 0,
+        // What a key may do is judged by what we read of the body: the provider must read no other.
+        rewrite: key.models.length > 0 || key.rules.length > 0,
       })
-    : createTranslating({ route, remote, body, model, models, maxTokensDefault });
+    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target) });
   return runRemote(parts, call, remote, adapter);
 }
+
+const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
+  Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
 
 /** The headers that choose among versions of the wire. */
 export function versionsOf({ route, headers }: Call): Record<string, string> {

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { Failure } from '#shared/errors.ts';
+import type { Marks } from '../failover/attempt.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import type { Call } from './call.ts';
 import type { Receiver } from './exchange.ts';
@@ -20,6 +21,8 @@ export type Received = {
   headers: IncomingHttpHeaders;
   /** Undefined: it is no stream. */
   channel: Channel | undefined;
+  /** Whether the client has got something of the stream. */
+  began: boolean;
   /** What was collected, as one. */
   bytes(): Buffer;
   /** To the client, if it is still there; false: not so fast. */
@@ -27,7 +30,12 @@ export type Received = {
 };
 
 /** Takes a provider's answer: a stream goes to the client as it comes, all else is collected. */
-export function createReceiver(call: Call, adapter: Adapter, label: string): Receiver & { received: Received } {
+export function createReceiver(
+  call: Call,
+  adapter: Adapter,
+  label: string,
+  marks: Marks,
+): Receiver & { received: Received } {
   const { response } = call;
   const parts: Buffer[] = [];
   let size = 0;
@@ -41,16 +49,25 @@ export function createReceiver(call: Call, adapter: Adapter, label: string): Rec
     status: 0,
     headers: {},
     channel: undefined,
+    began: false,
     bytes: () => (parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts)),
     deliver(bytes) {
       if (bytes.length === 0) return true;
       if (call.collect) collect(bytes);
+      if (!received.began) begin();
       return response.destroyed || response.write(bytes);
     },
+  };
+  const begin = () => {
+    received.began = true;
+    marks.sent();
+    if (response.destroyed) return;
+    response.writeHead(200, { ...call.answered, 'cache-control': 'no-cache', 'x-toka-cache': call.cache });
   };
   return {
     received,
     start(status, headers, resume) {
+      marks.began();
       received.status = status;
       received.headers = headers;
       call.answered = safeHeaders(headers, adapter.speaksAlike);
@@ -61,8 +78,6 @@ export function createReceiver(call: Call, adapter: Adapter, label: string): Rec
       received.channel = channel;
       call.told = channel.told;
       response.on('drain', resume).on('close', resume);
-      if (response.destroyed) return;
-      response.writeHead(200, { ...call.answered, 'cache-control': 'no-cache', 'x-toka-cache': call.cache });
     },
     data(chunk) {
       if (received.channel) return received.deliver(received.channel.push(chunk));

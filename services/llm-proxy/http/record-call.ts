@@ -1,4 +1,4 @@
-import { mayHaveCost } from '../call.ts';
+import { mayHaveCost } from '../ask-model.ts';
 import { appendToLedger } from '../record.ts';
 import type { Call, Parts } from './call.ts';
 import { clientLeft } from './client-left.ts';
@@ -8,15 +8,16 @@ const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWr
 
 /** Counts a call and begins to write it into the ledger. Resolves at once, unless too many are being written. */
 export async function recordCall(parts: Parts, call: Call, failure?: unknown): Promise<void> {
-  const { told, target, reached, cache } = call;
+  const { told, reached, cache } = call;
+  const target = call.target ?? call.targets[0];
   if (call.recorded) return;
   call.recorded = true;
-  const model = told.model ?? call.model;
+  const model = told.model ?? target?.id ?? call.model;
   const facts = {
-    provider: target.name,
+    provider: target?.endpoint.name ?? 'none',
     model,
     usage: told.usage ?? nothing,
-    costUsd: costOf(parts, call, model, failure),
+    costUsd: costOf(call, failure),
     latencyMs: Math.round(performance.now() - call.beganMs),
     cache,
   };
@@ -29,8 +30,8 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   if (pending.size > pendingMax) await writing;
 }
 
-function costOf({ models }: Parts, { told, target, route, reached }: Call, model: string, failure: unknown) {
-  if (!reached || route.kind === 'count') return 0;
-  if (told.usage) return models.cost(target.name, model, told.usage);
+function costOf({ told, target, route, reached }: Call, failure: unknown): number | null {
+  if (!reached || !target || route.kind === 'count') return 0;
+  if (told.usage) return target.cost(told.usage);
   return failure === undefined || failure === clientLeft || mayHaveCost(failure) ? null : 0;
 }

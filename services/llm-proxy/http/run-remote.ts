@@ -3,6 +3,7 @@ import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import type { Upstream } from '../upstream.ts';
 import { answered, unreachable } from '../upstream.ts';
+import type { Remote } from '../upstreams.ts';
 import { parseObject } from '../wires/read.ts';
 import type { Adapter } from './adapter.ts';
 import type { Run } from './ask.ts';
@@ -11,24 +12,26 @@ import { exchange } from './exchange.ts';
 import type { Received } from './receiver.ts';
 import { createReceiver } from './receiver.ts';
 import { keepRawAnswer } from './reply.ts';
-import type { Remote } from './targets.ts';
 
 /** Asks a provider over HTTP. A stream goes to the client as it comes; all else is the caller's to send. */
-export function runRemote({ timeoutMs }: Parts, call: Call, remote: Remote, adapter: Adapter): Run {
+export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter: Adapter): Run {
   const { dispatcher, origin, upstream } = remote;
   const { path, headers, body } = adapter;
-  return async (signal) => {
-    const receiver = createReceiver(call, adapter, upstream.label);
+  return async (signal, marks) => {
+    const receiver = createReceiver(call, adapter, upstream.label, marks);
     const { received } = receiver;
     let broken: Failure | undefined;
     try {
-      await exchange(dispatcher, { origin, path, headers, body, timeoutMs }, receiver, signal);
+      await exchange(dispatcher, { origin, path, headers, body }, receiver, signal);
     } catch (error) {
       broken = failureOf(error, received, upstream);
     }
     const { channel, status } = received;
-    if (channel) {
+    if (status > 0) observe(asker, call, received);
+    // As long as the client has got nothing of it, another may still answer.
+    if (channel && (received.began || !broken)) {
       const { last, failure } = channel.end(broken);
+      marks.took(channel.told.usage);
       received.deliver(last);
       call.response.end();
       if (failure) throw failure;
@@ -40,8 +43,17 @@ export function runRemote({ timeoutMs }: Parts, call: Call, remote: Remote, adap
     if (status !== 200) throw refusal(call, upstream, adapter, received);
     const { body: answer, told } = adapter.readWhole(received.bytes());
     call.told = told;
+    marks.took(told.usage);
     return { body: answer, type: 'application/json', keep: told.whole && !told.failure };
   };
+}
+
+function observe({ limits }: Parts['asker'], { target }: Call, { status, headers }: Received): void {
+  const read = (name: string) => {
+    const value = headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  };
+  if (target) limits.observe(target.endpoint.name, target.id, status, read);
 }
 
 function failureOf(error: unknown, { status }: Received, upstream: Upstream): Failure {

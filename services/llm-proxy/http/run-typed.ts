@@ -1,13 +1,14 @@
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Target } from '../models/target.ts';
 import { eventsOf, fromAnswer, toChatRequest } from '../wires/typed.ts';
 import type { Run } from './ask.ts';
 import type { Call, Parts } from './call.ts';
 import { newTold } from './tally.ts';
 
 /** Asks a provider that speaks our own contract. Throws `invalid` with each field that this cannot carry. */
-export function runTyped({ demo, models, maxOutputTokens, timeoutMs }: Parts, call: Call): Run {
-  const { route, key, model, stream } = call;
+export function runTyped({ upstreams, maxOutputTokens }: Parts, call: Call, target: Target): Run {
+  const { route, key, stream } = call;
   const request = route.client.readRequest(call.body);
   const parsed = ChatRequest.safeParse({ ...toChatRequest(request), key: key.id });
   if (!parsed.success) {
@@ -16,14 +17,13 @@ export function runTyped({ demo, models, maxOutputTokens, timeoutMs }: Parts, ca
     throw new Failure('invalid', `this request cannot be read: ${text}`, { problems });
   }
   const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
-  return async (ended) => {
-    const completion = await demo.complete(parsed.data, {
-      model,
-      signal: AbortSignal.any([ended, AbortSignal.timeout(timeoutMs)]),
+  return async (signal, marks) => {
+    const completion = await upstreams.provider(target.endpoint).complete(parsed.data, {
+      ...{ model: target.model, traits: target.traits, signal, onBegin: () => marks.began() },
       maxOutputTokens: Math.min(parsed.data.maxOutputTokens ?? maxOutputTokens, maxOutputTokens),
-      traits: models.traits(demo.name, model),
     });
     const { answer, usage } = completion;
+    marks.took(usage);
     call.told = { ...newTold(), usage, model: completion.model, ended: true };
     const said = fromAnswer(answer, { id: call.id, model: completion.model, usage });
     const keep = answer.stopReason === 'end' || answer.stopReason === 'tool-calls';

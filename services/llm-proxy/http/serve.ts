@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Found } from '../cache/answers.ts';
-import { httpCacheKey } from '../cache/key.ts';
+import { httpCacheKey, placesOf } from '../cache/key.ts';
 import type { How } from '../cache/wants.ts';
 import { wantsCache } from '../cache/wants.ts';
 import type { Key } from '../keys/keyring.ts';
+import type { Target } from '../models/target.ts';
 import { parseObject } from '../wires/read.ts';
 import { ask } from './ask.ts';
 import type { Call, Parts } from './call.ts';
@@ -58,7 +59,8 @@ async function openCall(parts: Parts, asked: Asked, response: ServerResponse): P
     ...{ id, beganMs, route, key, query, raw, body, model, response },
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
-    target: parts.targets.find(model),
+    targets: parts.models.targets(model),
+    target: undefined,
     over: new AbortController(),
     cache: 'bypass',
     collect: false,
@@ -74,20 +76,22 @@ async function answer(parts: Parts, call: Call): Promise<void> {
   const question = how && { how, key: cacheKeyOf(call) };
   const near = question && parts.answers?.peek(question.key, how);
   if (near) return sendFound(parts, call, near);
-  const run = prepare(parts, call);
-  parts.slots.enter('unavailable');
-  try {
-    if (!question || !parts.answers) {
-      const { body, type } = await ask(parts, call, run, call.over.signal);
-      return send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': call.cache });
-    }
-    call.collect = true;
-    call.cache = how.read ? 'miss' : 'bypass';
-    const make = (signal: AbortSignal) => ask(parts, call, run, signal);
-    return await sendFound(parts, call, await parts.answers.get(question.key, how, make, call.over.signal));
-  } finally {
-    parts.slots.leave();
+  // What the first cannot answer is the client's mistake, and is told before anyone is asked.
+  const [first] = call.targets;
+  const prepared = first && prepare(parts, call, first);
+  const runFor = (target: Target) => (target === first && prepared ? prepared : prepare(parts, call, target));
+  if (!question || !parts.answers) {
+    const { body, type } = await ask(parts, call, runFor, call.over.signal);
+    return send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': call.cache });
   }
+  call.collect = true;
+  call.cache = how.read ? 'miss' : 'bypass';
+  const make = async (signal: AbortSignal) => {
+    const made = await ask(parts, call, runFor, signal);
+    // What only a fallback said is not what will be said once the model is back.
+    return { ...made, keep: made.keep && call.target?.id === first?.id };
+  };
+  return sendFound(parts, call, await parts.answers.get(question.key, how, make, call.over.signal));
 }
 
 /** What this request wants of the cache; undefined: nothing. */
@@ -103,11 +107,11 @@ function howOf({ answers }: Parts, { route, headers, body }: Call): How | undefi
 }
 
 function cacheKeyOf(call: Call): string {
-  const { key, route, target, model, body, query } = call;
+  const { key, route, targets, body, query } = call;
   return httpCacheKey({
     namespace: key.id,
     wire: route.cached ?? 'openai-chat',
-    model: JSON.stringify([target.name, target.remote?.upstream.baseUrl ?? '', model]),
+    model: placesOf(targets),
     body,
     versionHeaders: { ...versionsOf(call), query },
   });

@@ -1,5 +1,6 @@
 import { Failure } from '#shared/errors.ts';
-import type { Models } from '../models.ts';
+import type { Target } from '../models/target.ts';
+import type { Remote } from '../upstreams.ts';
 import { toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
 import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
@@ -9,14 +10,12 @@ import { readWholeJson } from './adapter.ts';
 import type { ModelRoute } from './routes.ts';
 import type { Told } from './tally.ts';
 import { newTold } from './tally.ts';
-import type { Remote } from './targets.ts';
 
 type Options = {
   route: ModelRoute;
   remote: Remote;
   body: JsonObject;
-  model: string;
-  models: Models;
+  target: Target;
   maxTokensDefault: number;
 };
 
@@ -24,18 +23,18 @@ const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as cons
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
-export function createTranslating({ route, remote, body, model, models, maxTokensDefault }: Options): Adapter {
+export function createTranslating({ route, remote, body, target, maxTokensDefault }: Options): Adapter {
   const { client } = route;
   const { wire, tokenLimitName } = remote;
   const request = client.readRequest(body);
-  const fitted = fitToModel(request, models.traits(remote.name, model));
-  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName });
+  const fitted = fitToModel(request, target.traits);
+  const written = wire.writeRequest(fitted, { model: target.model, maxTokensDefault, tokenLimitName });
   const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
   return {
-    path: remote.basePath + paths[remote.name],
+    path: remote.basePath + paths[remote.native],
     body: JSON.stringify(written),
     headers:
-      remote.name === 'anthropic' ? { ...remote.headers, 'anthropic-version': '2023-06-01' } : { ...remote.headers },
+      remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
     speaksAlike: false,
     openChannel(): Channel {
       const parser = createSseParser();

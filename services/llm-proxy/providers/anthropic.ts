@@ -1,8 +1,9 @@
 import Anthropic from '@anthropic-ai/sdk';
 import type { ChatRequest } from '#shared/contracts/llm.ts';
-import type { Traits } from '../models.ts';
+import type { Traits } from '../models/schema.ts';
+import type { Endpoint } from '../models/target.ts';
 import type { Provider } from '../provider.ts';
-import type { Upstream } from '../upstream.ts';
+import { fetchFor } from '../provider.ts';
 import { callUpstream } from '../upstream.ts';
 import type { Parts } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
@@ -10,34 +11,28 @@ import type { Block } from './anthropic-messages.ts';
 import { kept, packReasoning, toMessages } from './anthropic-messages.ts';
 import { breakpointsOf } from './breakpoints.ts';
 
-type Options = { apiKey: string | undefined; baseUrl: string; timeoutMs: number };
-
 /** Anthropic's Messages API through its own SDK. */
-export function createAnthropic({ apiKey, baseUrl, timeoutMs }: Options): Provider {
-  const upstream: Upstream = {
-    label: 'Anthropic',
-    keySetting: 'ANTHROPIC_API_KEY',
-    urlSetting: 'ANTHROPIC_BASE_URL',
-    baseUrl,
-  };
+export function createAnthropic(endpoint: Endpoint): Provider {
+  const { upstream, baseUrl, timeoutMs } = endpoint;
   const client = new Anthropic({
-    apiKey: apiKey ?? 'none',
+    apiKey: 'none',
     authToken: null,
     baseURL: baseUrl,
     maxRetries: 0,
-    timeout: timeoutMs,
+    // The call's own signal ends it; the SDK's limit is for what that misses.
+    timeout: timeoutMs + 1_000,
     logLevel: 'off',
+    fetch: fetchFor(endpoint),
   });
   return {
-    name: 'anthropic',
-    defaultModel: 'claude-sonnet-5-5',
-    async complete(request, { model, signal, maxOutputTokens, traits, onText }) {
+    async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onText }) {
       const body = { ...toBody(request, traits), model, max_tokens: maxOutputTokens, stream: true as const };
       return callUpstream(
         upstream,
         signal,
-        () => client.messages.create(body, { signal }),
-        async (events) => toCompletion(upstream.label, await read(events, onText)),
+        () => client.messages.create(body, { signal }).withResponse(),
+        onBegin,
+        async (events) => toCompletion(upstream.label, await read(upstream.label, events, onText)),
       );
     },
   };
@@ -79,10 +74,11 @@ const stopReasons = {
 } as const;
 
 async function read(
+  label: string,
   events: AsyncIterable<Anthropic.RawMessageStreamEvent>,
   onText: ((text: string) => void) | undefined,
 ): Promise<Parts> {
-  const spend = createMeter('Anthropic');
+  const spend = createMeter(label);
   const blocks = new Map<number, Block>();
   let started: Anthropic.Message | undefined;
   let last: Anthropic.RawMessageDeltaEvent | undefined;

@@ -7,8 +7,6 @@ const name = 'demo';
 /** No language model but rules, for a first look without an API key: it reads real files and reports what stands in them. */
 export function createDemo(): Provider {
   return {
-    name,
-    defaultModel: name,
     async complete(request, { maxOutputTokens, onText }) {
       const answer = respond(request, maxOutputTokens);
       if (answer.text) onText?.(answer.text);

@@ -1,54 +1,42 @@
 import OpenAI from 'openai';
 import type { ChatMessage, ChatRequest } from '#shared/contracts/llm.ts';
-import type { Traits } from '../models.ts';
+import type { Traits } from '../models/schema.ts';
+import type { Endpoint } from '../models/target.ts';
 import type { Provider } from '../provider.ts';
-import type { Upstream } from '../upstream.ts';
+import { fetchFor } from '../provider.ts';
 import { callUpstream } from '../upstream.ts';
 import type { Parts, RawCall } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
 
-type Options = {
-  apiKey: string | undefined;
-  baseUrl: string;
-  timeoutMs: number;
-  /** Whether it is OpenAI itself, which knows more fields than those who speak like it. */
-  isOpenAi?: boolean;
-};
-
-const ownHost = /(^|\.)api\.openai\.com$/;
 /** What OpenAI takes as a key of its prompt cache, and as an id at all. */
 const cacheKeyCharsMax = 64;
 
 /** OpenAI's chat completions, and everything that speaks them (Ollama, vLLM, llama.cpp), through OpenAI's own SDK. */
-export function createOpenAi({
-  apiKey,
-  baseUrl,
-  timeoutMs,
-  isOpenAi = ownHost.test(new URL(baseUrl).hostname),
-}: Options): Provider {
-  const upstream: Upstream = { label: 'OpenAI', keySetting: 'OPENAI_API_KEY', urlSetting: 'OPENAI_BASE_URL', baseUrl };
+export function createOpenAi(endpoint: Endpoint): Provider {
+  const { upstream, official, baseUrl, timeoutMs } = endpoint;
   const client = new OpenAI({
-    apiKey: apiKey ?? 'none',
+    apiKey: 'none',
     adminAPIKey: null,
     baseURL: baseUrl,
     maxRetries: 0,
-    timeout: timeoutMs,
+    // The call's own signal ends it; the SDK's limit is for what that misses.
+    timeout: timeoutMs + 1_000,
     logLevel: 'off',
+    fetch: fetchFor(endpoint),
   });
   // OpenAI's newer models refuse the old name, other servers do not know the new one.
-  const limitName = isOpenAi ? 'max_completion_tokens' : 'max_tokens';
+  const limitName = official ? 'max_completion_tokens' : 'max_tokens';
   return {
-    name: 'openai',
-    defaultModel: 'gpt-6.1-terra',
-    async complete(request, { model, signal, maxOutputTokens, traits, onText }) {
-      const own = isOpenAi ? cacheKeyOf(request) : {};
+    async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onText }) {
+      const own = official ? cacheKeyOf(request) : {};
       const body = { ...toBody(request, traits), ...own, model, [limitName]: maxOutputTokens };
       return callUpstream(
         upstream,
         signal,
-        () => client.chat.completions.create(body, { signal }),
+        () => client.chat.completions.create(body, { signal }).withResponse(),
+        onBegin,
         async (chunks) => {
-          const parts = await read(chunks, onText);
+          const parts = await read(upstream.label, chunks, onText);
           return toCompletion(upstream.label, { ...parts, model: parts.model || model });
         },
       );
@@ -133,10 +121,11 @@ const stopReasons: Record<string, Parts['stopReason']> = {
 };
 
 async function read(
+  label: string,
   chunks: AsyncIterable<OpenAI.ChatCompletionChunk>,
   onText: ((text: string) => void) | undefined,
 ): Promise<Parts> {
-  const spend = createMeter('OpenAI');
+  const spend = createMeter(label);
   const calls = new Map<number, RawCall>();
   const parts: Parts = { model: '', text: '', calls: [], stopReason: undefined, usage: undefined };
   let refused = false;

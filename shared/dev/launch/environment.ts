@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { readAgentsFile } from '#shared/agents-file.ts';
 import type { ServiceName } from '#shared/service.ts';
 import { aliases } from '#shared/settings.ts';
+import { keyNamesIn } from '../../../services/llm-proxy/models/key-names.ts';
 
 export type Environment = Record<string, string>;
 
@@ -33,7 +34,7 @@ export function readEnvironment(file: string, environment: Readonly<Record<strin
 export async function environmentOf(service: ServiceName, all: Environment): Promise<Environment> {
   const { Config }: { Config: z.ZodObject } = await import(`../../../services/${service}/config.ts`);
   const names = Object.keys(Config.shape);
-  const secrets = service === 'agent-runner' ? secretNames(all.CONFIG_FILE ?? 'config/agents.toml') : [];
+  const secrets = secretsOf(service, all);
   const old = Object.entries(aliases).flatMap(([alias, name]) => (names.includes(name) ? [alias] : []));
   const allowed = new Set([
     ...common,
@@ -46,6 +47,11 @@ export async function environmentOf(service: ServiceName, all: Environment): Pro
   return Object.fromEntries(Object.entries(all).filter(([name]) => allowed.has(name)));
 }
 
-/** Variables that MCP servers are given as secrets. */
-const secretNames = (file: string): string[] =>
-  readAgentsFile(file).mcpServers.flatMap(({ secrets }) => Object.values(secrets));
+/** Variables that are named in the files of configuration: MCP servers' secrets, endpoints' keys. */
+function secretsOf(service: ServiceName, { CONFIG_FILE, MODELS_FILE }: Environment): string[] {
+  if (service === 'llm-proxy') return keyNamesIn(MODELS_FILE ?? 'config/models.toml');
+  if (service !== 'agent-runner') return [];
+  return readAgentsFile(CONFIG_FILE ?? 'config/agents.toml').mcpServers.flatMap(({ secrets }) =>
+    Object.values(secrets),
+  );
+}

@@ -1,0 +1,68 @@
+import { Failure } from '#shared/errors.ts';
+import type { Attempt, Progress } from './failover/attempt.ts';
+import type { Breakers } from './failover/breakers.ts';
+import type { FailoverOptions } from './failover/first-that-answers.ts';
+import { firstThatAnswers } from './failover/first-that-answers.ts';
+import type { Asking } from './limits/counters.ts';
+import type { Limits, Used } from './limits/limits.ts';
+import type { Target } from './models/target.ts';
+
+/** What all questions share. */
+export type Asker = Pick<FailoverOptions, 'onRetry' | 'onFallback' | 'retriesMax'> & {
+  limits: Limits;
+  breakers: Breakers;
+  /** For a whole call, retries and fallbacks included; the wait for a limit comes on top. */
+  timeoutMs: number;
+};
+
+export type Question = {
+  /** Not empty. */
+  targets: readonly Target[];
+  /** Who asks, for limits. */
+  who: Omit<Asking, 'endpoint' | 'model' | 'estimate'>;
+  /** How many tokens a call to this target may take at most. */
+  size(target: Target): { inputTokens: number; outputTokens: number };
+  /** How long to wait for a limit, once there is no other target to go on to. */
+  waitMs: number;
+  signal: AbortSignal;
+};
+
+/**
+ * Asks the targets in order until one answers: limits, breaker, retries, fallbacks. Each attempt must tell its marks when it asks and
+ * what it took. Throws a Failure.
+ */
+export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T>): Promise<T> {
+  const { limits, timeoutMs, ...failover } = asker;
+  const { targets, who, size, waitMs, signal } = question;
+  return firstThatAnswers(targets, attempt, {
+    ...failover,
+    signal,
+    deadlineMs: performance.now() + timeoutMs + waitMs,
+    async admit(target, more) {
+      const { inputTokens, outputTokens } = size(target);
+      const estimate = {
+        tokens: inputTokens + outputTokens,
+        usd: target.estimateCost(inputTokens, outputTokens),
+      };
+      const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate };
+      const grant = await limits.reserve(asking, more ? 0 : waitMs, signal);
+      return (progress, failure) => {
+        const isFree = failure !== undefined && !signal.aborted && !mayHaveCost(failure);
+        grant.settle(isFree && progress.reached ? nothing : usedBy(target, progress, estimate.tokens));
+      };
+    },
+  });
+}
+
+const nothing: Used = { tokens: 0, usd: 0 };
+
+/** What an attempt took of its limits; undefined: nothing, not even a request. */
+function usedBy(target: Target, { reached, usage }: Progress, tokensMax: number): Used | undefined {
+  if (!reached) return undefined;
+  if (!usage) return { tokens: tokensMax, usd: null };
+  return { tokens: usage.inputTokens + usage.outputTokens, usd: target.cost(usage) };
+}
+
+/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
+export const mayHaveCost = (failure: unknown): boolean =>
+  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';

@@ -1,0 +1,156 @@
+import type { Redis } from 'ioredis';
+import { Failure } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import type { Metrics } from '#shared/metrics.ts';
+import type { Asking, Share } from './counters.ts';
+import { amountOf, createShareFinder, nameOf } from './counters.ts';
+import { createCounts } from './counts.ts';
+import type { AnswerHeaders } from './holds.ts';
+import { createHolds } from './holds.ts';
+import type { Tried } from './queue.ts';
+import { createQueue } from './queue.ts';
+import type { Rule } from './rule.ts';
+import type { Taking } from './shared-counts.ts';
+
+/** What a call took; `usd` is null where that is not known: then the estimate stands. */
+export type Used = { tokens: number; usd: number | null };
+
+/** Leave for one call to one endpoint. */
+export type Grant = {
+  /** The call has ended; undefined: it did not reach its endpoint. Counts once. */
+  settle(used: Used | undefined): void;
+};
+
+export type Limits = {
+  /**
+   * Leave for a call, all of it counted beforehand. With `waitMs` it waits for its turn; without, it throws `limited` at once, or
+   * `unavailable` where there is no room. Throws `too-large` or `invalid` where it can never be.
+   */
+  reserve(asking: Asking, waitMs: number, signal: AbortSignal): Promise<Grant>;
+  /** Takes notice of what an endpoint says of its own limits for a model. */
+  observe(endpoint: string, model: string, status: number, headers: AnswerHeaders): void;
+  /** `local`: Redis is away, and each limit holds by this instance's share. */
+  state(): 'shared' | 'local';
+  [Symbol.dispose](): void;
+};
+
+type Options = {
+  instance: string;
+  /** Those whose limits are shown before they are asked. */
+  endpoints: () => readonly string[];
+  /** Calls that wait. */
+  queueMax: number;
+  /** Calls that are made at a time. */
+  activeMax: number;
+};
+
+const room = 'room';
+
+/** Bounds calls by rules, which all instances share, by what providers say, and by this instance's room. */
+export function createLimits(
+  redis: Redis,
+  rules: () => readonly Rule[],
+  { instance, endpoints, queueMax, activeMax }: Options,
+  logger: Logger,
+  metrics: Metrics,
+): Limits {
+  const sharesFor = createShareFinder(rules);
+  const shown = () => endpoints().flatMap((endpoint) => toLookAt(sharesFor, endpoint));
+  const counts = createCounts(redis, shown, instance, logger, metrics);
+  const holds = createHolds(redis);
+  const queue = createQueue<Grant>(queueMax, (depth) => metrics.llmQueueDepth.set(depth));
+  let active = 0;
+  metrics.llmConcurrency.set(activeMax);
+
+  const grantOf = (shares: readonly Share[], { nowMs }: Taking): Grant => {
+    let isOpen = true;
+    return {
+      settle(used) {
+        if (!isOpen) return;
+        isOpen = false;
+        metrics.llmActive.set(--active);
+        for (const { counter, amount } of shares) {
+          const change = changeOf(counter.rule, amount, used);
+          if (change === 0) continue;
+          counts.correct(counter, change, nowMs);
+          if (change < 0) queue.free(counter.id);
+        }
+        queue.free(room);
+      },
+    };
+  };
+  const attempt = async (asking: Asking, shares: readonly Share[]): Promise<Tried<Grant>> => {
+    if (active >= activeMax) return { blockedBy: room, waitMs: Number.POSITIVE_INFINITY, refusal: noRoom(activeMax) };
+    const heldMs = holds.until(placeOf(asking)) - Date.now();
+    if (heldMs > 0) return { blockedBy: placeOf(asking), waitMs: heldMs, refusal: isHeld(asking, heldMs) };
+    metrics.llmActive.set(++active);
+    const taking = await counts.take(shares);
+    const { blocked } = taking;
+    if (!blocked) return { got: grantOf(shares, taking) };
+    metrics.llmActive.set(--active);
+    queue.free(room);
+    const refusal = isReached(blocked, taking);
+    return { blockedBy: blocked.counter.id, waitMs: taking.waitMs, refusal };
+  };
+  const waitFor = async (asking: Asking, shares: readonly Share[], waitMs: number, signal: AbortSignal) => {
+    const beganMs = performance.now();
+    const needs = [room, placeOf(asking), ...shares.map(({ counter }) => counter.id)];
+    const turn = asking.agent ?? asking.key;
+    const trying = { try: () => attempt(asking, shares), release: giveBack };
+    try {
+      return await queue.join({ priority: asking.priority, turn, needs, ...trying }, waitMs, signal);
+    } finally {
+      metrics.llmQueueSeconds.observe((performance.now() - beganMs) / 1_000);
+    }
+  };
+  return {
+    async reserve(asking, waitMs, signal) {
+      signal.throwIfAborted();
+      const shares = sharesFor(asking);
+      try {
+        return await (waitMs > 0 ? waitFor(asking, shares, waitMs, signal) : gotBy(await attempt(asking, shares)));
+      } catch (error) {
+        if (error instanceof Failure && error.code === 'limited') metrics.llmRateLimited.inc();
+        throw error;
+      }
+    },
+    observe: (endpoint, model, status, headers) => holds.observe(placeOf({ endpoint, model }), status, headers),
+    state: counts.state,
+    [Symbol.dispose]() {
+      holds[Symbol.dispose]();
+      counts[Symbol.dispose]();
+    },
+  };
+}
+
+function gotBy(tried: Tried<Grant>): Grant {
+  if ('got' in tried) return tried.got;
+  throw tried.refusal;
+}
+
+const giveBack = (grant: Grant) => grant.settle(undefined);
+/** The limits of an endpoint by itself, whoever asks for whatever there. */
+const toLookAt = (sharesFor: (asking: Asking) => readonly Share[], endpoint: string): Share[] =>
+  sharesFor({ endpoint, model: '', key: '', priority: 'low', estimate: { tokens: 0, usd: 0 } })
+    .filter(({ counter }) => counter.rule.by === 'endpoint')
+    .map((share) => ({ ...share, amount: 0 }));
+
+const placeOf = ({ endpoint, model }: Pick<Asking, 'endpoint' | 'model'>) => `${endpoint}/${model}`;
+
+/** By how much what a call took differs from what was counted beforehand. */
+function changeOf(rule: Rule, counted: number, used: Used | undefined): number {
+  if (!used) return -counted;
+  if (rule.kind === 'usd' && used.usd === null) return 0;
+  return amountOf(rule, used) - counted;
+}
+
+const noRoom = (max: number) =>
+  new Failure('unavailable', `LLM_CONCURRENCY is reached: ${max} model calls at a time`, { retryAfterMs: 1_000 });
+
+const isHeld = (asking: Asking, heldMs: number) =>
+  new Failure('limited', `${placeOf(asking)} has said that its own limit is reached`, { retryAfterMs: whole(heldMs) });
+
+const isReached = ({ counter }: Share, { waitMs }: Taking) =>
+  new Failure('limited', `${nameOf(counter)} is reached`, { retryAfterMs: whole(waitMs) });
+
+const whole = (ms: number) => Math.max(1, Math.ceil(ms));

@@ -1,0 +1,53 @@
+import type { Correction } from './shared-counts.ts';
+
+const atOnce = 500;
+const max = 100_000;
+const soonMs = 5;
+
+/** What Redis has yet to hear of. */
+export type Pending = {
+  add(correction: Correction): void;
+  /** Sends it in a moment, with what comes until then. */
+  flushSoon(): void;
+  /** Sends all of it. Throws what `send` throws, and keeps what was not sent. */
+  flush(): Promise<void>;
+};
+
+/** Corrections of one place are one. */
+export function createPending(
+  send: (corrections: readonly Correction[]) => Promise<void>,
+  failed: (error: unknown) => void,
+): Pending & Disposable {
+  let pending = new Map<string, Correction>();
+  let flushing: NodeJS.Timeout | undefined;
+  const add = (correction: Correction) => {
+    const key = `${correction.counter.id} ${correction.place}`;
+    const known = pending.get(key);
+    if (!known && pending.size >= max) return;
+    pending.set(key, { ...correction, amount: correction.amount + (known?.amount ?? 0) });
+  };
+  const flush = async () => {
+    const all = [...pending.values()].filter(({ amount }) => amount !== 0);
+    pending = new Map();
+    for (let from = 0; from < all.length; from += atOnce) {
+      try {
+        await send(all.slice(from, from + atOnce));
+      } catch (error) {
+        all.slice(from).forEach(add);
+        throw error;
+      }
+    }
+  };
+  return {
+    add,
+    flush,
+    flushSoon() {
+      if (pending.size === 0) return;
+      flushing ??= setTimeout(() => {
+        flushing = undefined;
+        flush().catch(failed);
+      }, soonMs);
+    },
+    [Symbol.dispose]: () => clearTimeout(flushing),
+  };
+}

@@ -1,0 +1,137 @@
+import type { Priority } from '#shared/contracts/ids.ts';
+import { Failure } from '#shared/errors.ts';
+import type { Lanes } from './lanes.ts';
+import { createLanes } from './lanes.ts';
+
+/** What came of trying: what was asked for, or what is in the way, how long it will be, and how to say so. */
+export type Tried<T> = { got: T } | { blockedBy: string; waitMs: number; refusal: Failure };
+
+export type Waiter<T> = {
+  priority: Priority;
+  /** Whose turn it is among those of one priority. */
+  turn: string;
+  /** All that may be in its way. */
+  needs: readonly string[];
+  try(): Promise<Tried<T>>;
+  /** Gives back what was got too late. */
+  release(got: T): void;
+};
+
+export type Queue<T> = {
+  /**
+   * Waits for its turn. Throws `limited` after `waitMs`, `unavailable` where too many wait, the signal's reason, or what `try` threw.
+   */
+  join(waiter: Waiter<T>, waitMs: number, signal: AbortSignal): Promise<T>;
+  /** What may have been in the way no longer is. */
+  free(need: string): void;
+};
+
+type Entry<T> = Waiter<T> & {
+  isHere: boolean;
+  /** Why it could not go on when it was last tried. */
+  refusal: Failure | undefined;
+  /** Takes it out of the queue, and tells who waits. */
+  end(wasServed: boolean, tell: () => void): void;
+  resolve(got: T): void;
+  reject(error: unknown): void;
+};
+
+const longestMs = 60_000;
+
+/**
+ * Who waits goes by priority, then in turns (one call of each agent), then as they came. One that cannot go on yet holds up only
+ * those that need the same.
+ */
+export function createQueue<T>(max: number, onDepth: (depth: number) => void): Queue<T> {
+  const lanes = createLanes<Entry<T>>();
+  const serving = createServing(lanes);
+  return {
+    join(waiter, waitMs, signal) {
+      if (lanes.count() >= max) {
+        const text = `LLM_QUEUE_MAX is reached: ${max} model calls wait already`;
+        return Promise.reject(new Failure('unavailable', text, { retryAfterMs: 1_000 }));
+      }
+      return new Promise<T>((resolve, reject) => {
+        const onAbort = () => entry.end(false, () => reject(signal.reason));
+        const entry: Entry<T> = {
+          ...waiter,
+          ...{ isHere: true, refusal: undefined, resolve, reject },
+          end(wasServed, tell) {
+            if (!entry.isHere) return;
+            entry.isHere = false;
+            clearTimeout(late);
+            signal.removeEventListener('abort', onAbort);
+            lanes.remove(entry, wasServed);
+            onDepth(lanes.count());
+            tell();
+          },
+        };
+        const late = setTimeout(() => entry.end(false, () => reject(tooLate(entry, waitMs))), waitMs);
+        lanes.add(entry);
+        onDepth(lanes.count());
+        signal.addEventListener('abort', onAbort, { once: true });
+        if (signal.aborted) return onAbort();
+        void serving.serve();
+      });
+    },
+    free(need) {
+      if (lanes.count() > 0) serving.free(need);
+    },
+  };
+}
+
+/** Lets go on who can, whenever that may have changed. */
+function createServing<T>(lanes: Lanes<Entry<T>>) {
+  /** Until when what is needed is known not to be there, by `performance.now()`. */
+  const blocked = new Map<string, number>();
+  let isServing = false;
+  let isChanged = false;
+  let timer: NodeJS.Timeout | undefined;
+
+  const isFree = (need: string) => (blocked.get(need) ?? 0) <= performance.now();
+  /** Whether there was one that could. */
+  const serveOne = async (): Promise<boolean> => {
+    for (const entry of lanes.inOrder()) {
+      if (!entry.isHere || !entry.needs.every(isFree)) continue;
+      const tried = await entry.try().catch((error: unknown) => ({ error }));
+      if ('blockedBy' in tried) {
+        entry.refusal = tried.refusal;
+        blocked.set(tried.blockedBy, performance.now() + tried.waitMs);
+        continue;
+      }
+      if ('got' in tried && !entry.isHere) entry.release(tried.got);
+      entry.end(true, () => ('got' in tried ? entry.resolve(tried.got) : entry.reject(tried.error)));
+      return true;
+    }
+    return false;
+  };
+  const serve = async () => {
+    isChanged = true;
+    if (isServing) return;
+    isServing = true;
+    clearTimeout(timer);
+    while (isChanged) {
+      isChanged = false;
+      while (lanes.count() > 0 && (await serveOne()));
+    }
+    isServing = false;
+    const nowMs = performance.now();
+    for (const [need, untilMs] of blocked) if (untilMs <= nowMs || lanes.count() === 0) blocked.delete(need);
+    if (lanes.count() === 0) return;
+    const nextMs = Math.min(longestMs, ...[...blocked.values()].map((untilMs) => untilMs - nowMs));
+    timer = setTimeout(() => void serve(), Math.max(1, nextMs));
+  };
+  return {
+    serve,
+    free(need: string) {
+      blocked.delete(need);
+      void serve();
+    },
+  };
+}
+
+function tooLate<T>({ refusal }: Entry<T>, waitMs: number): Failure {
+  const what = refusal?.message ?? 'too many model calls wait for their turn';
+  const text = `${what}; it waited ${waitMs / 1_000} s (LLM_QUEUE_TIMEOUT)`;
+  return new Failure('limited', text, { retryAfterMs: refusal?.retryAfterMs ?? 1_000 });
+}

@@ -1,0 +1,101 @@
+import type { Result } from 'ioredis';
+
+// A window's count is a hash: a field for each bucket, `sum` over those that are held, and `first`, the oldest of them. A period's is
+// a hash, too, with `sum` alone. The keys' last fields are ours to choose, so no bucket is ever called `sum`.
+//
+// For each key: limit, amount, bucketMs (0: a period), heldMs (of a period: how long its key is kept).
+
+const shared = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function held(key, bucket, span)
+  if bucket == 0 then return tonumber(redis.call('HGET', key, 'sum') or 0), 0 end
+  local said = redis.call('HMGET', key, 'sum', 'first')
+  local sum, first = tonumber(said[1] or 0), tonumber(said[2] or 0)
+  local oldest = math.floor((now - span) / bucket)
+  if not said[2] or first >= oldest then return sum, oldest end
+  if oldest - first > 200 then redis.call('DEL', key) return 0, oldest end
+  local names = {}
+  for at = first, oldest - 1 do names[#names + 1] = at end
+  for _, value in ipairs(redis.call('HMGET', key, unpack(names))) do
+    if value then sum = sum - tonumber(value) end
+  end
+  redis.call('HDEL', key, unpack(names))
+  redis.call('HSET', key, 'sum', sum, 'first', oldest)
+  return sum, oldest
+end
+local function add(key, bucket, span, oldest, place, amount)
+  redis.call('HINCRBY', key, 'sum', amount)
+  if bucket > 0 then
+    redis.call('HINCRBY', key, place, amount)
+    redis.call('HSETNX', key, 'first', oldest)
+  end
+  redis.call('PEXPIRE', key, span + bucket)
+end
+`;
+
+/** Takes all or nothing. With amounts of 0 it only looks. */
+const take = `${shared}
+local sums, olds, blocked, wait = {}, {}, 0, 0
+for i, key in ipairs(KEYS) do
+  local limit, amount, bucket, span = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
+  sums[i], olds[i] = held(key, bucket, span)
+  local over = sums[i] + amount - limit
+  if amount > 0 and over > 0 then
+    local own = 0
+    if bucket > 0 then
+      local names, last = {}, math.floor(now / bucket)
+      for at = olds[i], last do names[#names + 1] = at end
+      for at, value in ipairs(redis.call('HMGET', key, unpack(names))) do
+        over = over - tonumber(value or 0)
+        if over <= 0 then own = (names[at] + 1) * bucket + span - now break end
+      end
+    else
+      own = -1
+    end
+    if blocked == 0 or (own == -1 and wait ~= -1) or (wait ~= -1 and own > wait) then blocked, wait = i, own end
+  end
+end
+if blocked == 0 then
+  for i, key in ipairs(KEYS) do
+    local amount, bucket, span = tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
+    if amount > 0 then
+      add(key, bucket, span, olds[i], bucket > 0 and math.floor(now / bucket) or 0, amount)
+      sums[i] = sums[i] + amount
+    end
+  end
+end
+return {now, blocked, wait, sums}`;
+
+/** Corrects counts: for each key place, amount, bucketMs, heldMs. What is no longer held is left alone. */
+const correct = `${shared}
+for i, key in ipairs(KEYS) do
+  local place, amount, bucket, span = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
+  local _, oldest = held(key, bucket, span)
+  if bucket == 0 or place >= oldest then add(key, bucket, span, oldest, place, amount) end
+end
+return now`;
+
+/** Says that an instance is there; answers the time, and how many there are. */
+const announce = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {now, redis.call('ZCARD', KEYS[1])}`;
+
+export const limitScripts = {
+  takeLimits: { lua: take },
+  correctLimits: { lua: correct },
+  announceInstance: { lua: announce, numberOfKeys: 1 },
+};
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    /** Answers the time in milliseconds, the place of the key that is in the way (0: none), for how long (-1: its period), and the sums. */
+    takeLimits(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
+    correctLimits(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
+    announceInstance(key: string, instance: string, keptMs: number): Result<unknown, Context>;
+  }
+}

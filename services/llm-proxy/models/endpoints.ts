@@ -1,0 +1,95 @@
+import { rememberSecret } from '#shared/secrets.ts';
+import type { Config } from '../config.ts';
+import { baseUrls } from '../config.ts';
+import type { KeyStore } from './key-store.ts';
+import type { EndpointEntry } from './schema.ts';
+import type { Endpoint } from './target.ts';
+
+export type ProviderName = 'anthropic' | 'openai' | 'demo';
+
+/** The models of those who name none. */
+export const defaultModels = { anthropic: 'claude-sonnet-5-5', openai: 'gpt-6.1-terra', demo: 'demo' } as const;
+
+/** LLM_PROVIDER, or the one whose key is set, or the demo. */
+export const providerOf = (config: Config): ProviderName =>
+  config.LLM_PROVIDER ?? (config.ANTHROPIC_API_KEY ? 'anthropic' : config.OPENAI_API_KEY ? 'openai' : 'demo');
+
+export type Endpoints = {
+  /** Those that can be asked, by name: the environment's, where it has a key or a base URL of one's own, the demo, and the file's. */
+  read(entries: readonly EndpointEntry[], secret: (name: string) => string | undefined): Map<string, Endpoint>;
+};
+
+/** Makes endpoints. One that is still the same in a later file is the same object, so that its connections stay. */
+export function createEndpoints(config: Config, keys: KeyStore): Endpoints {
+  const timeoutMs = config.LLM_TIMEOUT * 1_000;
+  const given = [demo(timeoutMs), fromEnvironment('anthropic', config, keys), fromEnvironment('openai', config, keys)];
+  let former = new Map<string, Endpoint>();
+  return {
+    read(entries, secret) {
+      const places = new Set(given.flatMap((endpoint) => (endpoint ? [placeOf(endpoint)] : [])));
+      const kept = new Map<string, Endpoint>();
+      for (const entry of entries) {
+        const key = entry.api_key === undefined ? undefined : secret(entry.api_key);
+        if (key !== undefined) rememberSecret(key);
+        const made = fromFile(entry, timeoutMs, keys, key);
+        places.add(placeOf(made));
+        const spec = JSON.stringify(entry);
+        kept.set(spec, former.get(spec) ?? made);
+      }
+      former = kept;
+      keys.keepOnly(places);
+      const all = [...given, ...kept.values()];
+      return new Map(all.flatMap((endpoint) => (endpoint ? [[endpoint.name, endpoint]] : [])));
+    },
+  };
+}
+
+/** Where its key is kept. A new address gets a key of its own: what is under way to the old one must not take the new one's there. */
+const placeOf = ({ name, baseUrl }: Pick<Endpoint, 'name' | 'baseUrl'>) => `${name} at ${baseUrl}`;
+
+const withoutSlash = (url: string) => url.replace(/\/+$/, '');
+
+function demo(timeoutMs: number): Endpoint {
+  return {
+    ...{ name: 'demo', wire: 'demo', baseUrl: '', official: true, weight: 1, timeoutMs, firstByteMs: timeoutMs },
+    apiKey: () => undefined,
+    upstream: { label: 'the demo', keySetting: 'LLM_PROVIDER', urlSetting: 'LLM_PROVIDER', baseUrl: '' },
+  };
+}
+
+function fromEnvironment(name: 'anthropic' | 'openai', config: Config, keys: KeyStore): Endpoint | undefined {
+  const upper = name === 'anthropic' ? 'ANTHROPIC' : 'OPENAI';
+  const key = config[`${upper}_API_KEY`];
+  const baseUrl = withoutSlash(config[`${upper}_BASE_URL`]);
+  const official = baseUrl === baseUrls[name];
+  if (key === undefined && official) return undefined;
+  const timeoutMs = config.LLM_TIMEOUT * 1_000;
+  return {
+    ...{ name, wire: name, baseUrl, official, weight: 1, timeoutMs, firstByteMs: timeoutMs },
+    apiKey: keys.hold(placeOf({ name, baseUrl }), key),
+    upstream: {
+      label: name === 'anthropic' ? 'Anthropic' : 'OpenAI',
+      keySetting: `${upper}_API_KEY`,
+      urlSetting: `${upper}_BASE_URL`,
+      baseUrl,
+    },
+  };
+}
+
+function fromFile(entry: EndpointEntry, timeoutMsDefault: number, keys: KeyStore, key: string | undefined): Endpoint {
+  const { name, wire, weight, timeout, first_byte_timeout } = entry;
+  const baseUrl = withoutSlash(entry.base_url);
+  const timeoutMs = timeout === undefined ? timeoutMsDefault : timeout * 1_000;
+  return {
+    ...{ name, wire, baseUrl, weight, timeoutMs },
+    official: baseUrl === baseUrls[wire],
+    firstByteMs: first_byte_timeout === undefined ? timeoutMs : Math.min(first_byte_timeout * 1_000, timeoutMs),
+    apiKey: keys.hold(placeOf({ name, baseUrl }), key),
+    upstream: {
+      label: name,
+      keySetting: entry.api_key ?? `api_key of the endpoint "${name}" in MODELS_FILE`,
+      urlSetting: `base_url of the endpoint "${name}" in MODELS_FILE`,
+      baseUrl,
+    },
+  };
+}

@@ -1,0 +1,86 @@
+import { z } from 'zod';
+
+const name = z.string().min(1).max(200);
+const usd = z.number().nonnegative();
+const seconds = z.number().min(0.1).max(3_600);
+
+/** A name that `endpoint/model` can begin with, and that a metric's label can hold. */
+const endpointName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_.-]{0,63}$/, 'must be small letters, digits, "-", "_" and ".", at most 64 of them');
+
+/** Who serves models, beside the two that the environment gives. */
+export const EndpointEntry = z.strictObject({
+  name: endpointName,
+  wire: z.enum(['anthropic', 'openai']),
+  base_url: z
+    .url({ protocol: /^https?$/, error: 'must be a URL that begins with http:// or https://' })
+    .refine((url) => !/[?#]/.test(url), 'must have neither "?" nor "#"'),
+  /** Capitals alone: what is a key by mistake is seldom so, and is then not taken for a name that may be shown. */
+  api_key: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]{0,127}$/, 'must be the name of the variable that holds the key, such as OPENAI_EU_KEY')
+    .optional(),
+  /** Its share of the calls among the endpoints of a model; 0: only when the others have failed. */
+  weight: z.number().min(0).max(1_000).default(1),
+  timeout: seconds.optional(),
+  first_byte_timeout: seconds.optional(),
+});
+export type EndpointEntry = z.infer<typeof EndpointEntry>;
+
+export const ModelEntry = z.strictObject({
+  id: name,
+  /** Whose it is. Without `endpoints`, the endpoint of this name serves it. */
+  provider: z.enum(['anthropic', 'openai', 'demo']),
+  endpoints: z.array(z.string()).min(1).max(50).optional(),
+  /** The name that is sent to the endpoint. */
+  upstream_id: name.optional(),
+  /** Who answers when none of the endpoints does. */
+  fallbacks: z.array(name).max(20).default([]),
+  context_window: z.number().int().positive().optional(),
+  max_output_tokens: z.number().int().positive().optional(),
+  input_usd_per_mtok: usd,
+  cached_input_usd_per_mtok: usd,
+  cache_write_usd_per_mtok: usd.optional(),
+  output_usd_per_mtok: usd,
+  /** The prices hold for prompts up to this size; what a longer one costs is not known. */
+  prompt_tokens_max: z.number().int().positive().optional(),
+  /** Whether the model takes an order to call one tool; where it does not, it is asked in words. */
+  forced_tools: z.boolean().default(true),
+  /** Whether the model takes a temperature; where it does not, none is sent. */
+  temperature: z.boolean().default(true),
+  /** The reasoning effort that the model needs before it takes tools. */
+  tools_reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high']).optional(),
+});
+export type ModelEntry = z.infer<typeof ModelEntry>;
+
+const whose = { by: z.enum(['endpoint', 'model', 'agent', 'workstream', 'key']), match: name };
+
+const LimitEntry = z
+  .strictObject({
+    ...whose,
+    requests: z.number().int().positive().optional(),
+    tokens: z.number().int().positive().optional(),
+    window: z.number().min(0.1).max(86_400),
+  })
+  .refine(({ requests, tokens }) => requests !== undefined || tokens !== undefined, 'needs requests, tokens or both');
+
+const BudgetEntry = z.strictObject({ ...whose, usd: z.number().positive(), per: z.enum(['day', 'month']) });
+
+/** What models.toml may hold. */
+export const ModelsFile = z.strictObject({
+  aliases: z
+    .record(name, z.union([name, z.array(name).min(1).max(20)], "must be a model's name, or a list of up to 20"))
+    .default({}),
+  endpoints: z.array(EndpointEntry).max(100).default([]),
+  models: z.array(ModelEntry).max(1_000).default([]),
+  limits: z.array(LimitEntry).max(500).default([]),
+  budgets: z.array(BudgetEntry).max(500).default([]),
+});
+export type ModelsFile = z.infer<typeof ModelsFile>;
+
+/** What a model takes and what it refuses. */
+export type Traits = Pick<ModelEntry, 'forced_tools' | 'temperature' | 'tools_reasoning_effort'>;
+
+/** Of a model that is not listed: it is believed to take everything. */
+export const openTraits: Traits = { forced_tools: true, temperature: true };

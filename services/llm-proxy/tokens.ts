@@ -1,0 +1,27 @@
+import type { Answer, CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
+
+const imageTokens = 1_600;
+
+/** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
+export function estimate({ system, messages, tools }: ChatRequest, answer: Answer): CallFacts['usage'] {
+  const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);
+  return {
+    inputTokens: tokens([system, messages, tools]),
+    outputTokens: tokens(answer),
+    cachedInputTokens: 0,
+    cacheWriteTokens: 0,
+  };
+}
+
+/** The tokens of a prompt, before it is sent: a third of its characters, which most texts do not have, and what an image takes. */
+export function tokensMaxOf({ system, messages, tools }: ChatRequest): number {
+  const images = messages.reduce((sum, message) => sum + (message.role === 'tool' && message.image ? 1 : 0), 0);
+  const chars = messages.reduce((sum, message) => sum + charsOf(message), system.length + JSON.stringify(tools).length);
+  return Math.ceil(chars / 3) + images * imageTokens;
+}
+
+function charsOf(message: ChatRequest['messages'][number]): number {
+  if (message.role !== 'assistant') return message.text.length;
+  const calls = message.toolCalls.length > 0 ? JSON.stringify(message.toolCalls).length : 0;
+  return message.text.length + calls + (message.reasoning?.length ?? 0);
+}
