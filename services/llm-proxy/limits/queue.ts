@@ -28,7 +28,7 @@ export type Queue<T> = {
 
 type Entry<T> = Waiter<T> & {
   isHere: boolean;
-  /** Why it could not go on when it was last tried. */
+  /** Why it could not go on when it was last its turn. */
   refusal: Failure | undefined;
   /** Takes it out of the queue, and tells who waits. */
   end(wasServed: boolean, tell: () => void): void;
@@ -82,21 +82,26 @@ export function createQueue<T>(max: number, onDepth: (depth: number) => void): Q
 
 /** Lets go on who can, whenever that may have changed. */
 function createServing<T>(lanes: Lanes<Entry<T>>) {
-  /** Until when what is needed is known not to be there, by `performance.now()`. */
-  const blocked = new Map<string, number>();
+  /** What is known not to be there, until when by `performance.now()`, and how to say so. */
+  const blocked = new Map<string, { untilMs: number; refusal: Failure }>();
   let isServing = false;
   let isChanged = false;
   let timer: NodeJS.Timeout | undefined;
 
-  const isFree = (need: string) => (blocked.get(need) ?? 0) <= performance.now();
+  const obstacleOf = ({ needs }: Entry<T>) => {
+    const nowMs = performance.now();
+    return needs.map((need) => blocked.get(need)).find((obstacle) => obstacle && obstacle.untilMs > nowMs);
+  };
   /** Whether there was one that could. */
   const serveOne = async (): Promise<boolean> => {
     for (const entry of lanes.inOrder()) {
-      if (!entry.isHere || !entry.needs.every(isFree)) continue;
+      const obstacle = obstacleOf(entry);
+      if (obstacle) entry.refusal = obstacle.refusal;
+      if (!entry.isHere || obstacle) continue;
       const tried = await entry.try().catch((error: unknown) => ({ error }));
       if ('blockedBy' in tried) {
         entry.refusal = tried.refusal;
-        blocked.set(tried.blockedBy, performance.now() + tried.waitMs);
+        blocked.set(tried.blockedBy, { untilMs: performance.now() + tried.waitMs, refusal: tried.refusal });
         continue;
       }
       if ('got' in tried && !entry.isHere) entry.release(tried.got);
@@ -116,9 +121,9 @@ function createServing<T>(lanes: Lanes<Entry<T>>) {
     }
     isServing = false;
     const nowMs = performance.now();
-    for (const [need, untilMs] of blocked) if (untilMs <= nowMs || lanes.count() === 0) blocked.delete(need);
+    for (const [need, { untilMs }] of blocked) if (untilMs <= nowMs || lanes.count() === 0) blocked.delete(need);
     if (lanes.count() === 0) return;
-    const nextMs = Math.min(longestMs, ...[...blocked.values()].map((untilMs) => untilMs - nowMs));
+    const nextMs = Math.min(longestMs, ...[...blocked.values()].map(({ untilMs }) => untilMs - nowMs));
     timer = setTimeout(() => void serve(), Math.max(1, nextMs));
   };
   return {
