@@ -45,6 +45,7 @@ type Options = {
 };
 
 const room = 'room';
+const lookAgainMs = 1_000;
 
 /** Bounds calls by rules, which all instances share, by what providers say, and by this instance's room. */
 export function createLimits(
@@ -80,7 +81,7 @@ export function createLimits(
     };
   };
   const attempt = async (asking: Asking, shares: readonly Share[]): Promise<Tried<Grant>> => {
-    if (active >= activeMax) return { blockedBy: room, waitMs: Number.POSITIVE_INFINITY, refusal: noRoom(activeMax) };
+    if (active >= activeMax) return { blockedBy: room, waitMs: lookAgainMs, refusal: noRoom(activeMax) };
     const heldMs = holds.until(placeOf(asking)) - Date.now();
     if (heldMs > 0) return { blockedBy: placeOf(asking), waitMs: heldMs, refusal: isHeld(asking, heldMs) };
     metrics.llmActive.set(++active);
@@ -90,7 +91,10 @@ export function createLimits(
     metrics.llmActive.set(--active);
     queue.free(room);
     const refusal = isReached(blocked, taking);
-    return { blockedBy: blocked.counter.id, waitMs: taking.waitMs, refusal };
+    // What others give back of their estimates, only Redis hears of.
+    const isFixed = blocked.counter.rule.kind === 'requests';
+    const waitMs = isFixed ? taking.waitMs : Math.min(taking.waitMs, lookAgainMs);
+    return { blockedBy: blocked.counter.id, waitMs, refusal };
   };
   const waitFor = async (asking: Asking, shares: readonly Share[], waitMs: number, signal: AbortSignal) => {
     const beganMs = performance.now();

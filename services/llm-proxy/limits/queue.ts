@@ -86,21 +86,25 @@ function createServing<T>(lanes: Lanes<Entry<T>>) {
   const blocked = new Map<string, { untilMs: number; refusal: Failure }>();
   let isServing = false;
   let isChanged = false;
+  /** How often something was freed: what was tried before that tells nothing of now. */
+  let freed = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const obstacleOf = ({ needs }: Entry<T>) => {
     const nowMs = performance.now();
     return needs.map((need) => blocked.get(need)).find((obstacle) => obstacle && obstacle.untilMs > nowMs);
   };
-  /** Whether there was one that could. */
+  /** Whether it is worth another look. */
   const serveOne = async (): Promise<boolean> => {
     for (const entry of lanes.inOrder()) {
       const obstacle = obstacleOf(entry);
       if (obstacle) entry.refusal = obstacle.refusal;
       if (!entry.isHere || obstacle) continue;
+      const before = freed;
       const tried = await entry.try().catch((error: unknown) => ({ error }));
       if ('blockedBy' in tried) {
         entry.refusal = tried.refusal;
+        if (freed !== before) return true;
         blocked.set(tried.blockedBy, { untilMs: performance.now() + tried.waitMs, refusal: tried.refusal });
         continue;
       }
@@ -129,6 +133,7 @@ function createServing<T>(lanes: Lanes<Entry<T>>) {
   return {
     serve,
     free(need: string) {
+      freed++;
       blocked.delete(need);
       void serve();
     },
