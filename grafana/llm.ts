@@ -53,6 +53,16 @@ const calls = [
     unit: 'short',
     queries: { '{{provider}}': `sum by (provider) (${gained(`llm_breaker_refused_total{${of}}`)})` },
   }),
+  counts({
+    title: 'Tried again',
+    description:
+      'Calls that were made anew at the same endpoint, and those that went on to another one or to another model.',
+    unit: 'short',
+    queries: {
+      again: `sum(${gained('llm_retries_total')}) or vector(0)`,
+      'to another': `sum(${gained('llm_fallbacks_total')}) or vector(0)`,
+    },
+  }),
 ];
 
 const money = [
@@ -107,10 +117,37 @@ const limits = [
   }),
   counts({
     title: 'Held back',
-    description: 'Calls that our own rate limit refused; runs try them again.',
+    description: 'Calls that a limit or budget of ours refused; runs try them again.',
     unit: 'short',
     queries: { calls: `sum(${gained('llm_rate_limited_total')})` },
     width: 10,
+  }),
+  lines({
+    title: 'Waiting',
+    description: "Agents' calls that wait for a limit or for room, in all llm-proxies.",
+    unit: 'short',
+    queries: { calls: 'sum(llm_queue_depth)' },
+    width: 9,
+  }),
+  lines({
+    title: 'Time of waiting',
+    description: "Of agents' calls, by five minutes, before they reach a provider.",
+    unit: 's',
+    queries: {
+      p50: quantile(0.5, 'llm_queue_duration_seconds_bucket', []),
+      p95: quantile(0.95, 'llm_queue_duration_seconds_bucket', []),
+    },
+    step: '5m',
+    width: 9,
+  }),
+  number({
+    title: 'Limits are shared',
+    description: 'By all llm-proxies, in Redis; while it is away each keeps to its share of them.',
+    unit: 'short',
+    queries: { shared: '1 - max(llm_limits_local)' },
+    words: { 0: 'no', 1: 'yes' },
+    warn: 1,
+    lowIsBad: true,
   }),
 ];
 
@@ -151,7 +188,7 @@ const cache = [
   }),
   number({
     title: 'Redis answers',
-    description: 'Whether every llm-proxy reaches Redis. Without it no model call begins.',
+    description: 'Whether every llm-proxy reaches Redis. Without it nothing is cached, and limits hold by share.',
     unit: 'short',
     queries: { up: 'min(toka_redis_up)' },
     words: { 0: 'no', 1: 'yes' },

@@ -124,6 +124,11 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
     'provider',
     'model',
   ]),
+  llmFirstSeconds: histogram(
+    'llm_time_to_first_token_seconds',
+    'Time of a streamed model call until the first of its answer came',
+    ['provider', 'model'],
+  ),
   llmActive: gauge('llm_requests_active', 'Model calls that this instance makes now'),
   llmConcurrency: gauge('llm_requests_active_max', 'Model calls that this instance makes at a time at most'),
   llmTokens: counter('llm_tokens_total', 'Tokens, by provider, model and kind', ['provider', 'model', 'kind']),

@@ -11,6 +11,7 @@ import type { Target } from './models/target.ts';
 export type Asker = Pick<FailoverOptions, 'onRetry' | 'onFallback' | 'retriesMax'> & {
   limits: Limits;
   breakers: Breakers;
+  onFirst(target: Target, ms: number): void;
   /** For a whole call, retries and fallbacks included; the wait for a limit comes on top. */
   timeoutMs: number;
 };
@@ -32,7 +33,7 @@ export type Question = {
  * what it took. Throws a Failure.
  */
 export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T>): Promise<T> {
-  const { limits, timeoutMs, ...failover } = asker;
+  const { limits, timeoutMs, onFirst, ...failover } = asker;
   const { targets, who, size, waitMs, signal } = question;
   return firstThatAnswers(targets, attempt, {
     ...failover,
@@ -47,6 +48,7 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
       const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate };
       const grant = await limits.reserve(asking, more ? 0 : waitMs, signal);
       return (progress, failure) => {
+        if (progress.firstMs !== undefined) onFirst(target, progress.firstMs);
         const isFree = failure !== undefined && !signal.aborted && !mayHaveCost(failure);
         grant.settle(isFree && progress.reached ? nothing : usedBy(target, progress, estimate.tokens));
       };

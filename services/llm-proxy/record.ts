@@ -47,21 +47,53 @@ export async function appendToLedger(
 /** Counts calls. Anyone may name any model, so only the first hundred have a label of their own. */
 export function createCounter(metrics: Metrics): (outcome: End) => void {
   const labelOf = limitLabel(labelsMax);
+  const series = createSeries(metrics);
   return (outcome) => {
     const { facts, reached } = outcome;
-    const labels = { provider: facts.provider, model: labelOf(facts.model) };
-    metrics.llmRequests.inc({ ...labels, outcome: outcomeOf(outcome) });
+    const of = series(facts.provider, labelOf(facts.model));
+    of.outcome(outcomeOf(outcome)).inc();
     metrics.llmCache.inc({ result: facts.cache });
     if (!reached) return;
-    metrics.llmSeconds.observe(labels, facts.latencyMs / 1_000);
-    metrics.llmCostUnknown.inc(labels, facts.costUsd === null ? 1 : 0);
-    if (facts.costUsd !== null) metrics.llmCost.inc(labels, facts.costUsd);
+    of.seconds.observe(facts.latencyMs / 1_000);
+    if (facts.costUsd === null) of.costUnknown.inc();
+    else of.cost.inc(facts.costUsd);
     const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = facts.usage;
     if (inputTokens + outputTokens === 0) return;
-    metrics.llmTokens.inc({ ...labels, kind: 'input' }, inputTokens);
-    metrics.llmTokens.inc({ ...labels, kind: 'cached-input' }, cachedInputTokens);
-    metrics.llmTokens.inc({ ...labels, kind: 'cache-write' }, cacheWriteTokens);
-    metrics.llmTokens.inc({ ...labels, kind: 'output' }, outputTokens);
+    of.tokens('input').inc(inputTokens);
+    of.tokens('cached-input').inc(cachedInputTokens);
+    of.tokens('cache-write').inc(cacheWriteTokens);
+    of.tokens('output').inc(outputTokens);
+  };
+}
+
+/** The series of each provider's model, found once: to find one by its labels takes longer than to count. */
+function createSeries(metrics: Metrics) {
+  const made = new Map<string, ReturnType<typeof make>>();
+  const make = (provider: string, model: string) => {
+    const labels = { provider, model };
+    metrics.llmCostUnknown.inc(labels, 0);
+    return {
+      outcome: memo((outcome: string) => metrics.llmRequests.labels({ ...labels, outcome })),
+      tokens: memo((kind: string) => metrics.llmTokens.labels({ ...labels, kind })),
+      seconds: metrics.llmSeconds.labels(labels),
+      cost: metrics.llmCost.labels(labels),
+      costUnknown: metrics.llmCostUnknown.labels(labels),
+    };
+  };
+  return (provider: string, model: string) => {
+    const key = `${provider}\0${model}`;
+    const known = made.get(key) ?? make(provider, model);
+    made.set(key, known);
+    return known;
+  };
+}
+
+function memo<T>(make: (key: string) => T): (key: string) => T {
+  const made = new Map<string, T>();
+  return (key) => {
+    const known = made.get(key) ?? make(key);
+    made.set(key, known);
+    return known;
   };
 }
 

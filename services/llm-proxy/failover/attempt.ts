@@ -20,9 +20,22 @@ export type Attempt<T> = (target: Target, signal: AbortSignal, marks: Marks) => 
 /** For an attempt that goes on although it was called off; then it is left alone. */
 const settleMsMax = 1_000;
 
-export type Progress = { reached: boolean; began: boolean; sent: boolean; usage: Usage | undefined };
+export type Progress = {
+  reached: boolean;
+  began: boolean;
+  sent: boolean;
+  /** From the attempt's beginning until the caller had something of the answer. */
+  firstMs: number | undefined;
+  usage: Usage | undefined;
+};
 
-export const noProgress = (): Progress => ({ reached: false, began: false, sent: false, usage: undefined });
+export const noProgress = (): Progress => ({
+  reached: false,
+  began: false,
+  sent: false,
+  firstMs: undefined,
+  usage: undefined,
+});
 
 type Limits = {
   /** By `performance.now()`. */
@@ -77,7 +90,9 @@ export async function tryOnce<T>(
       limit = setTimeout(lateWhole, wholeMs - (performance.now() - beganMs));
     },
     sent() {
+      if (progress.sent) return;
       progress.sent = true;
+      progress.firstMs = performance.now() - beganMs;
     },
   };
   try {

@@ -1,9 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { mayHaveCost } from '../ask-model.ts';
 import { appendToLedger } from '../record.ts';
 import type { Call, Parts } from './call.ts';
 import { clientLeft } from './client-left.ts';
 
 const pendingMax = 4_096;
+const togetherMs = 5;
 const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
 /** Counts a call and begins to write it into the ledger. Resolves at once, unless too many are being written. */
@@ -24,10 +26,20 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   const end = { facts, reached, failure, cancelled: failure === clientLeft };
   parts.count(end);
   const { bus, writer, logger, pending } = parts;
-  const writing = appendToLedger(bus, writer, logger, { key: call.key.id }, end);
+  const writing = soon().then(() => appendToLedger(bus, writer, logger, { key: call.key.id }, end));
   pending.add(writing);
   void writing.finally(() => pending.delete(writing));
   if (pending.size > pendingMax) await writing;
+}
+
+let next: Promise<void> | undefined;
+
+/** The same moment for all who ask within a few milliseconds, so that their events go out, and are acknowledged, together. */
+function soon(): Promise<void> {
+  next ??= delay(togetherMs).then(() => {
+    next = undefined;
+  });
+  return next;
 }
 
 function costOf({ told, target, route, reached }: Call, failure: unknown): number | null {

@@ -1,50 +1,48 @@
-import { z } from 'zod';
 import type { Usage } from '#shared/contracts/llm.ts';
 import type { JsonObject } from './pivot.ts';
 
-const count = z
-  .int()
-  .nonnegative()
-  .nullish()
-  .transform((value) => value ?? 0);
-const details = z
-  .looseObject({ cached_tokens: count, cache_write_tokens: count })
-  .nullish()
-  .transform((value) => value ?? { cached_tokens: 0, cache_write_tokens: 0 });
+/** A count of tokens; NaN where it is none. What is not told is 0. */
+const count = (value: unknown): number =>
+  value === undefined || value === null
+    ? 0
+    : Number.isSafeInteger(value) && Number(value) >= 0
+      ? Number(value)
+      : Number.NaN;
 
 /** OpenAI's chat and embeddings: the latter write nothing. */
-const ChatUsage = z
-  .looseObject({ prompt_tokens: z.int().nonnegative(), completion_tokens: count, prompt_tokens_details: details })
-  .transform(({ prompt_tokens, completion_tokens, prompt_tokens_details: parts }) =>
-    within(prompt_tokens, completion_tokens, parts.cached_tokens, parts.cache_write_tokens),
-  );
+function readChat({ prompt_tokens, completion_tokens, prompt_tokens_details: parts }: JsonObject): Usage {
+  const { cached_tokens, cache_write_tokens } = object(parts) ?? {};
+  return within(count(prompt_tokens), count(completion_tokens), count(cached_tokens), count(cache_write_tokens));
+}
 
-const ResponsesUsage = z
-  .looseObject({
-    input_tokens: z.int().nonnegative(),
-    output_tokens: count,
-    input_tokens_details: z.looseObject({ cached_tokens: count, cache_write_tokens: count }),
-  })
-  .transform(({ input_tokens, output_tokens, input_tokens_details: parts }) =>
-    within(input_tokens, output_tokens, parts.cached_tokens, parts.cache_write_tokens),
-  );
+function readResponses({ input_tokens, output_tokens, input_tokens_details: parts }: JsonObject): Usage {
+  const { cached_tokens, cache_write_tokens } = object(parts) ?? {};
+  return within(count(input_tokens), count(output_tokens), count(cached_tokens), count(cache_write_tokens));
+}
 
 /** Anthropic counts what was read from its prompt cache, and written to it, apart; we count it in. */
-const AnthropicUsage = z
-  .looseObject({
-    input_tokens: count,
-    output_tokens: z.int().nonnegative(),
-    cache_read_input_tokens: count,
-    cache_creation_input_tokens: count,
-  })
-  .transform(
-    ({ input_tokens, output_tokens, cache_read_input_tokens: read, cache_creation_input_tokens: written }): Usage => ({
-      inputTokens: input_tokens + read + written,
-      outputTokens: output_tokens,
-      cachedInputTokens: read,
-      cacheWriteTokens: written,
-    }),
-  );
+function readAnthropic(told: JsonObject): Usage {
+  const [read, written] = [count(told.cache_read_input_tokens), count(told.cache_creation_input_tokens)];
+  return {
+    inputTokens: count(told.input_tokens) + read + written,
+    outputTokens: count(told.output_tokens),
+    cachedInputTokens: read,
+    cacheWriteTokens: written,
+  };
+}
+
+/** By the field that the others do not have. Read by hand: it is read of every call that passes through. */
+function readUsage(told: JsonObject): Usage | undefined {
+  const isTold = (name: string) => told[name] !== undefined && told[name] !== null;
+  const usage = isTold('prompt_tokens')
+    ? readChat(told)
+    : isTold('input_tokens_details')
+      ? readResponses(told)
+      : isTold('output_tokens')
+        ? readAnthropic(told)
+        : undefined;
+  return usage && Object.values(usage).every(Number.isSafeInteger) ? usage : undefined;
+}
 
 /** What was read and written is a part of the input, whatever a provider says. */
 function within(inputTokens: number, outputTokens: number, cached: number, written: number): Usage {
@@ -57,11 +55,8 @@ function within(inputTokens: number, outputTokens: number, cached: number, writt
   };
 }
 
-// The first that fits: each has a field that the ones after it do not.
-const AnyUsage = z.union([ChatUsage, ResponsesUsage, AnthropicUsage]);
-
 const object = (value: unknown): JsonObject | undefined =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined;
 
 /**
  * The tokens told in a parsed body, or in the JSON of one event, of any wire; undefined where it tells none. `sofar` is what the
@@ -72,7 +67,7 @@ export function usageIn(body: unknown, sofar?: Usage): Usage | undefined {
   // A chat chunk has it at the top, Anthropic's first event in its message, a response's last event in the response.
   const told = object(said?.usage) ?? object(object(said?.message)?.usage) ?? object(object(said?.response)?.usage);
   if (!told) return undefined;
-  const usage = AnyUsage.safeParse(told).data;
+  const usage = readUsage(told);
   if (!usage || !sofar) return usage;
   return usage.inputTokens >= sofar.inputTokens ? usage : { ...sofar, outputTokens: usage.outputTokens };
 }
