@@ -1,17 +1,16 @@
-import { execFile } from 'node:child_process';
-import { existsSync, realpathSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join, relative, resolve, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
 import type { Definition } from '#shared/contracts/agent.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import { git, gitMsMax } from './repository-git.ts';
+import { checkedFolder, checkedUrl, checkGit, invalid, isUrl } from './repository-roots.ts';
 import { codeOf } from './tools/words.ts';
 
-const gitConfig = fileURLToPath(new URL('gitconfig', import.meta.url));
-const gitMsMax = 300_000;
 const filesMax = 50_000;
 const notTaken: ReadonlySet<string> = new Set(['.git', 'node_modules', '.toka']);
 
@@ -19,17 +18,37 @@ const notTaken: ReadonlySet<string> = new Set(['.git', 'node_modules', '.toka'])
 export type Sources = { roots: readonly string[]; scratch: string; bytesMax: number };
 
 const scratchPrefix = 'repository-';
+/** Far more than git is given. */
+const scratchMsMax = 6 * 3_600_000;
+const host = hostname().replace(/[^a-zA-Z0-9]/g, '');
+/** A container that is started again has the same name and numbers. */
+const self = randomBytes(4).toString('hex');
 
 async function makeScratch(above: string): Promise<string> {
   await mkdir(above, { recursive: true, mode: 0o700 });
-  return mkdtemp(join(above, scratchPrefix));
+  return mkdtemp(join(above, `${scratchPrefix}${host}-${process.pid}-${self}-`));
 }
 
-/** Removes what a runner that died left behind. */
+/** Removes what runners that died left behind: those of this machine at once, others' when it is old. */
 export async function removeLeftovers({ scratch }: Pick<Sources, 'scratch'>): Promise<void> {
   const names = await readdir(scratch).catch(() => []);
-  const left = names.filter((name) => name.startsWith(scratchPrefix));
-  await Promise.all(left.map((name) => rm(join(scratch, name), { recursive: true, force: true })));
+  for (const name of names.filter((each) => each.startsWith(scratchPrefix))) {
+    const path = join(scratch, name);
+    const { mtimeMs } = (await lstat(path).catch(() => undefined)) ?? { mtimeMs: Date.now() };
+    if (isOfTheDead(name) || Date.now() - mtimeMs > scratchMsMax) await rm(path, { recursive: true, force: true });
+  }
+}
+
+function isOfTheDead(name: string): boolean {
+  const [, of, pid, who] = /^repository-([a-zA-Z0-9]*)-(\d+)-([0-9a-f]+)-/.exec(name) ?? [];
+  if (of !== host) return false;
+  if (Number(pid) === process.pid) return who !== self;
+  try {
+    process.kill(Number(pid), 0);
+    return false;
+  } catch (error) {
+    return codeOf(error) === 'ESRCH';
+  }
 }
 
 /** What a workspace begins with: a git bundle that holds `commit`; both null for an empty one. */
@@ -49,11 +68,15 @@ export async function fetchRepository(
   const bare = join(scratch, 'git');
   try {
     if (isUrl(repository)) {
-      await git(scratch, ['clone', '--quiet', '--bare', '--no-tags', '--', checkedUrl(repository, roots), bare]);
+      const url = checkedUrl(repository, roots);
+      await git(scratch, ['clone', '--quiet', '--bare', '--no-tags', '--', url, bare], 'https:http:ssh');
       return await bundle(bare, branch, scratch, bytesMax);
     }
     const folder = checkedFolder(repository, roots);
-    if (existsSync(join(folder, '.git'))) return await bundle(folder, branch, scratch, bytesMax);
+    if (existsSync(join(folder, '.git'))) {
+      await checkGit(folder, repository, roots);
+      return await bundle(folder, branch, scratch, bytesMax);
+    }
     await importFolder(folder, bare, repository, bytesMax);
     return await bundle(bare, branch, scratch, bytesMax);
   } catch (error) {
@@ -78,17 +101,22 @@ export async function returnBranch(
   if (!existsSync(join(folder, '.git'))) return 'the folder is no git repository';
   const scratch = await makeScratch(above);
   try {
+    await checkGit(folder, repository, roots);
     const file = join(scratch, 'branch.bundle');
     await writeFile(file, work, { mode: 0o600 });
     // Without +, only what continues the branch is taken; git refuses a branch that is checked out somewhere.
     const refspec = `refs/toka/branch:refs/heads/${branch}`;
+    const from = await unpackBeside(folder, file, scratch);
     await git(folder, [
+      '-c',
+      'fetch.fsckObjects=true',
       'fetch',
       '--quiet',
       '--no-tags',
       '--no-write-fetch-head',
+      '--no-auto-maintenance',
       '--no-recurse-submodules',
-      file,
+      from,
       refspec,
     ]);
     return `branch "${branch}" is in the repository`;
@@ -99,39 +127,21 @@ export async function returnBranch(
   }
 }
 
-const isUrl = (repository: string) => /^[a-z][a-z0-9+.-]*:\/\//i.test(repository);
-const invalid = (repository: string, what: string) =>
-  new Failure('invalid', `repository: ${JSON.stringify(clip(repository, 300))} ${what}`);
-
-function checkedUrl(repository: string, roots: readonly string[]): string {
-  const url = URL.parse(repository);
-  if (!url || !['https:', 'http:', 'ssh:'].includes(url.protocol))
-    throw invalid(repository, 'is not an https, http or ssh URL that can be read');
-  if (url.password !== '') throw invalid('(a URL)', 'holds a password; give git credentials by ssh, not here');
-  const isUnder = (root: string) => url.href.startsWith(root.endsWith('/') ? root : `${root}/`);
-  if (!roots.filter(isUrl).some(isUnder))
-    throw invalid(repository, 'lies under none of REPOSITORY_ROOTS; add its beginning there');
-  return url.href;
-}
-
-function checkedFolder(repository: string, roots: readonly string[]): string {
-  let folder: string;
-  try {
-    folder = realpathSync(resolve(repository));
-  } catch {
-    throw invalid(repository, 'is not there, or this runner may not read it');
-  }
-  const isUnder = (root: string) => {
-    try {
-      const way = relative(realpathSync(resolve(root)), folder);
-      return way === '' || (way !== '..' && !way.startsWith(`..${sep}`));
-    } catch {
-      return false;
-    }
-  };
-  const folders = roots.map((root) => root.trim()).filter((root) => root !== '' && !isUrl(root));
-  if (!folders.some(isUnder)) throw invalid(repository, 'lies outside REPOSITORY_ROOTS; add its folder there');
-  return folder;
+/** A repository of the bundle's commits alone, over the objects that it builds on: git looks at objects that come from one, not from a bundle. */
+async function unpackBeside(folder: string, file: string, scratch: string): Promise<string> {
+  const bare = join(scratch, 'git');
+  await git(scratch, ['init', '--quiet', '--bare', bare]);
+  const objects = await git(folder, ['rev-parse', '--path-format=absolute', '--git-path', 'objects']);
+  await writeFile(join(bare, 'objects', 'info', 'alternates'), `${objects}\n`);
+  await git(bare, [
+    'fetch',
+    '--quiet',
+    '--no-tags',
+    '--no-write-fetch-head',
+    file,
+    'refs/toka/branch:refs/toka/branch',
+  ]);
+  return bare;
 }
 
 async function bundle(repository: string, branch: string, scratch: string, bytesMax: number): Promise<Base> {
@@ -195,36 +205,3 @@ function explain(error: unknown, repository: string, branch: string): Error {
 
 const saidBy = (error: unknown) =>
   (error instanceof Error && 'stderr' in error ? String(error.stderr) : messageOf(error)).trim();
-
-async function git(cwd: string, args: readonly string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(
-    'git',
-    ['-c', 'core.hooksPath=/dev/null', '-c', 'core.fsmonitor=false', ...args],
-    {
-      cwd,
-      timeout: gitMsMax,
-      killSignal: 'SIGKILL',
-      maxBuffer: 10 * 1024 ** 2,
-      env: {
-        PATH: pathOf(),
-        GIT_CONFIG_GLOBAL: gitConfig,
-        GIT_CONFIG_NOSYSTEM: '1',
-        GIT_TERMINAL_PROMPT: '0',
-        GIT_LFS_SKIP_SMUDGE: '1',
-        ...identity,
-      },
-    },
-  );
-  return stdout.trim();
-}
-
-const identity = Object.fromEntries(
-  ['AUTHOR', 'COMMITTER'].flatMap((who) => [
-    [`GIT_${who}_NAME`, 'Toka'],
-    [`GIT_${who}_EMAIL`, 'toka@toka.invalid'],
-    [`GIT_${who}_DATE`, '2000-01-01T00:00:00Z'],
-  ]),
-);
-
-/** Where programs are: a fixed list, for git is asked to work on what strangers wrote. */
-const pathOf = () => ['/usr/local/bin', '/usr/bin', '/bin', '/opt/homebrew/bin'].join(':');

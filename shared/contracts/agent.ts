@@ -78,7 +78,7 @@ export const AgentSpec = z.strictObject({
   domain: label,
   priority: Priority,
   workstream: label,
-  branch: text(200).regex(/^(?!-)[^\s~^:?*[\\]+$/, 'must be a git branch name'),
+  branch: text(200).regex(/^(?!-|HEAD$)[^\s~^:?*[\\]+$/, 'must be a git branch name'),
   model: text(200).optional(),
   schedule: text(200).optional(),
   instructions: text(50_000).optional(),

@@ -59,6 +59,7 @@ const bad: [string, string, unknown, number, string][] = [
     'limits.memory must be a size such as "512MB" or "1GB"',
   ],
   ['POST', '/agents', agentInput({ branch: '-b' }), 400, 'branch must be a git branch name'],
+  ['POST', '/agents', agentInput({ branch: 'HEAD' }), 400, 'branch must be a git branch name'],
   ['POST', '/agents', `{"name":${'['.repeat(60)}${']'.repeat(60)}}`, 400, 'the body is nested more than 50 deep'],
   [
     'PUT',
