@@ -72,8 +72,8 @@ function wayTo(server: McpServer, { config }: Runner): Egress {
 }
 
 const ioOf = ({ secret }: Runner, workbench: Workbench, egress: Egress | undefined) => ({
-  async start(command: string[], env: Record<string, string>): Promise<McpProcess> {
-    const stream: Duplex = await workbench.start(command, env);
+  async start(command: string[], env: Record<string, string>, apart: boolean): Promise<McpProcess> {
+    const stream: Duplex = await workbench.start({ command, env, apart });
     const ended = finished(stream).then(
       () => 'its process ended',
       () => 'its process ended',

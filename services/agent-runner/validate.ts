@@ -37,8 +37,7 @@ export async function validate(
 }
 
 async function run(workbench: Toolbox['workbench'], command: string, timeoutMs: number, signal: AbortSignal) {
-  // What it leaves behind is no part of the work.
-  const { text, killed } = await workbench.call('shell', { command }, { timeoutMs, signal, readOnly: true });
+  const { text, killed } = await workbench.check(command, { timeoutMs, signal });
   const code = /\[exit code (\d+)\]$/.exec(text)?.[1];
   return {
     exitCode: code === undefined || killed ? null : Number(code),

@@ -1,28 +1,33 @@
 import type { Duplex } from 'node:stream';
-import type { NamedArtifact, Snapshot } from '#shared/contracts/artifact.ts';
+import type { Snapshot } from '#shared/contracts/artifact.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
 import type { Run, Workspace } from '#shared/domain/run.ts';
-import { Failure, messageOf } from '#shared/errors.ts';
+import { Failure, isTransient, messageOf } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
 import type { Runner } from './execute.ts';
 import type { Journal } from './journal.ts';
-import type { Sources } from './repository.ts';
-import { fetchRepository, returnBranch } from './repository.ts';
+import { keep, sourcesOf } from './keep.ts';
+import { fetchRepository } from './repository.ts';
 import type { Lease, ToolResult } from './sandbox/lease.ts';
-import { mediaTypeOf } from './tools/media-type.ts';
+import type { Process } from './sandbox/protocol.ts';
 
-const keptBytesMax = 10 * 1024 ** 2;
 /** However late it is, a sandbox is waited for this long to keep what a run did in it. */
 const keepWaitMs = 60_000;
 
-export type CallOptions = { timeoutMs: number; signal: AbortSignal; readOnly: boolean };
+type CheckOptions = { timeoutMs: number; signal: AbortSignal };
+export type CallOptions = CheckOptions & { readOnly: boolean };
 
 /** A run's sandbox and workspace: leased with the first call, made anew from the log wherever it was lost. */
 export type Workbench = {
   call(tool: string, args: unknown, options: CallOptions): Promise<ToolResult & { snapshot?: Snapshot }>;
   /** Starts a process in the sandbox that talks by its standard input and output. */
-  start(command: string[], env: Record<string, string>): Promise<Duplex>;
+  start(process: Process): Promise<Duplex>;
+  /**
+   * Runs a command on what is handed over at the end: on the workspace as it is in the log, in a home without files, with nothing
+   * else of the run running. What the command leaves behind is taken back.
+   */
+  check(command: string, options: CheckOptions): Promise<ToolResult>;
   /** Saves the workspace as it is, where anything is new in it. */
   saved(): Promise<Snapshot | undefined>;
   /** What became of the workspace; null: nothing has changed in it and nothing was to be kept. */
@@ -37,12 +42,6 @@ type Options = {
   signal: AbortSignal;
   serveEgress: ((connection: Duplex) => void) | undefined;
 };
-
-export const sourcesOf = ({ REPOSITORY_ROOTS, WORKSPACE_DIR, MAX_DISK_PER_AGENT }: Runner['config']): Sources => ({
-  roots: REPOSITORY_ROOTS.split(','),
-  scratch: WORKSPACE_DIR,
-  bytesMax: MAX_DISK_PER_AGENT,
-});
 
 export function openWorkbench(options: Options): Workbench {
   const { runner, journal, limits, signal } = options;
@@ -91,14 +90,13 @@ export function openWorkbench(options: Options): Workbench {
         runner.logger.warn({ runId: journal.run.id, reason: messageOf(error) }, 'the workspace could not be saved');
         return {
           ...result,
-          text: `${result.text}\n[The workspace could not be saved: ${clip(messageOf(error), 300)}]`,
+          text: `${result.text}\n[${unsaved(error)}]`,
         };
       }
     },
     saved: async () => (lease?.alive() ? save(lease) : undefined),
-    async start(command, env) {
-      return (await leased()).start({ command, env });
-    },
+    start: async (process) => (await leased()).start(process),
+    check: async (command, cut) => check(options, { leased, save }, command, cut),
     async keep(completed) {
       const { workspace } = journal.run;
       if (!workspace || workspace.kept) return null;
@@ -113,14 +111,52 @@ export function openWorkbench(options: Options): Workbench {
   };
 }
 
+type Ways = { leased(): Promise<Lease>; save(from: Lease): Promise<Snapshot | undefined> };
+
+async function check(options: Options, { leased, save }: Ways, command: string, { timeoutMs, signal }: CheckOptions) {
+  const before = await leased();
+  await before.quiet();
+  let snapshot: Snapshot | undefined;
+  try {
+    snapshot = await save(before);
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    return { isError: true, text: `[${unsaved(error)}]`, cpuSeconds: 0, peakBytes: 0 };
+  }
+  if (snapshot) await options.journal.record({ type: 'toka.run.workspace-saved.v1', data: { snapshot } });
+  await renew(options, before);
+  const at = await leased();
+  try {
+    return await at.call('shell', { command }, timeoutMs, signal);
+  } finally {
+    await renew(options, at);
+  }
+}
+
+/** Brings a sandbox to what the log says; where that cannot be done, the next one begins with it. */
+async function renew(options: Options, at: Lease): Promise<void> {
+  if (!at.alive()) return;
+  try {
+    await at.quiet();
+    await fill(options, at, true);
+  } catch (error) {
+    const { runner, journal } = options;
+    runner.logger.warn({ runId: journal.run.id, reason: messageOf(error) }, 'a workspace is made anew elsewhere');
+    await at.end();
+  }
+}
+
+const unsaved = (error: unknown) => `The workspace could not be saved: ${clip(messageOf(error), 300)}`;
+
 /** Gets a sandbox with the run's workspace as it is known to the log; `waitMs`: for one to come free. */
-async function takeLease({ runner, journal, signal, serveEgress }: Options, waitMs: number) {
-  const { bus, config } = runner;
+async function takeLease(options: Options, waitMs: number) {
+  const { runner, journal, signal, serveEgress } = options;
+  const { config } = runner;
   const { definition } = journal.run;
-  const { base: begin, snapshots } = await openedBy(runner, journal);
+  const { base } = await openedBy(runner, journal);
   const inTime = AbortSignal.timeout(waitMs);
   const wish = {
-    branch: begin.branch,
+    branch: base.branch,
     author: definition.name,
     memoryBytes: definition.limits.memory ?? config.MAX_MEMORY_PER_AGENT,
     cpus: definition.limits.cpu ?? config.MAX_CPU_PER_AGENT,
@@ -130,14 +166,23 @@ async function takeLease({ runner, journal, signal, serveEgress }: Options, wait
     .lease(wish, AbortSignal.any([signal, inTime]))
     .catch((cause) => Promise.reject(inTime.aborted ? late(cause) : cause));
   try {
-    await taken.begin(begin.commit, begin.bundle && (await bus.artifacts.get(begin.bundle)));
-    for (const [index, { bundle }] of snapshots.entries())
-      await taken.restore(await bus.artifacts.get(bundle), index === snapshots.length - 1);
+    await fill(options, taken, false);
     return taken;
   } catch (error) {
     await taken.end();
     throw error;
   }
+}
+
+/** Puts the workspace into a sandbox as the log has it; `again`: over what is there. */
+async function fill({ runner: { bus }, journal }: Options, at: Lease, again: boolean): Promise<void> {
+  const { workspace } = journal.run;
+  if (!workspace) throw new Failure('internal', 'the workspace was not opened');
+  const { base, snapshots } = workspace;
+  await at.begin(base.commit, base.bundle && (await bus.artifacts.get(base.bundle)), again);
+  if (again && snapshots.length === 0) await at.restore(Buffer.alloc(0), true);
+  for (const [index, { bundle }] of snapshots.entries())
+    await at.restore(await bus.artifacts.get(bundle), index === snapshots.length - 1);
 }
 
 const leftMs = ({ startedAt }: Run, { timeoutS }: Pick<RunLimits, 'timeoutS'>) =>
@@ -160,39 +205,4 @@ async function openedBy({ bus, config }: Runner, journal: Journal): Promise<Work
   const { workspace } = journal.run;
   if (!workspace) throw new Failure('internal', 'the workspace was opened and is not there');
   return workspace;
-}
-
-/** Closes the workspace, and keeps what is worth keeping of it. */
-async function keep(runner: Runner, run: Run, { base }: Workspace, at: Lease, completed: boolean) {
-  const { bus, config } = runner;
-  const { definition, work, id } = run;
-  const subject = work.description.split('\n')[0]?.slice(0, 72) ?? 'Work';
-  const message = `${subject}\n\nLeft uncommitted by ${definition.name}, run ${id}`;
-  const { head, commits, changed, files } = await at.closeWorkspace(message, definition.artifacts);
-  const bundle = commits > 0 ? await at.bundle() : null;
-  const pushed = async () => {
-    if (!bundle) return 'nothing was committed';
-    return completed
-      ? returnBranch(definition, sourcesOf(config), bundle)
-      : 'the run did not end well; its work is in the bundle';
-  };
-  return {
-    branch: base.branch,
-    base: base.commit,
-    head,
-    commits,
-    diff: changed ? await bus.artifacts.put(await at.diff()) : null,
-    bundle: bundle && (await bus.artifacts.put(bundle)),
-    pushed: await pushed(),
-    artifacts: await keepFiles(at, runner, files),
-  };
-}
-
-async function keepFiles(at: Lease, { bus: { artifacts } }: Runner, files: readonly { path: string; bytes: number }[]) {
-  const kept: NamedArtifact[] = [];
-  for (const { path, bytes } of files.filter((file) => file.bytes <= keptBytesMax)) {
-    const artifact = await artifacts.put(await at.file(path, bytes + 1));
-    kept.push({ name: path, mediaType: mediaTypeOf(path), artifact });
-  }
-  return kept;
 }

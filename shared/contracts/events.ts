@@ -113,6 +113,8 @@ export const eventData = {
     facts: CallFacts.nullable(),
   }),
   'toka.run.workspace-opened.v1': WorkspaceBase,
+  /** The workspace as it was beside any call: what is validated now. */
+  'toka.run.workspace-saved.v1': z.object({ snapshot: Snapshot }),
   /** What became of the workspace in the end: what the run changed, and files that it keeps. */
   'toka.run.workspace-kept.v1': z.object({
     branch: z.string(),

@@ -17,6 +17,8 @@ export const McpServer = z
     command: z.array(z.string().max(4_000)).min(1, 'needs a program').max(100).optional(),
     /** Where the server is reached by streamable HTTP. */
     url: text(2_000).optional(),
+    /** Whether a server with secrets starts in the workspace, too, where what an agent has written may get at them. */
+    in_workspace: z.boolean().default(false),
     env: values.default({}),
     headers: values.default({}),
     /** Variable or header → the runner's environment variable that holds its value. A bare token for Authorization is sent as Bearer. */

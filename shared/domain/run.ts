@@ -124,6 +124,7 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
     case 'toka.run.resumed.v1':
     case 'toka.run.context-compacted.v1':
     case 'toka.run.workspace-opened.v1':
+    case 'toka.run.workspace-saved.v1':
     case 'toka.run.workspace-kept.v1':
     case 'toka.run.validated.v1':
       return evolveWork(run, event);
@@ -201,6 +202,8 @@ function evolveWork(run: Run, event: WorkEvent): Run {
       };
     case 'toka.run.workspace-opened.v1':
       return { ...run, workspace: { base: event.data, snapshots: [], kept: null } };
+    case 'toka.run.workspace-saved.v1':
+      return { ...run, workspace: withSnapshot(run.workspace, event.data.snapshot) };
     case 'toka.run.workspace-kept.v1':
       return { ...run, workspace: run.workspace && { ...run.workspace, kept: event.data } };
     case 'toka.run.validated.v1':

@@ -162,3 +162,19 @@ test('the process of a server ends with its connection', async (t) => {
   const late = await mcp.call('mcp__test__echo', { message: 'x' }, { signal });
   t.is(late.text, 'MCP server "test" is not connected any longer.');
 });
+
+test('a server with secrets is started apart from what agents write, unless it is said to be in the workspace', async (t) => {
+  const env = { KEY: 'a-secret-of-the-runner' };
+  const secrets = { TOKEN: 'KEY' };
+  const cases = [
+    [{}, false],
+    [{ secrets }, true],
+    [{ secrets, in_workspace: true }, false],
+  ] as const;
+  for (const [settings, apart] of cases) {
+    const starter = childStarter();
+    await using mcp = await connect({ command: everything, ...settings }, { starter, env });
+    t.true(mcp.tools.length > 0);
+    t.deepEqual([...new Set(starter.apart)], [apart]);
+  }
+});

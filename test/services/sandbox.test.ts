@@ -203,6 +203,41 @@ test('a process is started with any text in its arguments and its environment', 
   stream.destroy();
 });
 
+test('a process that is apart starts where nothing that a tool has written is looked up, and no tool gets there', async (t) => {
+  await using opened = await open();
+  await using taken = await opened.begun();
+  const said = async (apart: boolean) => {
+    const look =
+      'import os, planted_in_home\nprint(os.getcwd(), os.environ["HOME"], flush=True); open("own", "w"); input()';
+    const command = [
+      'sh',
+      '-c',
+      'python3 -m planted 2>&1; python3 -c "$0" 2>&1; cat',
+      look.replace(', planted_in_home', apart ? '' : ', planted_in_home'),
+    ];
+    const stream = taken.lease.start({ command, env: { TOKEN: 'x' }, apart });
+    let heard = '';
+    stream.on('data', (chunk: Buffer) => {
+      heard += chunk;
+    });
+    await eventually(() => /^\/\S+ \/\S+\n/m.test(heard));
+    return { heard, stream };
+  };
+  await taken.run(
+    'echo "print(\'stolen\')" > planted.py; d=$(python3 -c "import site; print(site.getusersitepackages())"); mkdir -p $d; touch $d/planted_in_home.py; echo "print(\'poisoned\')" > $d/usercustomize.py',
+  );
+  const inside = await said(false);
+  t.regex(inside.heard, /^poisoned\nstolen\npoisoned\n\/workspace \/tmp\n$/);
+  inside.stream.destroy();
+  const { heard, stream } = await said(true);
+  t.regex(heard, /No module named planted\n(\/homes\/\S+) \1\n$/);
+  t.notRegex(heard, /poisoned|stolen/);
+  const home = /\/homes\/\S+/.exec(heard)?.[0];
+  const { text } = await taken.run(`ls /homes ${home}; touch ${home}/x; echo x > ${home}/own; mkdir /homes/y`);
+  t.is(text.match(/ermission denied/g)?.length, 5, text);
+  stream.destroy();
+});
+
 test('an abort ends the call at hand, and the sandboxes are shared in turn', async (t) => {
   const slots = createSlots(1);
   await using opened = await open({}, slots);

@@ -13,6 +13,7 @@ import { createMetrics } from '#shared/metrics.ts';
 import { readSettings } from '#shared/settings.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { dispatched, facts, started } from '#test/helpers/events.ts';
+import { eventually } from '#test/helpers/eventually.ts';
 import { startNats } from '#test/helpers/servers.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { callTool, callTools } from '../../services/agent-runner/call-tool.ts';
@@ -96,7 +97,7 @@ async function open(stack: AsyncDisposableStack, places = 2, exempt = '127.0.0.1
     };
     return { journal, toolbox, ask, decide, result, [Symbol.asyncDispose]: () => toolbox[Symbol.asyncDispose]() };
   };
-  return { begin, taken: () => taken };
+  return { begin, artifact: bus.artifacts.get, taken: () => taken };
 }
 
 test('first calls side by side share one sandbox, which is given back', async (t) => {
@@ -181,4 +182,62 @@ test('a person is asked only for what is shown in full, with what does not show 
   await run.ask(['shell', { command: 'npm test \u202e\u200b\u{e0041}\u009b; rm' }]);
   const question = run.journal.run.approvals[0]?.question ?? '';
   t.true(question.includes(String.raw`npm test \u202e\u200b\udb40\udc41\u009b; rm`), question);
+});
+
+test('what is validated is what is kept: nothing that was left running, put into its home or written by the command itself', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { begin, artifact } = await open(stack);
+  await using run = await begin({ capabilities: { primary: ['shell'] }, artifacts: ['*.txt', '*.log'] });
+  const { workbench } = run.toolbox;
+  const check = async (command: string) => (await workbench.check(command, { timeoutMs: 30_000, signal })).text;
+  await run.ask([
+    'shell',
+    { command: 'echo good > code.txt; echo "*.log" > .gitignore; echo kept > a.log; git add -A; git commit -qm good' },
+  ]);
+  const spy = `import os, sys\nif len(sys.orig_argv) == 3: os._exit(0)`;
+  const home = `d=$(python3 -c "import site; print(site.getusersitepackages())"); mkdir -p $d; printf '%s' '${spy}' > $d/usercustomize.py; mkdir -p /tmp/a/b; chmod 0 /tmp/a/b`;
+  await run.ask(['shell', { command: home }]);
+  await run.ask(['shell', { command: 'python3 -m missing' }]);
+  t.regex(run.result(), /\[exit code 0\]$/, 'the home of commands is poisoned');
+  t.regex(await check('python3 -m missing'), /\[exit code 1\]$/);
+
+  const late =
+    'until [ -e judged.log ]; do sleep 0.02; done; echo EVIL > code.txt; git commit -qam evil; touch done.log';
+  await run.ask(['shell', { command: late, background: true }]);
+  t.regex(
+    await check(
+      'touch judged.log; echo junk > junk.txt; ls -A /tmp/a ~/.local 2>/dev/null; cat code.txt a.log; sleep 1; ls',
+    ),
+    /^good\nkept\na.log\ncode.txt\njudged.log\njunk.txt\n\[/,
+  );
+
+  const filter =
+    "git config filter.f.clean 'sed s/good/EVIL/'; git config filter.f.smudge 'sed s/EVIL/good/'; echo '* filter=f' > .git/info/attributes; echo 'good indeed' > code.txt";
+  await run.ask(['shell', { command: filter }]);
+  t.is(await check('cat code.txt; git config filter.f.clean'), 'EVIL indeed\n[exit code 1]');
+
+  const kept = await workbench.keep(true);
+  const diff = kept?.diff ? (await artifact(kept.diff)).toString() : '';
+  t.regex(diff, /\+EVIL indeed\n/);
+  t.notRegex(diff, /junk/);
+  t.like(kept, { commits: 2 });
+  t.deepEqual(kept?.artifacts.map(({ name }) => name).sort(), ['a.log', 'code.txt', 'judged.log']);
+});
+
+test('what a job has written beside the calls is in the log before it is validated, and a workspace without changes is left so', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { begin } = await open(stack);
+  await using run = await begin({ capabilities: { primary: ['shell'] } });
+  const { workbench } = run.toolbox;
+  const check = async (command: string) => (await workbench.check(command, { timeoutMs: 30_000, signal })).text;
+  t.is(await check('echo x > left; git status --short'), '?? left\n[exit code 0]');
+  t.is(await check('git status --short'), '[exit code 0]');
+  t.deepEqual(run.journal.run.workspace?.snapshots, []);
+  await run.ask(['shell', { command: 'sleep 0.5; echo late > late.txt; echo said; sleep 60', background: true }]);
+  await eventually(async () => {
+    const told = await workbench.call('shell_output', { job: 'job-1' }, { timeoutMs: 5_000, signal, readOnly: true });
+    return told.text.includes('said');
+  });
+  t.is(await check('cat late.txt; pgrep -c sleep'), 'late\n0\n[exit code 1]');
+  t.is(run.journal.run.workspace?.snapshots.length, 1);
 });

@@ -10,8 +10,8 @@ const endMsMax = 1_000;
 
 /** What a server is started with and reached by. */
 export type McpIo = {
-  /** Starts a stdio server, in the sandbox. */
-  start(command: string[], env: Record<string, string>): Promise<McpProcess>;
+  /** Starts a stdio server, in the sandbox; `apart`: in an empty folder of its own, and not in the workspace. */
+  start(command: string[], env: Record<string, string>, apart: boolean): Promise<McpProcess>;
   fetch: typeof globalThis.fetch;
   /** A secret by the name of the runner's environment variable that holds it. */
   secret(name: string): string | undefined;
@@ -46,7 +46,9 @@ export async function openLine({ server, io, secrets, deadline, broken }: Option
       },
     };
   }
-  const starting = io.start([...(server.command ?? [])], { ...server.env, ...secrets });
+  // Whoever can write where a program looks for its parts gets at the secrets that it holds.
+  const apart = Object.keys(secrets).length > 0 && !server.in_workspace;
+  const starting = io.start([...(server.command ?? [])], { ...server.env, ...secrets }, apart);
   let process: McpProcess;
   try {
     process = await before(deadline, starting);

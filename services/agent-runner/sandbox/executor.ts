@@ -17,14 +17,14 @@ import { openWorkspace } from './workspace.ts';
 // The process in a sandbox that does what the runner asks: HTTP/2 on the connection that it was started with as file 3. It holds no
 // secret and reaches nothing but the workspace; when the connection ends, so does it.
 
-const [folder = '/workspace', scratch = '/tmp', confine = ''] = process.argv.slice(2);
+const [folder = '/workspace', scratch = '/tmp', homes = '/homes', confine = ''] = process.argv.slice(2);
 const connection = new Socket({ fd: 3, readable: true, writable: true });
 connection.on('error', () => process.exit(0)).on('close', () => process.exit(0));
 process.on('uncaughtException', (error) => {
   process.stderr.write(`${messageOf(error)}\n`);
 });
 
-const processes = openProcesses({ workspace: folder, scratch, confine: confine === '' ? undefined : confine });
+const processes = openProcesses({ workspace: folder, scratch, homes, confine: confine === '' ? undefined : confine });
 const jobs = openJobs(processes);
 let workspace: Workspace | undefined;
 
@@ -50,13 +50,18 @@ const handlers: Record<string, Handler> = {
   async [paths.base](stream, headers) {
     const bundle = await buffer(stream);
     const commit = headers['x-commit'];
-    await begun().begin(typeof commit === 'string' ? commit : null, bundle.byteLength > 0 ? bundle : null);
+    const again = headers['x-again'] === 'true';
+    await begun().begin(typeof commit === 'string' ? commit : null, bundle.byteLength > 0 ? bundle : null, again);
     answer(stream, {});
   },
   async [paths.restore](stream, headers) {
     const bundle = await buffer(stream);
     if (bundle.byteLength > 0) await begun().take(bundle);
     if (headers['x-last'] === 'true') await begun().restore();
+    answer(stream, {});
+  },
+  async [paths.quiet](stream) {
+    processes.quiet();
     answer(stream, {});
   },
   async [paths.snapshot](stream) {
@@ -95,10 +100,10 @@ const handlers: Record<string, Handler> = {
     );
   },
   async [paths.process](stream, headers) {
-    const { command, env } = Process.parse(
+    const { command, env, apart } = Process.parse(
       JSON.parse(Buffer.from(String(headers['x-process']), 'base64url').toString('utf8')),
     );
-    const child = processes.start(command, { env, stdio: ['pipe', 'pipe', 'ignore'] });
+    const child = processes.start(command, { apart, env, stdio: ['pipe', 'pipe', 'ignore'] });
     const end = () => {
       processes.kill(child);
       processes.release(child);

@@ -20,6 +20,9 @@ export const gitOptions = [
   ['core.quotePath', 'false'],
 ].flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 
+/** What commands have put into their home, or in an object's place, is not for Toka's own git. */
+const ownOnly = { GIT_CONFIG_GLOBAL: '/dev/null', GIT_NO_REPLACE_OBJECTS: '1' };
+
 export type Git = ReturnType<typeof openGit>;
 
 /** Git in the sandbox, as Toka itself uses it. Each method throws `invalid` with what git said. */
@@ -34,7 +37,11 @@ export function openGit(folder: string, scratch: string, processes: Processes, a
     GIT_LFS_SKIP_SMUDGE: '1',
   };
   const start = (args: readonly string[], env: Record<string, string> = {}) =>
-    processes.run(['git', ...gitOptions, ...args], { timeoutMs: gitMsMax, cwd: folder, env: { ...identity, ...env } });
+    processes.run(['git', ...gitOptions, ...args], {
+      timeoutMs: gitMsMax,
+      cwd: folder,
+      env: { ...identity, ...ownOnly, ...env },
+    });
   const run = async (args: readonly string[], env?: Record<string, string>): Promise<string> => {
     const { exitCode, output } = await start(args, env);
     if (exitCode !== 0) throw new Failure('invalid', `git ${args[0]}: ${clip(output.trim(), 500)}`);

@@ -30,8 +30,11 @@ export type ToolResult = {
 export type Lease = {
   /** Makes one call. A limit that ended it is in its result; where it took the sandbox with it, `alive` is false afterwards. */
   call(tool: string, args: unknown, timeoutMs: number, signal: AbortSignal): Promise<ToolResult>;
-  begin(commit: string | null, bundle: Buffer | null): Promise<void>;
+  /** `again`: in a workspace that was begun before; files that are ignored stay. */
+  begin(commit: string | null, bundle: Buffer | null, again?: boolean): Promise<void>;
   restore(bundle: Buffer, last: boolean): Promise<void>;
+  /** Ends all that is left running. */
+  quiet(): Promise<void>;
   /** What is new in the workspace since the last time, as a git bundle; null: nothing. */
   snapshot(): Promise<{ commit: string; bundle: Buffer } | null>;
   closeWorkspace(message: string, globs: readonly string[]): Promise<Closed>;
@@ -102,7 +105,10 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
   };
 }
 
-type WorkspaceCalls = Pick<Lease, 'begin' | 'restore' | 'snapshot' | 'closeWorkspace' | 'diff' | 'bundle' | 'file'>;
+type WorkspaceCalls = Pick<
+  Lease,
+  'begin' | 'quiet' | 'restore' | 'snapshot' | 'closeWorkspace' | 'diff' | 'bundle' | 'file'
+>;
 
 /** What the executor does with the workspace itself. */
 function workspaceOf(session: Session): WorkspaceCalls {
@@ -113,8 +119,12 @@ function workspaceOf(session: Session): WorkspaceCalls {
     headers: Record<string, string> = {},
   ) => session.ask(path, { body, bytesMax, headers, timeoutMs: workspaceMsMax });
   return {
-    async begin(commit, bundle) {
-      await ask(paths.base, bundle ?? '', smallBytesMax, commit ? { 'x-commit': commit } : {});
+    async begin(commit, bundle, again = false) {
+      const headers = { 'x-again': String(again), ...(commit ? { 'x-commit': commit } : {}) };
+      await ask(paths.base, bundle ?? '', smallBytesMax, headers);
+    },
+    async quiet() {
+      await ask(paths.quiet);
     },
     async restore(bundle, last) {
       await ask(paths.restore, bundle, smallBytesMax, { 'x-last': String(last) });

@@ -1,6 +1,8 @@
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { dirname } from 'node:path';
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { devices, readable } from './mounts.ts';
 import { proxyPort } from './protocol.ts';
@@ -35,16 +37,18 @@ export type RunOptions = {
 export type Processes = {
   /** Runs a command to its end, or its end to it. */
   run(command: readonly string[], options: RunOptions): Promise<Ended>;
-  /** Starts a command that is left running; it is not swept away before `release` is called with it. */
+  /** Starts a command that is left running; it is not swept away before `release` is called with it. `apart`: where no other one can write. */
   start(
     command: readonly string[],
-    options: { cwd?: string; env?: Record<string, string>; stdio: StdioOptions },
+    options: { cwd?: string; env?: Record<string, string>; stdio: StdioOptions; apart?: boolean },
   ): ChildProcess;
   /** Ends a process and its whole group. */
   kill(child: ChildProcess): void;
   release(child: ChildProcess): void;
   /** Ends every process that no call and nobody who was started on purpose has a claim to. */
   sweep(): void;
+  /** Ends all that is left running, too. */
+  quiet(): void;
   /** Lets processes find the proxy. */
   useProxy(): void;
   limit(processesMax: number, fileBytesMax: number): void;
@@ -54,23 +58,27 @@ type Options = {
   workspace: string;
   /** Where processes may write beside the workspace. */
   scratch: string;
+  /** A folder for the homes of those that are apart. */
+  homes: string;
   /** The program that confines; undefined: they run with no more than a process group of their own. */
   confine: string | undefined;
 };
 
-export function openProcesses({ workspace, scratch, confine }: Options): Processes {
+export function openProcesses({ workspace, scratch, homes, confine }: Options): Processes {
   const kept = new Set<ChildProcess>();
   const running = new Set<ChildProcess>();
   let proxied = false;
   let limits: string[] = [];
-  const begin: Processes['start'] = (command, { cwd = workspace, env, stdio }) => {
-    const paths = [workspace, scratch, ...devices].flatMap((path) => ['--rw', path]);
+  const begin: Processes['start'] = (command, { apart = false, cwd, env, stdio }) => {
+    const home = apart ? mkdtempSync(join(homes, 'home-')) : scratch;
+    const paths = [workspace, scratch, ...(apart ? [home] : []), ...devices].flatMap((path) => ['--rw', path]);
     const others = [...readable, nodeFolder, ...packages].flatMap((path) => ['--ro', path]);
     const around = confine === undefined ? [] : [confine, ...limits, ...bounds, ...paths, ...others, '--'];
     const [program = '', ...args] = [...around, ...command];
-    const all = { ...environment(scratch), ...(proxied ? proxySettings : {}), ...env };
-    const child = spawn(program, args, { cwd, env: all, stdio, detached: true });
+    const all = { ...environment(home), ...(proxied ? proxySettings : {}), ...env };
+    const child = spawn(program, args, { cwd: cwd ?? (apart ? home : workspace), env: all, stdio, detached: true });
     child.on('error', () => undefined);
+    if (apart) child.once('close', () => rm(home, { recursive: true, force: true }).catch(() => undefined));
     return child;
   };
   const sweep = () => {
@@ -106,6 +114,11 @@ export function openProcesses({ workspace, scratch, confine }: Options): Process
     kill,
     release: (child) => void kept.delete(child),
     sweep,
+    quiet() {
+      for (const child of kept) kill(child);
+      kept.clear();
+      sweep();
+    },
     useProxy() {
       proxied = true;
     },
@@ -120,10 +133,10 @@ const bounds = ['--files', String(openFilesMax), '--close', '3'];
 /** MCP servers that came with Toka's own packages are started from there. */
 const packages = [fileURLToPath(new URL('../../../node_modules', import.meta.url))];
 
-const environment = (scratch: string) => ({
+const environment = (home: string) => ({
   PATH: `${nodeFolder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-  HOME: scratch,
-  TMPDIR: scratch,
+  HOME: home,
+  TMPDIR: home,
   LANG: 'C.UTF-8',
   TERM: 'dumb',
   CI: 'true',

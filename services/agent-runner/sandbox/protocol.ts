@@ -21,6 +21,7 @@ export const paths = {
   call: '/call',
   egress: '/egress',
   process: '/process',
+  quiet: '/quiet',
   base: '/workspace/base',
   snapshot: '/workspace/snapshot',
   restore: '/workspace/restore',
@@ -81,5 +82,7 @@ export type Closed = z.infer<typeof Closed>;
 export const Process = z.object({
   command: z.array(z.string()).min(1),
   env: z.record(z.string(), z.string()),
+  /** Whether it starts in an empty folder of its own, which is its home, too, and which no other process here may open. */
+  apart: z.boolean().optional(),
 });
 export type Process = z.infer<typeof Process>;

@@ -52,9 +52,9 @@ const systemFiles = [
 const code = ['services', 'shared', 'node_modules', 'package.json'].map((name) => join(project, name));
 
 /** The command that runs the executor confined: Landlock, seccomp, limits. */
-export const confined = (confine: string, workspace: string, scratch: string): string[] => [
+export const confined = (confine: string, workspace: string, scratch: string, homes: string): string[] => [
   confine,
-  ...[workspace, scratch, ...devices].flatMap((path) => ['--rw', path]),
+  ...[workspace, scratch, homes, ...devices].flatMap((path) => ['--rw', path]),
   ...[...readable, nodeFolder, confine, ...code].flatMap((path) => ['--ro', path]),
   '--',
   process.execPath,
@@ -62,6 +62,7 @@ export const confined = (confine: string, workspace: string, scratch: string): s
   executor,
   workspace,
   scratch,
+  homes,
   confine,
 ];
 
@@ -91,10 +92,14 @@ export function startBubblewrap(confine: string, { diskBytes }: SandboxSize): Sa
       size,
       '--tmpfs',
       '/workspace',
+      '--size',
+      size,
+      '--tmpfs',
+      '/homes',
     ],
     ...binds,
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--chdir', '/workspace', '--'],
-    ...confined(confine, '/workspace', '/tmp'),
+    ...confined(confine, '/workspace', '/tmp', '/homes'),
   ];
   return started('bwrap', args);
 }
@@ -103,9 +108,9 @@ export function startBubblewrap(confine: string, { diskBytes }: SandboxSize): Sa
 export function startUnconfined(root: string): Sandbox {
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const home = mkdtempSync(join(root, 'unconfined-'));
-  const [workspace, scratch] = [join(home, 'workspace'), join(home, 'tmp')];
-  for (const folder of [workspace, scratch]) mkdirSync(folder, { mode: 0o700 });
-  const sandbox = started(process.execPath, ['--disable-warning=ExperimentalWarning', executor, workspace, scratch]);
+  const folders = ['workspace', 'tmp', 'homes'].map((name) => join(home, name));
+  for (const folder of folders) mkdirSync(folder, { mode: 0o700 });
+  const sandbox = started(process.execPath, ['--disable-warning=ExperimentalWarning', executor, ...folders]);
   return {
     ...sandbox,
     async end() {

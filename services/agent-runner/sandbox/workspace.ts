@@ -1,5 +1,7 @@
-import { globSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, globSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Failure } from '#shared/errors.ts';
+import { clip } from '#shared/text.ts';
 import type { Git } from './git.ts';
 import { emptyTree, openGit } from './git.ts';
 import type { Processes } from './processes.ts';
@@ -26,26 +28,33 @@ export function openWorkspace(folder: string, scratch: string, processes: Proces
 
   return {
     identity: git.identity,
-    /** Makes the repository anew, from a bundle that holds `commit`, or empty. */
-    async begin(commit: string | null, bundle: Buffer | null): Promise<void> {
+    /**
+     * Makes the repository anew, from a bundle that holds `commit`, or empty. `again`: over what is there, of which ignored files stay;
+     * settings, hooks and the home of commands do not.
+     */
+    async begin(commit: string | null, bundle: Buffer | null, again = false): Promise<void> {
       mkdirSync(folder, { recursive: true });
-      for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
+      if (again) await clear(processes, scratch);
+      for (const name of again ? ['.git'] : readdirSync(folder)) await remove(processes, join(folder, name));
       await git.run(['init', '--quiet', `--initial-branch=${branch}`]);
       base = commit;
       last = null;
-      if (commit === null || bundle === null) return;
-      await git.unbundle(bundle, 'refs/toka/base');
-      await git.run(['checkout', '--quiet', '--force', '-B', branch, commit]);
+      if (commit !== null && bundle !== null) {
+        await git.unbundle(bundle, 'refs/toka/base');
+        await git.run(['checkout', '--quiet', '--force', '-B', branch, commit]);
+      }
     },
     /** Takes in a snapshot; it counts once `restore` has been called. */
     take: (bundle: Buffer) => git.unbundle(bundle, snapshotRef),
-    /** Brings the files to the last snapshot, and the branch to the commit on which it was made. */
+    /** Brings the files to the last snapshot, and the branch to the commit on which it was made; without one, to the base. */
     async restore(): Promise<void> {
-      const commit = await git.run(['rev-parse', '--verify', snapshotRef]);
+      const commit = await git.find(snapshotRef);
+      if (commit === null) return void (await git.run(['clean', '--quiet', '-ffd']));
       const tree = await git.treeOf(commit);
       const parent = await git.find(`${commit}^1`);
       if (parent !== null) await git.run(['checkout', '--quiet', '--force', '-B', branch, parent]);
       await git.run(['read-tree', '--reset', '-u', tree]);
+      await git.run(['clean', '--quiet', '-ffd']);
       if (parent === null) await git.run(['read-tree', '--empty']);
       else await git.run(['reset', '--quiet', '--mixed', parent]);
       last = { commit, tree, parent: parent ?? '' };
@@ -76,6 +85,34 @@ export function openWorkspace(folder: string, scratch: string, processes: Proces
       return git.bundle('.toka-branch', 'refs/toka/branch', [base]);
     },
   };
+}
+
+const clearMsMax = 60_000;
+
+/** Removes from this file system, not from what is mounted on it; folders first get the rights to look into them. */
+const clearing =
+  'find . -xdev -type d ! -perm -700 -exec chmod u+rwx {} ";"; find . -xdev -mindepth 1 -delete 2>&1 | head -n 3';
+
+/** Empties a folder, whatever rights commands have given to what is in it. */
+async function clear(processes: Processes, folder: string): Promise<void> {
+  chmodSync(folder, 0o700);
+  const { output } = await processes.run(['sh', '-c', clearing], { timeoutMs: clearMsMax, cwd: folder });
+  if (!isCleared(folder, lstatSync(folder).dev))
+    throw new Failure('invalid', `${folder} could not be emptied: ${clip(output.trim(), 300)}`);
+}
+
+/** Whether a folder has no more in it than what is mounted there, as Toka's own code is where that lies in /tmp, and the way to it. */
+function isCleared(folder: string, dev: number): boolean {
+  return readdirSync(folder).every((name) => {
+    const path = join(folder, name);
+    const found = lstatSync(path);
+    return found.dev !== dev || (found.isDirectory() && readdirSync(path).length > 0 && isCleared(path, dev));
+  });
+}
+
+async function remove(processes: Processes, path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) await clear(processes, path);
+  rmSync(path, { recursive: true, force: true });
 }
 
 /** Commits what the agent left uncommitted, and tells what there is. */
