@@ -56,6 +56,11 @@ stackTest('sandboxes are containers that hold what runs in them, and are new aft
     out.own = await first.run('id -u; cat /data/sandboxes/token; cat /proc/1/environ; cat /proc/$PPID/environ; ls /data; true');
     out.network = await first.run('(exec 3<>/dev/tcp/1.1.1.1/443) 2>&1; cat /proc/net/dev | tail -n +3 | cut -d: -f1');
     out.python = await first.call('run_code', { language: 'python', code: 'print(sum(range(10)))' }, 20_000, never);
+    const apart = first.start({ command: ['sh', '-c', 'echo x > own; pwd; cat'], env: {}, apart: true });
+    const home = String(await new Promise((resolve) => apart.once('data', resolve))).trim();
+    out.apart = await first.run('ls /homes; cat ' + home + '/own; touch ' + home + '/y /homes/y');
+    out.apart.text = home + '\\n' + out.apart.text;
+    apart.destroy();
     out.spin = await first.run('timeout 3 sh -c "while :; do :; done" & timeout 3 sh -c "while :; do :; done"; wait');
     out.memory = await first.run('for i in 1 2 3 4; do python3 -c "x = bytearray(300 * 1024 ** 2); import time; time.sleep(5)" & done; wait; echo done');
     out.alive = await first.run('echo alive');
@@ -68,6 +73,11 @@ stackTest('sandboxes are containers that hold what runs in them, and are new aft
   t.notRegex(seen.own?.text ?? '', /[0-9a-f]{64}|NODE_OPTIONS/, 'neither the token nor another environment');
   t.regex(seen.network?.text ?? '', /unreachable[\s\S]*lo\n/);
   t.regex(seen.python?.text ?? '', /^45\n/);
+  t.regex(
+    seen.apart?.text ?? '',
+    /^\/homes\/home-\w+\n(.*Permission denied\n){4}/,
+    'a process that is apart is out of reach',
+  );
   t.true((seen.spin?.cpuSeconds ?? 9) < 2.2, `${seen.spin?.cpuSeconds} s of 6`);
   t.is(seen.memory?.killed, 'memory');
   t.regex(seen.alive?.text ?? '', /^alive/);
