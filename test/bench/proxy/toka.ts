@@ -21,7 +21,7 @@ export async function openToka(upstream: number): Promise<Contender> {
     CONFIG_FILE: 'none',
     METRICS_PORT: '0',
     METRICS_HOST: '127.0.0.1',
-    LOG_LEVEL: 'warn', ...(process.env.PROF ? { NODE_OPTIONS: '--cpu-prof --cpu-prof-dir=/tmp/prof' } : {}),
+    LOG_LEVEL: 'warn',
     LLM_PROVIDER: 'openai',
     OPENAI_API_KEY: 'sk-bench',
     OPENAI_BASE_URL: `http://127.0.0.1:${upstream}/v1`,
