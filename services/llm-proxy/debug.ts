@@ -1,9 +1,10 @@
-import type { ChatRequest } from '#shared/contracts/llm.ts';
+import type { CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import type { Outcome } from './call.ts';
+import type { Call } from './http/call.ts';
 
 const beginningCharsMax = 200;
 /** Scrubbed before it is cut: half a secret would not be known as one. */
@@ -39,5 +40,22 @@ export function logCall(logger: Logger, request: ChatRequest, { facts, response,
       failure: failure === undefined ? undefined : beginning(messageOf(failure)),
     },
     'model call',
+  );
+}
+
+/** The same of a call that came over HTTP: of its body as it came, and not of the answer, which passes by. */
+export function logHttpCall(
+  logger: Logger,
+  { id, route, key, model, stream, raw }: Call,
+  facts: CallFacts,
+  failure: unknown,
+): void {
+  logger.info(
+    {
+      ...{ id, key: key.id, facts },
+      request: { kind: route.kind, model, stream, bytes: raw.length, body: beginning(raw.toString()) },
+      failure: failure === undefined ? undefined : beginning(messageOf(failure)),
+    },
+    'model call over HTTP',
   );
 }

@@ -71,7 +71,7 @@ export async function open(context: Context<Config>): Promise<number> {
   const count = createCounter(metrics);
   answerCalls(context, { ...shared, giveUp, queueMs: config.LLM_QUEUE_TIMEOUT * 1_000 }, count, redis);
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
-  return openHttp(context, { ...shared, bus, writer, logger, keys, count }, giveUp);
+  return openHttp(context, { ...shared, bus, writer, logger, keys, count, debug: config.LLM_DEBUG }, giveUp);
 }
 
 /** Answers the calls that come over NATS. */

@@ -73,7 +73,7 @@ test("the provider's errors go through with their body and Retry-After on its ow
 test('an answer that is none, and a provider that is not there, are errors of the wire', async (t) => {
   await using proxy = await startHttpProxy('openai', {
     script: () => ({ fault: 'html' }),
-    environment: { LLM_TIMEOUT: '0.5' },
+    environment: { LLM_TIMEOUT: '3' },
   });
   for (const [fault, status] of [
     ['html', 502],

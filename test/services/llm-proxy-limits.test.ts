@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import test from 'ava';
 import { Failure } from '#shared/errors.ts';
 import { eventually } from '#test/helpers/eventually.ts';
@@ -46,10 +47,15 @@ for (const limit of [50, 2_000])
     const callers = Math.min(500, limit * 2);
     const rounds = limit > 1_000 ? 10 : 1;
     const times: number[] = [];
+    const lag = monitorEventLoopDelay({ resolution: 10 });
+    lag.enable();
     for (let round = 0; round < rounds; round++)
       times.push(...(await Promise.all(Array.from({ length: callers }, (_, index) => patient(limits, index % 3)))));
     t.is(times.length, callers * rounds);
-    t.true(most(times, windowMs) <= limit, `${most(times, windowMs)} in one window`);
+    // What this process was too busy to see at once, it sees closer together than it was.
+    const seenMs = windowMs - Math.ceil(lag.max / 1e6);
+    t.true(seenMs > windowMs / 4, `a machine too slow for this: ${seenMs} ms are left of the window`);
+    t.true(most(times, seenMs) <= limit, `${most(times, seenMs)} in one window`);
   });
 
 test('a refusal names the rule and says when to come again', async (t) => {
@@ -138,12 +144,12 @@ test('five hundred callers at once do not pass a budget, which is shared, and wh
 });
 
 test('who waits goes by priority, then in turns, and holds up nobody who needs something else', async (t) => {
-  const rules: Rule[] = [{ by: 'workstream', match: 'slow', kind: 'requests', limit: 1, windowMs: 1_500 }];
+  const rules: Rule[] = [{ by: 'workstream', match: 'slow', kind: 'requests', limit: 1, windowMs: 600_000 }];
   await using limits = await startLimits(rules, { activeMax: 1 });
   const first = await limits.reserve();
   const order: string[] = [];
   const wait = async (name: string, asking: Partial<Asking>) => {
-    const grant = await limits.reserve({ agent: name[0], ...asking }, 20_000);
+    const grant = await limits.reserve({ agent: name[0], ...asking }, 10_000);
     order.push(name);
     await sleep(5);
     grant.settle({ tokens: 1, usd: 0 });
@@ -154,12 +160,16 @@ test('who waits goes by priority, then in turns, and holds up nobody who needs s
     ...['c1', 'c2'].map((name) => wait(name, {})),
     wait('d1', { priority: 'critical' }),
     wait('s1', { priority: 'high', workstream: 'slow' }),
-    wait('s2', { priority: 'high', workstream: 'slow' }),
   ];
+  const held = t.throwsAsync(wait('s2', { priority: 'high', workstream: 'slow' }), {
+    code: 'limited',
+    message: /"slow"/,
+  });
   await sleep(50);
   first.settle({ tokens: 1, usd: 0 });
   await Promise.all(waiting);
-  t.deepEqual(order, ['d1', 's1', 'b1', 'c1', 'b2', 'c2', 'b3', 'a1', 's2']);
+  t.deepEqual(order, ['d1', 's1', 'b1', 'c1', 'b2', 'c2', 'b3', 'a1']);
+  await held;
 });
 
 test('who waits leaves at the end of its patience or its own will, and too many do not wait at all', async (t) => {

@@ -26,6 +26,8 @@ export type Parts = {
   answers: Answers | undefined;
   count: ReturnType<typeof createCounter>;
   maxOutputTokens: number;
+  /** LLM_DEBUG. */
+  debug: boolean;
   /** Events of the ledger that are still being written. */
   pending: Set<Promise<void>>;
 };

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { mayHaveCost } from '../ask-model.ts';
+import { logHttpCall } from '../debug.ts';
 import { appendToLedger } from '../record.ts';
 import type { Call, Parts } from './call.ts';
 import { clientLeft } from './client-left.ts';
@@ -25,6 +26,7 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   };
   const end = { facts, reached, failure, cancelled: failure === clientLeft };
   parts.count(end);
+  if (parts.debug) logHttpCall(parts.logger, call, facts, failure);
   const { bus, writer, logger, pending } = parts;
   const writing = soon().then(() => appendToLedger(bus, writer, logger, { key: call.key.id }, end));
   pending.add(writing);

@@ -89,7 +89,6 @@ export function createLimits(
     const { blocked } = taking;
     if (!blocked) return { got: grantOf(shares, taking) };
     metrics.llmActive.set(--active);
-    queue.free(room);
     const refusal = isReached(blocked, taking);
     // What others give back of their estimates, only Redis hears of.
     const isFixed = blocked.counter.rule.kind === 'requests';
@@ -115,6 +114,8 @@ export function createLimits(
         return await (waitMs > 0 ? waitFor(asking, shares, waitMs, signal) : gotBy(await attempt(asking, shares)));
       } catch (error) {
         if (error instanceof Failure && error.code === 'limited') metrics.llmRateLimited.inc();
+        // Where there was no leave, there was room taken for a moment.
+        queue.free(room);
         throw error;
       }
     },
