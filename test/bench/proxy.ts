@@ -17,7 +17,7 @@ import { startWorker } from './proxy/worker.ts';
 import { rule } from './runner/table.ts';
 
 const sizes = {
-  full: { rounds: 3, warmMs: 500, measureMs: 3_000, firstWarmMs: 4_000 },
+  full: { rounds: 3, warmMs: 500, measureMs: 3_000, firstWarmMs: 10_000 },
   quick: { rounds: 1, warmMs: 300, measureMs: 1_500, firstWarmMs: 2_000 },
 };
 

@@ -15,6 +15,7 @@ import { readBody } from './read-body.ts';
 import { recordCall } from './record-call.ts';
 import { send } from './reply.ts';
 import type { ModelRoute } from './routes.ts';
+import type { Told } from './tally.ts';
 import { createTally, newTold, readTold } from './tally.ts';
 
 const modelCharsMax = 200;
@@ -128,14 +129,23 @@ async function sendFound(parts: Parts, call: Call, found: Found): Promise<void> 
   await recordCall(parts, call);
 }
 
+/** What answers that are at hand told, by their bytes: they are given again and again. */
+const toldBy = new WeakMap<Buffer, Told>();
+
 /** What an answer that somebody else paid for told of itself. */
 function tell(call: Call, body: Buffer, type: string): void {
+  const known = toldBy.get(body);
+  if (known) {
+    call.told = known;
+    return;
+  }
   if (type.includes('text/event-stream')) {
     const tally = createTally(call.route.marks, false);
     tally.push(body);
     call.told = tally.told;
-    return;
+  } else {
+    const json = parseObject(body.toString());
+    if (json) readTold(json, call.told);
   }
-  const json = parseObject(body.toString());
-  if (json) readTold(json, call.told);
+  toldBy.set(body, call.told);
 }
