@@ -9,7 +9,7 @@ import type { Metrics } from '#shared/metrics.ts';
 import type { Outcome } from './call.ts';
 
 /** How a call ended; `cancelled`: who had asked was gone before. */
-type End = { facts: CallFacts; reached: boolean; failure?: unknown; cancelled?: boolean };
+export type End = { facts: CallFacts; reached: boolean; failure?: unknown; cancelled?: boolean };
 type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId'>;
 
 const appendMsMax = 30_000;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { mayHaveCost } from '../ask-model.ts';
 import { logHttpCall } from '../debug.ts';
+import type { End } from '../record.ts';
 import { appendToLedger } from '../record.ts';
 import type { Call, Parts } from './call.ts';
 import { clientLeft } from './client-left.ts';
@@ -27,11 +28,17 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   const end = { facts, reached, failure, cancelled: failure === clientLeft };
   parts.count(end);
   if (parts.debug) logHttpCall(parts.logger, call, facts, failure);
-  const { bus, writer, logger, pending } = parts;
-  const writing = soon().then(() => appendToLedger(bus, writer, logger, { key: call.key.id }, end));
+  const writing = write(parts, call.key.id, end);
+  const { pending } = parts;
   pending.add(writing);
   void writing.finally(() => pending.delete(writing));
   if (pending.size > pendingMax) await writing;
+}
+
+/** Apart, so that what waits for the ledger does not keep the call and its body. */
+async function write({ bus, writer, logger }: Parts, key: string, end: End): Promise<void> {
+  await soon();
+  await appendToLedger(bus, writer, logger, { key }, end);
 }
 
 let next: Promise<void> | undefined;
