@@ -46,6 +46,8 @@ test("a key's limit of calls holds, and says when it may go on", async (t) => {
   t.deepEqual(answers.map(({ status }) => status).toSorted(), [200, 200, 429]);
   const refused = answers.find(({ status }) => status === 429);
   t.true(Number(refused?.headers.get('retry-after')) >= 1);
+  t.is(refused?.headers.get('x-ratelimit-limit-requests'), '2');
+  t.is(refused?.headers.get('x-ratelimit-remaining-requests'), '0');
   t.is(proxy.fake.requests.length, 2);
   const other = await proxy.mint();
   const headers = { authorization: `Bearer ${other.secret}` };

@@ -138,6 +138,9 @@ test("a key's budget and its limit of tokens hold, by what calls took", async (t
   t.is(refused.status, 429);
   t.regex(await refused.text(), /budget of the key .*\(4\.5 US dollars a day, UTC\) is reached/);
   t.true(Number(refused.headers.get('retry-after')) > 0);
+  t.is(refused.headers.get('x-ratelimit-limit-usd'), '4.5');
+  t.is(refused.headers.get('x-ratelimit-remaining-usd'), '0');
+  t.regex(refused.headers.get('x-ratelimit-reset-usd') ?? '', /^\d+s$/);
   t.is((await proxy.post('/v1/chat/completions', { ...shortChat, model: 'gpt-unheard-of' })).status, 400);
 
   const { secret } = await proxy.mint({ limits: { tokens: 2_000, window: 60 } });

@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
+import { limitHeadersOf } from '../limits/limit-headers.ts';
 import { toWireError } from '../wires/errors.ts';
 import type { ClientWire } from '../wires/pivot.ts';
 
@@ -38,7 +39,8 @@ export function sendFailure(response: ServerResponse, client: ClientWire, thrown
   const raw = thrown instanceof Failure ? rawAnswers.get(thrown) : undefined;
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
   const error = toWireError(thrown);
-  sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), retryAfter(thrown));
+  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown) };
+  sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
 /** In whole seconds, as HTTP has it. */

@@ -7,6 +7,7 @@ import { amountOf, createShareFinder, nameOf } from './counters.ts';
 import { createCounts } from './counts.ts';
 import type { AnswerHeaders } from './holds.ts';
 import { createHolds } from './holds.ts';
+import { keepLimitHeaders } from './limit-headers.ts';
 import type { Tried } from './queue.ts';
 import { createQueue } from './queue.ts';
 import type { Rule } from './rule.ts';
@@ -90,6 +91,7 @@ export function createLimits(
     if (!blocked) return { got: grantOf(shares, taking) };
     metrics.llmActive.set(--active);
     const refusal = isReached(blocked, taking);
+    keepLimitHeaders(refusal, blocked, taking, shares.indexOf(blocked));
     // What others give back of their estimates, only Redis hears of.
     const isFixed = blocked.counter.rule.kind === 'requests';
     const waitMs = isFixed ? taking.waitMs : Math.min(taking.waitMs, lookAgainMs);
