@@ -14,7 +14,7 @@ import { strangers } from './usage.ts';
 const killedAtBytes = 64 * 1024 ** 2;
 const graceMs = 300;
 /** Of those that multiply while they are ended. */
-const sweepsMax = 100;
+const sweepsMax = 1_000;
 /** A socket's memory is seen by no watcher: there may be few of them. */
 const openFilesMax = 256;
 

@@ -96,6 +96,7 @@ export async function tryOnce<T>(
     },
   };
   try {
+    signal.throwIfAborted();
     return await Promise.race([attempt(target, own.signal, marks), abandoned]);
   } catch (error) {
     throw own.signal.aborted && !(error instanceof Failure) ? own.signal.reason : error;

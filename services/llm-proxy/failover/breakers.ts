@@ -13,8 +13,11 @@ const answers: ReadonlySet<FailureCode> = new Set(['invalid', 'unauthorized', 'n
 export type Breaker = {
   /** Why no call may go through now; undefined: one may. */
   refusal(): Failure | undefined;
-  /** Makes the call, unless the endpoint has failed too often: then throws `unavailable` at once. `signal`: aborted by who asked. */
-  run<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /**
+   * Makes the call, unless the endpoint has failed too often: then throws `unavailable` at once. `signal`: aborted by who asked.
+   * `isOwn`: a fault may be the caller's, who was slow to take the answer.
+   */
+  run<T>(call: () => Promise<T>, signal?: AbortSignal, isOwn?: () => boolean): Promise<T>;
 };
 
 /** A breaker for each endpoint. */
@@ -68,7 +71,7 @@ function createBreaker(provider: string, metrics: Metrics, now: () => number): B
   };
   return {
     refusal,
-    async run(call, signal) {
+    async run(call, signal, isOwn = () => false) {
       const refused = refusal();
       if (refused) throw refused;
       const isProbe = openUntil > 0;
@@ -80,8 +83,9 @@ function createBreaker(provider: string, metrics: Metrics, now: () => number): B
       } catch (error) {
         // A call that was called off tells nothing of the endpoint.
         if (error instanceof Failure && !signal?.aborted) {
-          if (faults.has(error.code)) settle(true);
-          else if (isProbe && answers.has(error.code)) settle(false);
+          if (faults.has(error.code)) {
+            if (!isOwn()) settle(true);
+          } else if (isProbe && answers.has(error.code)) settle(false);
         }
         throw error;
       } finally {

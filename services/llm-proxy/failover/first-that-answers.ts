@@ -79,7 +79,11 @@ async function tryTarget<T>(
     }
     const progress = noProgress();
     try {
-      const result = await breaker.run(() => tryOnce(target, attempt, options, progress), signal);
+      const result = await breaker.run(
+        () => tryOnce(target, attempt, options, progress),
+        signal,
+        () => progress.sent,
+      );
       end?.(progress);
       return { result };
     } catch (error) {

@@ -39,14 +39,16 @@ export async function ask(
 
 const limitNames = ['max_completion_tokens', 'max_tokens', 'max_output_tokens'] as const;
 
-/** A third of the bytes: what most texts do not have in tokens. */
+/** Of the prompt a third of its bytes, which most texts do not have in tokens; of the answer the most that any of its limits lets it be. */
 function sizeOf({ maxOutputTokens }: Parts, { raw, body, route }: Call, target: Target) {
   if (route.kind === 'count') return { inputTokens: 0, outputTokens: 0 };
   const inputTokens = Math.ceil(raw.length / 3);
   if (route.kind === 'embeddings') return { inputTokens, outputTokens: 0 };
-  const asked = limitNames.map((name) => body[name]).find((value) => typeof value === 'number' && value >= 0);
-  return {
-    inputTokens,
-    outputTokens: typeof asked === 'number' ? Math.ceil(asked) : (target.maxOutputTokens ?? maxOutputTokens),
-  };
+  const asked = Math.max(...limitNames.map((name) => countOf(body[name]) ?? -1));
+  const each = asked >= 0 ? asked : (target.maxOutputTokens ?? maxOutputTokens);
+  return { inputTokens, outputTokens: each * Math.max(1, countOf(body.n) ?? 1) };
 }
+
+/** A whole number that a client gave; no other one is believed. */
+const countOf = (value: unknown): number | undefined =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;

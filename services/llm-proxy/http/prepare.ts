@@ -26,7 +26,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
         versions: versionsOf(call),
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
         // What a key may do is judged by what we read of the body: the provider must read no other.
-        rewrite: key.models.length > 0 || key.rules.length > 0,
+        rewrite: key.models.length > 0 || key.rules.length > 0 || parts.models.rules().length > 1,
       })
     : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target) });
   return runRemote(parts, call, remote, adapter);

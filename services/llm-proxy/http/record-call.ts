@@ -53,6 +53,6 @@ function soon(): Promise<void> {
 
 function costOf({ told, target, route, reached }: Call, failure: unknown): number | null {
   if (!reached || !target || route.kind === 'count') return 0;
-  if (told.usage) return target.cost(told.usage);
+  if (told.usage && (told.ended || told.stopped)) return target.cost(told.usage);
   return failure === undefined || failure === clientLeft || mayHaveCost(failure) ? null : 0;
 }

@@ -31,7 +31,8 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
     // As long as the client has got nothing of it, another may still answer.
     if (channel && (received.began || !broken)) {
       const { last, failure } = channel.end(broken);
-      marks.took(channel.told.usage);
+      // Some tell of the prompt first: who leaves before the end has had more than that.
+      if (channel.told.ended || channel.told.stopped) marks.took(channel.told.usage);
       received.deliver(last);
       call.response.end();
       if (failure) throw failure;

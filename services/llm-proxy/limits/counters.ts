@@ -83,7 +83,8 @@ function sharesOf(counters: readonly Counter[], { model, estimate }: Asking): Sh
       throw new Failure('invalid', `the model "${model}" has no price in MODELS_FILE, which ${nameOf(counter)} needs`);
     const amount = amountOf(rule, estimate);
     const limit = rule.kind === 'usd' ? millionths(rule.limit) : rule.limit;
-    if (amount > limit)
+    // What is no number is not within it either.
+    if (!(amount <= limit))
       throw new Failure(
         'too-large',
         `this call may take ${wordsFor(rule, amount)}, more than all of ${nameOf(counter)}`,
@@ -92,10 +93,12 @@ function sharesOf(counters: readonly Counter[], { model, estimate }: Asking): Sh
   });
 }
 
-/** In the units of a rule's count. */
+const amountMax = 1e15;
+
+/** In the units of a rule's count, and no more than Redis can count. */
 export function amountOf({ kind }: Rule, taken: { tokens: number; usd: number | null }): number {
   if (kind === 'requests') return 1;
-  return kind === 'tokens' ? taken.tokens : millionths(taken.usd ?? 0);
+  return Math.min(amountMax, kind === 'tokens' ? taken.tokens : millionths(taken.usd ?? 0));
 }
 
 /** Rounded up: what is smaller than the unit must count, too. */

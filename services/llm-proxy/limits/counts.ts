@@ -6,7 +6,7 @@ import type { Counter, Share } from './counters.ts';
 import { createLeases } from './leases.ts';
 import { createLocalCounts } from './local-counts.ts';
 import { createPending } from './pending.ts';
-import type { Taking } from './shared-counts.ts';
+import type { Correction, Taking } from './shared-counts.ts';
 import { createSharedCounts } from './shared-counts.ts';
 import { createShowLeft } from './show-left.ts';
 import { placeOf } from './window.ts';
@@ -17,6 +17,8 @@ export type Counts = {
   take(shares: readonly Share[]): Promise<Taking>;
   /** Counts so much more or less, where it was taken at `nowMs`. */
   correct(counter: Counter, amount: number, nowMs: number): void;
+  /** Tells Redis at once of what was corrected, before whatever is taken next. */
+  flush(): void;
   state(): 'shared' | 'local';
   [Symbol.dispose](): void;
 };
@@ -55,9 +57,7 @@ export function createCounts(
   const takeHere = (shares: readonly Share[]): Taking => {
     const taking = local.take(shares, nowMs());
     left.note(shares, taking);
-    if (taking.blocked) return taking;
-    for (const { counter, amount } of shares)
-      pending.add({ counter, amount, place: placeOf(counter.rule, taking.nowMs) });
+    if (!taking.blocked) correctionsOf(shares, taking).forEach(pending.add);
     return taking;
   };
   const look = async () => {
@@ -95,6 +95,9 @@ export function createCounts(
       if (known.isAway) local.correct(correction);
       else pending.flushSoon();
     },
+    flush() {
+      if (!known.isAway) pending.flush().catch(leave);
+    },
     state: () => (known.isAway ? 'local' : 'shared'),
     [Symbol.dispose]() {
       clearInterval(looking);
@@ -103,3 +106,7 @@ export function createCounts(
     },
   };
 }
+
+/** What Redis must hear of later. */
+const correctionsOf = (shares: readonly Share[], { nowMs }: Taking): Correction[] =>
+  shares.map(({ counter, amount }) => ({ counter, amount, place: placeOf(counter.rule, nowMs) }));

@@ -30,8 +30,10 @@ export function createHolds(redis: Redis): Holds {
   const look = async () => {
     const kept = Kept.parse(await redis.hgetall(key));
     const nowMs = Date.now();
+    const over = Object.keys(kept).filter((place) => !((kept[place] ?? 0) > nowMs));
     for (const [place, untilMs] of Object.entries(kept))
       if (untilMs > nowMs) hold(place, Math.min(untilMs, nowMs + holdMsMax));
+    if (over.length > 0) await redis.hdel(key, ...over);
   };
   const looking = setInterval(() => void look().catch(() => undefined), lookMs).unref();
   return {

@@ -71,12 +71,11 @@ export function createLimits(
         if (!isOpen) return;
         isOpen = false;
         metrics.llmActive.set(--active);
-        for (const { counter, amount } of shares) {
-          const change = changeOf(counter.rule, amount, used);
-          if (change === 0) continue;
-          counts.correct(counter, change, nowMs);
-          if (change < 0) queue.free(counter.id);
-        }
+        const changes = shares.map(({ counter, amount }) => ({ counter, by: changeOf(counter.rule, amount, used) }));
+        for (const { counter, by } of changes) if (by !== 0) counts.correct(counter, by, nowMs);
+        const given = changes.filter(({ by }) => by < 0);
+        if (given.length > 0 && queue.count() > 0) counts.flush();
+        for (const { counter } of given) queue.free(counter.id);
         queue.free(room);
       },
     };

@@ -32,6 +32,8 @@ export function createLocalCounts(instances: () => number): LocalCounts {
     const last = seen.get(id);
     const places = new Map<number, number>();
     if (last) places.set(placeOf(rule, last.atMs), Math.ceil(last.sum / instances()));
+    const [oldest] = counts.size < seenMax ? [] : counts.keys();
+    if (oldest !== undefined) counts.delete(oldest);
     counts.set(id, { rule, places });
     return places;
   };

@@ -23,7 +23,9 @@ export function createPending(
   const add = (correction: Correction) => {
     const key = `${correction.counter.id} ${correction.place}`;
     const known = pending.get(key);
-    if (!known && pending.size >= max) return;
+    // Windows pass; what was spent of a budget must never be forgotten.
+    if (!known && pending.size >= max && correction.counter.rule.kind !== 'usd') return;
+    if (!Number.isSafeInteger(correction.amount)) return;
     pending.set(key, { ...correction, amount: correction.amount + (known?.amount ?? 0) });
   };
   const flush = async () => {
@@ -33,7 +35,8 @@ export function createPending(
       try {
         await send(all.slice(from, from + atOnce));
       } catch (error) {
-        all.slice(from).forEach(add);
+        // It may have been counted all the same: what would be given back twice is not tried again.
+        for (const [at, each] of all.slice(from).entries()) if (at >= atOnce || each.amount > 0) add(each);
         throw error;
       }
     }

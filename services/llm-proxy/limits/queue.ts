@@ -22,6 +22,7 @@ export type Queue<T> = {
    * Waits for its turn. Throws `limited` after `waitMs`, `unavailable` where too many wait, the signal's reason, or what `try` threw.
    */
   join(waiter: Waiter<T>, waitMs: number, signal: AbortSignal): Promise<T>;
+  count(): number;
   /** What may have been in the way no longer is. */
   free(need: string): void;
 };
@@ -74,6 +75,7 @@ export function createQueue<T>(max: number, onDepth: (depth: number) => void): Q
         void serving.serve();
       });
     },
+    count: lanes.count,
     free(need) {
       if (lanes.count() > 0) serving.free(need);
     },
@@ -124,10 +126,11 @@ function createServing<T>(lanes: Lanes<Entry<T>>) {
       while (lanes.count() > 0 && (await serveOne()));
     }
     isServing = false;
+    if (lanes.count() === 0) return blocked.clear();
+    // What has passed since it was looked at is looked at again at once.
     const nowMs = performance.now();
-    for (const [need, { untilMs }] of blocked) if (untilMs <= nowMs || lanes.count() === 0) blocked.delete(need);
-    if (lanes.count() === 0) return;
     const nextMs = Math.min(longestMs, ...[...blocked.values()].map(({ untilMs }) => untilMs - nowMs));
+    for (const [need, { untilMs }] of blocked) if (untilMs <= nowMs) blocked.delete(need);
     timer = setTimeout(() => void serve(), Math.max(1, nextMs));
   };
   return {

@@ -47,7 +47,10 @@ export function createFinder(file: ModelsFile, endpoints: ReadonlyMap<string, En
     if (rules) return [targetAt(rules, name)];
     const split = splitName(name, (each) => endpoints.has(each));
     const endpoint = split && endpoints.get(split.endpoint);
-    return split && endpoint ? [targetAt(endpoint, split.model, entriesOf(models, split.model)[0])] : [];
+    if (!split || !endpoint) return [];
+    // A listed model is that one by its other name, too, with its price and its limits.
+    const isIt = (entry: ModelEntry) => entry.upstream_id === split.model && endpointsOf(entry).includes(endpoint.name);
+    return [targetAt(endpoint, split.model, models.find(isIt) ?? entriesOf(models, split.model)[0])];
   };
   const spread = (roots: readonly string[]): Target[][] => {
     const names = [...roots];
