@@ -28,15 +28,17 @@ export async function git(cwd: string, args: readonly string[], reach: Reach = '
       ...identity,
     },
   });
-  return stdout.trim();
+  // A path may end with a space.
+  return stdout.replace(/\n$/, '');
 }
 
-/** Over those of a repository: nothing in it starts a program. `cwd` has been checked. */
+/** Over those of a repository: nothing in it starts a program, or names packs elsewhere. `cwd` has been checked. */
 const settings = (cwd: string) =>
   [
     'core.hooksPath=/dev/null',
     'core.fsmonitor=false',
     'core.alternateRefsCommand=true',
+    'core.multiPackIndex=false',
     'gc.auto=0',
     `safe.directory=${cwd}`,
   ].flatMap((setting) => ['-c', setting]);

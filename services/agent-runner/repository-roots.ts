@@ -51,38 +51,50 @@ const unread: ReadonlySet<string | undefined> = new Set(['hooks', 'modules']);
 
 /** Throws where a repository keeps its objects, or anything of its own, outside the roots: git follows links and alternates to anywhere. */
 export async function checkGit(folder: string, repository: string, roots: readonly string[]): Promise<void> {
+  const refused = (path: string) =>
+    invalid(repository, `has a part of git's that lies outside REPOSITORY_ROOTS or cannot be read: ${clip(path, 300)}`);
   const check = (path: string): string => {
-    const real = tryRealpath(path);
-    if (real === undefined || !isUnder(real, roots))
-      throw invalid(repository, `has a part of git's that lies outside REPOSITORY_ROOTS: ${clip(path, 300)}`);
+    const real = isReadable(path) ? tryRealpath(path) : undefined;
+    if (real === undefined || !isReadable(real) || !isUnder(real, roots)) throw refused(path);
     return real;
   };
-  const told = await git(folder, ['rev-parse', '--path-format=absolute', '--absolute-git-dir', '--git-common-dir']);
+  const tell = async (what: string) => check(await git(folder, ['rev-parse', '--path-format=absolute', what]));
   // What is found while it is gone through is gone through, too.
-  const open = new Set(told.split('\n').map(check));
+  const open = new Set([await tell('--absolute-git-dir'), await tell('--git-common-dir')]);
   for (const above of open) {
     if (!statSync(above).isDirectory()) continue;
-    for (const entry of await readdir(above, { withFileTypes: true, recursive: true })) {
+    const entries = await readdir(above, { withFileTypes: true, recursive: true }).catch(() => {
+      throw refused(above);
+    });
+    for (const entry of entries) {
       const path = join(entry.parentPath, entry.name);
-      if (entry.isSymbolicLink() && !unread.has(relative(above, path).split(sep)[0])) open.add(check(path));
+      if (unread.has(relative(above, path).split(sep)[0])) continue;
+      if (entry.isSymbolicLink() || !isReadable(entry.name)) open.add(check(path));
     }
     for (const objects of [above, join(above, 'objects')])
       for (const alternate of await alternatesOf(objects)) open.add(check(alternate));
   }
 }
 
+/** What bytes that are no UTF-8 are read as. */
+const unreadable = '\ufffd';
+/** Whether a path is the same to git as here: another file may have the name as it is read here, and a line break ends an alternate. */
+const isReadable = (path: string) => !path.includes(unreadable) && !path.includes('\n');
+
+/** As the system resolves it: a link may lead to bytes that are no UTF-8. */
 function tryRealpath(path: string): string | undefined {
   try {
-    return realpathSync(path);
+    return realpathSync.native(path);
   } catch {
     return undefined;
   }
 }
 
+/** Where else objects are looked for. Git unquotes a line in quotes: nobody writes one but to hide where it leads. */
 async function alternatesOf(objects: string): Promise<string[]> {
   const lines = await readFile(join(objects, 'info', 'alternates'), 'utf8').catch(() => '');
   return lines
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'))
-    .map((line) => resolve(objects, line));
+    .map((line) => (line.startsWith('"') ? unreadable + line : resolve(objects, line)));
 }

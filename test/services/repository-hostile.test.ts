@@ -1,6 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, relative } from 'node:path';
 import test from 'ava';
 import { git, makeRepository, sources } from '#test/helpers/repositories.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
@@ -121,6 +131,108 @@ test('a repository that has parts outside the roots is refused', async (t) => {
   );
   for (const repository of [hooked, worktree, inner])
     t.truthy((await fetchRepository({ repository, branch: 'main' }, sources(folder.path))).commit, repository);
+});
+
+/** Makes a path to where git keeps a repository, as the repository's own `.git` says it. */
+function moveGit(repository: string, to: string): void {
+  mkdirSync(join(to, '..'), { recursive: true });
+  renameSync(join(repository, '.git'), to);
+  writeFileSync(join(repository, '.git'), `gitdir: ${to}\n`);
+}
+
+test('a way out of the roots is found however it is written', async (t) => {
+  await using folder = await temporaryFolder();
+  await using outside = await temporaryFolder();
+  const secret = join(outside.path, 'secret');
+  makeRepository(secret);
+  const objects = join(secret, '.git', 'objects');
+  const commit = git(secret, 'commit-tree', 'HEAD^{tree}', '-m', 'secret');
+  const alternate = (git: string, line: string | Buffer) => writeFileSync(join(git, 'objects/info/alternates'), line);
+  const bytes = (...parts: (string | number)[]) =>
+    Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : Buffer.from([part]))));
+  /** Each way has something within the roots where a careless reader would take it to lead. */
+  const ways: Record<string, (repository: string) => void> = {
+    quotes(path) {
+      mkdirSync(join(path, '.git/objects', `"${objects}"`), { recursive: true });
+      alternate(join(path, '.git'), `"${objects}"\n`);
+    },
+    name(path) {
+      const link = bytes(path, '/.git/objects/', 0xff);
+      mkdirSync(join(path, '.git/objects/\ufffd'));
+      symlinkSync(objects, link);
+      alternate(join(path, '.git'), bytes(link.subarray(0, -1).toString(), 0xff, '\n'));
+    },
+    target(path) {
+      mkdirSync(join(path, '\ufffd'));
+      symlinkSync(objects, bytes(path, '/', 0xff));
+      symlinkSync(bytes('../../', 0xff), join(path, '.git/objects/other'));
+      alternate(join(path, '.git'), 'other\n');
+    },
+    break(path) {
+      for (const name of ['A', 'B']) mkdirSync(join(folder.path, name));
+      const to = `${folder.path}/A\n${folder.path}/B`;
+      moveGit(path, to);
+      alternate(to, `${objects}\n`);
+    },
+    space(path) {
+      mkdirSync(join(folder.path, 'S'));
+      const to = join(folder.path, 'S ');
+      moveGit(path, to);
+      alternate(to, `${objects}\n`);
+    },
+  };
+  for (const [name, change] of Object.entries(ways)) {
+    const repository = join(folder.path, name);
+    makeRepository(repository);
+    change(repository);
+    git(repository, 'branch', 'foreign', commit);
+    await t.throwsAsync(
+      fetchRepository({ repository, branch: 'foreign' }, sources(folder.path)),
+      { code: 'invalid', message: /lies outside REPOSITORY_ROOTS or cannot be read/ },
+      name,
+    );
+  }
+});
+
+/** A list of a repository's packs that says of its only pack that it lies elsewhere. */
+function packsElsewhere(list: Buffer, folder: string): Buffer {
+  const chunks = Array.from({ length: list[6] ?? 0 }, (_, index) => {
+    const at = 12 + 12 * index;
+    const bytes = list.subarray(Number(list.readBigUInt64BE(at + 4)), Number(list.readBigUInt64BE(at + 16)));
+    const id = list.subarray(at, at + 4);
+    if (id.toString() !== 'PNAM') return { id, bytes };
+    const name = Buffer.from(`${folder}/${bytes.toString().replaceAll('\0', '')}\0`);
+    return { id, bytes: Buffer.concat([name, Buffer.alloc((4 - (name.length % 4)) % 4)]) };
+  });
+  let at = 12 + 12 * (chunks.length + 1);
+  const entries = [...chunks, { id: Buffer.alloc(4), bytes: Buffer.alloc(0) }].map(({ id, bytes }) => {
+    const place = Buffer.alloc(8);
+    place.writeBigUInt64BE(BigInt(at));
+    at += bytes.length;
+    return Buffer.concat([id, place]);
+  });
+  const all = Buffer.concat([list.subarray(0, 12), ...entries, ...chunks.map(({ bytes }) => bytes)]);
+  return Buffer.concat([all, createHash('sha1').update(all).digest()]);
+}
+
+test('packs that a repository says lie elsewhere are not read', async (t) => {
+  await using folder = await temporaryFolder();
+  await using outside = await temporaryFolder();
+  const [secret, repository] = [join(outside.path, 'secret'), join(folder.path, 'project')];
+  makeRepository(secret);
+  makeRepository(repository);
+  git(secret, 'commit', '--quiet', '--allow-empty', '-m', 'secret');
+  git(secret, 'repack', '-a', '-d', '--quiet');
+  git(secret, 'multi-pack-index', 'write');
+  const packs = join(secret, '.git/objects/pack');
+  const here = join(repository, '.git/objects/pack');
+  const list = packsElsewhere(readFileSync(join(packs, 'multi-pack-index')), relative(here, packs));
+  writeFileSync(join(here, 'multi-pack-index'), list);
+  const commit = git(secret, 'rev-parse', 'HEAD');
+  git(repository, 'branch', 'foreign', commit);
+  t.is(git(repository, 'log', '-1', '--format=%s', 'foreign'), 'secret', 'git itself reads them');
+  const base = await fetchRepository({ repository, branch: 'foreign' }, sources(folder.path));
+  t.is(base.commit, git(repository, 'rev-parse', 'main'));
 });
 
 test('what comes back is looked at: a tree that would write into .git is not taken', async (t) => {
