@@ -163,7 +163,8 @@ test('a way out of the roots is found however it is written', async (t) => {
       alternate(join(path, '.git'), bytes(link.subarray(0, -1).toString(), 0xff, '\n'));
     },
     target(path) {
-      mkdirSync(join(path, '\ufffd'));
+      mkdirSync(join(path, 'empty'));
+      symlinkSync('empty', join(path, '\ufffd'));
       symlinkSync(objects, bytes(path, '/', 0xff));
       symlinkSync(bytes('../../', 0xff), join(path, '.git/objects/other'));
       alternate(join(path, '.git'), 'other\n');
