@@ -23,7 +23,7 @@ const implied: Readonly<Record<string, readonly Capability[]>> = {
 };
 
 const isKnown = (name: string) =>
-  (known as readonly string[]).includes(name) || name in implied || /^(mcp|delegate):./.test(name);
+  (known as readonly string[]).includes(name) || Object.hasOwn(implied, name) || /^(mcp|delegate):./.test(name);
 
 /** What an agent with these capabilities may do. */
 export const allowed = (capabilities: readonly string[]): ReadonlySet<string> =>
