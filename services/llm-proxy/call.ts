@@ -7,7 +7,7 @@ import { askModel, mayHaveCost } from './ask-model.ts';
 import type { Answers } from './cache/answers.ts';
 import { placesOf, typedCacheKey } from './cache/key.ts';
 import type { Models, Target } from './models/target.ts';
-import { estimate, tokensMaxOf } from './tokens.ts';
+import { estimate, noUsage, tokensMaxOf } from './tokens.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export type Caller = {
@@ -32,8 +32,6 @@ type Made = { entry: Entry; costUsd: number | null; target: Target };
 
 /** What became of a call: `reached` tells whether a provider was asked. */
 export type Outcome = { facts: CallFacts; reached: boolean; response?: ChatResponse; failure?: unknown };
-
-const noUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
 /** One model call: cache, limits, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes. */
 export async function call(caller: Caller, request: ChatRequest, onText?: (text: string) => void): Promise<Outcome> {

@@ -2,6 +2,9 @@ import type { Answer, CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
 
 const imageTokens = 1_600;
 
+/** Of a call that took nothing, or does not say. */
+export const noUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
+
 /** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
 export function estimate({ system, messages, tools }: ChatRequest, answer: Answer): CallFacts['usage'] {
   const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);

@@ -3,12 +3,12 @@ import { mayHaveCost } from '../ask-model.ts';
 import { logHttpCall } from '../debug.ts';
 import type { End } from '../record.ts';
 import { appendToLedger } from '../record.ts';
+import { noUsage } from '../tokens.ts';
 import type { Call, Parts } from './call.ts';
 import { clientLeft } from './client-left.ts';
 
 const pendingMax = 4_096;
 const togetherMs = 5;
-const nothing = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
 /** Counts a call and begins to write it into the ledger. Resolves at once, unless too many are being written. */
 export async function recordCall(parts: Parts, call: Call, failure?: unknown): Promise<void> {
@@ -20,7 +20,7 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   const facts = {
     provider: target?.endpoint.name ?? 'none',
     model,
-    usage: told.usage ?? nothing,
+    usage: told.usage ?? noUsage,
     costUsd: costOf(call, failure),
     latencyMs: Math.round(performance.now() - call.beganMs),
     cache,

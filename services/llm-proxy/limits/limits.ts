@@ -135,6 +135,7 @@ function gotBy(tried: Tried<Grant>): Grant {
 }
 
 const giveBack = (grant: Grant) => grant.settle(undefined);
+
 /** The limits of an endpoint by itself, whoever asks for whatever there. */
 const toLookAt = (sharesFor: (asking: Asking) => readonly Share[], endpoint: string): Share[] =>
   sharesFor({ endpoint, model: '', key: '', priority: 'low', estimate: { tokens: 0, usd: 0 } })
