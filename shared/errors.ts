@@ -15,6 +15,8 @@ export const statusOf = {
   internal: 500,
   upstream: 502,
   unavailable: 503,
+  /** The sandbox of a tool call has gone, or did not start. */
+  sandbox: 503,
 } as const;
 
 export type FailureCode = keyof typeof statusOf;
@@ -39,7 +41,7 @@ export class Failure extends Error {
   }
 }
 
-const transient: ReadonlySet<FailureCode> = new Set(['timeout', 'limited', 'upstream', 'unavailable']);
+const transient: ReadonlySet<FailureCode> = new Set(['timeout', 'limited', 'upstream', 'unavailable', 'sandbox']);
 
 /** Whether the same call may succeed later without anyone changing anything. */
 export const isTransient = (error: unknown): boolean => error instanceof Failure && transient.has(error.code);

@@ -60,7 +60,8 @@ const schedulerMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
   runsEnded: counter('toka_runs_ended_total', 'Runs that ended, by how', ['status']),
   runSeconds: histogram('toka_run_duration_seconds', "A run's time from its start to its end", ['status']),
   runsByStatus: gauge('toka_runs', 'Runs that have not ended, by status', ['status']),
-  oldestWaitSeconds: unknown('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been due'),
+  oldestWaitSeconds: unknown('toka_run_oldest_wait_seconds', 'How long the run that waits longest has been ready'),
+  leader: gauge('toka_scheduler_leader', 'Whether this scheduler is the one that leads'),
   agents: gauge('toka_agents', 'Agents, by status', ['status']),
   spawnTimeouts: counter('toka_spawn_timeouts_total', 'Dispatched runs that no runner started in time'),
 });

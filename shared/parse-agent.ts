@@ -1,5 +1,5 @@
 import { CronPattern } from 'croner';
-import { AgentSpec } from './contracts/agent.ts';
+import { AgentSpec, timetableOf } from './contracts/agent.ts';
 import { messageOf } from './errors.ts';
 import type { Located, Path } from './field-problems.ts';
 import { describe, didYouMean } from './field-problems.ts';
@@ -12,19 +12,29 @@ export function parseAgent(entry: unknown): { spec?: AgentSpec; problems: Locate
   return problems.length > 0 ? { problems } : { spec: parsed.data, problems };
 }
 
-function scheduleProblems({ schedule }: AgentSpec): Located[] {
-  if (!schedule) return [];
+function scheduleProblems(spec: AgentSpec): Located[] {
+  const timetable = timetableOf(spec);
+  if (!timetable) return [];
+  const problems: Located[] = [];
+  const at = (field: string): Path => (typeof spec.schedule === 'string' ? ['schedule'] : ['schedule', field]);
   try {
-    new CronPattern(schedule);
-    return [];
+    new CronPattern(timetable.cron);
   } catch (error) {
     const detail = messageOf(error).replace(/^CronPattern: /, '');
-    return [
-      {
-        path: ['schedule'],
-        message: `is no cron line such as "0 6 * * 1-5" (minute hour day month weekday): ${detail}`,
-      },
-    ];
+    const message = `is no cron line such as "0 6 * * 1-5" (minute hour day month weekday): ${detail}`;
+    problems.push({ path: at('cron'), message });
+  }
+  if (!isTimeZone(timetable.timezone))
+    problems.push({ path: at('timezone'), message: 'is no time zone such as "Europe/Berlin" or "UTC"' });
+  return problems;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
   }
 }
 

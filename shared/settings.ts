@@ -26,6 +26,15 @@ export const setting = {
   integer: (min: number, max: number) => z.coerce.number().int().min(min).max(max),
   number: (min: number, max: number) => z.coerce.number().min(min).max(max),
   url: () => z.url(),
+  /** Numbers by name, such as "docs=2,main=10,*=20", where * is any other. */
+  limits: () =>
+    z.string().transform((text, context) => {
+      const pairs = text.split(',').map((each) => /^\s*([^=\s]+)\s*=\s*(\d{1,7})\s*$/.exec(each));
+      if (pairs.every((pair) => pair !== null && Number(pair[2]) > 0))
+        return new Map(pairs.map((pair) => [pair?.[1] ?? '', Number(pair?.[2])]));
+      context.addIssue({ code: 'custom', message: 'must be names with numbers from 1 on, such as "docs=2,*=10"' });
+      return z.NEVER;
+    }),
 };
 
 /** Whether a secret is what examples have in its place. */

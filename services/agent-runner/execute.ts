@@ -1,13 +1,14 @@
 import type { Bus } from '#shared/bus/bus.ts';
+import type { Task } from '#shared/bus/tasks.ts';
 import type { Definition } from '#shared/contracts/agent.ts';
+import type { RunDraft, RunError } from '#shared/contracts/events.ts';
 import { repeatsMax, repeatsOf } from '#shared/domain/loops.ts';
 import type { NextAction, RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
 import { retryOrFail } from '#shared/domain/retry.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { hasEnded } from '#shared/domain/run.ts';
-import { decide } from '#shared/domain/run-commands.ts';
-import { Failure, isTransient, messageOf } from '#shared/errors.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
@@ -18,7 +19,7 @@ import { compact } from './compact.ts';
 import type { Config } from './config.ts';
 import { keepDeliverable } from './deliverable.ts';
 import type { Journal } from './journal.ts';
-import { openJournal } from './journal.ts';
+import { claimJournal, openJournal } from './journal.ts';
 import { nextStep } from './model.ts';
 import type { Sandboxes } from './sandbox/sandboxes.ts';
 import type { Toolbox } from './toolbox.ts';
@@ -52,15 +53,17 @@ type Signals = {
 };
 
 /** Executes a run from wherever the log says that it is, until it ends or this runner stops. */
-export async function execute(runner: Runner, runId: string, signals: Signals): Promise<Outcome> {
+export async function execute(runner: Runner, { runId, version }: Task, signals: Signals): Promise<Outcome> {
   const { bus, instance, metrics, logger, writer } = runner;
-  const journal = await openJournal(bus, runId, writer);
+  const start = { type: 'toka.run.started.v1', data: { runner: instance } } as const;
+  const claimed = version === undefined ? undefined : await claimJournal(bus, runId, writer, start, version);
+  const journal = claimed ?? (await openJournal(bus, runId, writer));
   if (!journal || hasEnded(journal.run)) return 'ended';
   // Put back meanwhile: the scheduler will dispatch it anew, with a task of its own.
   if (!isOurs(journal.run)) return 'ended';
   try {
-    const first = journal.run.startedAt === null;
-    for (const draft of decide(journal.run, { type: 'start', runner: instance })) await journal.record(draft);
+    const first = journal.run.starts === (claimed ? 1 : 0);
+    if (!claimed) await journal.record(start);
     if (first) metrics.runWaitSeconds.observe((Date.now() - Date.parse(journal.run.queuedAt)) / 1000);
     metrics.agentRunsActive.inc({ agent: metrics.agentLabel(journal.run.agentId) });
     try {
@@ -107,6 +110,7 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
     }
     if (action.do === 'model') metrics.agentSteps.inc({ agent });
     showBudget(metrics, agent, journal.run, limits);
+    if (action.do === 'fail') return 'ended';
   }
 }
 
@@ -150,7 +154,7 @@ async function act(work: Work, action: NextAction, limits: RunLimits): Promise<v
       // What it did is worth keeping, but the run fails for its own reason whether that can be done or not.
       const kept = await toolbox.workbench.keep(false).catch(() => null);
       if (kept) await journal.record({ type: 'toka.run.workspace-kept.v1', data: kept });
-      return journal.record({ type: 'toka.run.failed.v1', data: action.error });
+      return journal.record(endOf(runner, journal.run, action.error));
     }
   }
 }
@@ -198,29 +202,33 @@ const limitsOf = ({ limits }: Definition, config: Config): RunLimits => ({
 });
 
 /** The attempt failed: a later one, or the end. What cannot even be recorded is left to the next runner. */
-async function giveUp({ config, metrics }: Runner, journal: Journal, error: unknown): Promise<Outcome> {
+async function giveUp(runner: Runner, journal: Journal, error: unknown): Promise<Outcome> {
   const code = error instanceof Failure ? error.code : 'internal';
   const message = clip(
     scrub(error instanceof Failure ? messageOf(error) : "an internal error; see the runner's log"),
     2_000,
   );
-  const policy = {
-    retriesMax: config.RUN_RETRIES,
-    backoffMs: config.RETRY_BACKOFF * 1000,
-    backoffMsMax: config.RETRY_BACKOFF_MAX * 1000,
-  };
-  const draft = isTransient(error)
-    ? retryOrFail(journal.run, { code, message }, policy, {
-        nowMs: Date.now(),
-        random: Math.random(),
-        retryAfterMs: error instanceof Failure ? error.retryAfterMs : undefined,
-      })
-    : ({ type: 'toka.run.failed.v1', data: { code, message } } as const);
-  if (draft.type === 'toka.run.retry-scheduled.v1') metrics.retries.inc({ code });
+  const retryAfterMs = error instanceof Failure ? error.retryAfterMs : undefined;
+  const draft = retry(runner, journal.run, { code, message }, retryAfterMs);
   try {
     await journal.record(draft);
     return 'ended';
   } catch (failure) {
     return failure instanceof Failure && failure.code === 'conflict' ? 'lost' : 'handed-back';
   }
+}
+
+/** What the loop itself ends a run with: only a deliverable that was refused is worth another attempt. */
+const endOf = (runner: Runner, run: Run, error: RunError): RunDraft =>
+  error.code === 'validation-failed' ? retry(runner, run, error) : { type: 'toka.run.failed.v1', data: error };
+
+/** Where the agent says nothing of its own. */
+const retriesMax = { sandbox: 3, tool: 2, validation: 1 };
+
+function retry({ config, metrics }: Runner, run: Run, error: RunError, retryAfterMs?: number): RunDraft {
+  const max = { provider: config.RUN_RETRIES, ...retriesMax, ...run.definition.retries };
+  const policy = { max, backoffMs: config.RETRY_BACKOFF * 1000, backoffMsMax: config.RETRY_BACKOFF_MAX * 1000 };
+  const draft = retryOrFail(run, error, policy, { nowMs: Date.now(), random: Math.random(), retryAfterMs });
+  if (draft.type === 'toka.run.retry-scheduled.v1') metrics.retries.inc({ code: error.code });
+  return draft;
 }

@@ -31,7 +31,32 @@ export type Journal = {
 };
 
 /** Folds a run from the log; undefined: there is no such run. */
-export async function openJournal(bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> {
+export const openJournal = async (bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> =>
+  foldJournal(bus, runId, writer, await bus.read('run', runId));
+
+/**
+ * As `openJournal`, for a run whose last event is `version`: `start` becomes the next one while the others are still read. Undefined
+ * where another event was first: then nothing was appended.
+ */
+export async function claimJournal(
+  bus: Bus,
+  runId: string,
+  writer: Writer,
+  start: RunDraft,
+  version: number,
+): Promise<Journal | undefined> {
+  const event = newEvent(start as Draft, `run/${runId}`, writer, { correlationid: runId });
+  const [seq, events] = await Promise.all([
+    bus.append(event, version).catch((error) => {
+      if (error instanceof Failure && error.code === 'conflict') return undefined;
+      throw error;
+    }),
+    bus.read('run', runId, 1, version),
+  ]);
+  return seq === undefined ? undefined : foldJournal(bus, runId, writer, [...events, { ...event, seq }]);
+}
+
+async function foldJournal(bus: Bus, runId: string, writer: Writer, events: readonly Recorded[]) {
   let run: Run | undefined;
   let messages: readonly ChatMessage[] = [];
   const fold = (event: WholeEvent) => {
@@ -39,7 +64,7 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
     if (event.type === 'toka.run.queued.v1') messages = [firstMessage(event.data.work)];
     messages = conversation(messages, event);
   };
-  for (const event of await bus.read('run', runId)) if (isRunEvent(event)) fold(await whole(bus, event));
+  for (const event of events) if (isRunEvent(event)) fold(await whole(bus, event));
   if (!run) return undefined;
 
   const refresh = async () => {
@@ -52,7 +77,7 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
     }
   };
 
-  return {
+  const journal: Journal = {
     get run() {
       return run as Run;
     },
@@ -74,6 +99,7 @@ export async function openJournal(bus: Bus, runId: string, writer: Writer): Prom
       }
     },
   };
+  return journal;
 }
 
 async function wholeOf(bus: Bus, draft: RunDraft): Promise<Partial<WholeEvent>> {

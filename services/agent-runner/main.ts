@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Lease } from '#shared/bus/tasks.ts';
 import { foldRun } from '#shared/command.ts';
+import { runnerSlots } from '#shared/contracts/scheduling.ts';
 import { watchDisk } from '#shared/disk.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { messageOf } from '#shared/errors.ts';
@@ -10,11 +10,12 @@ import { runService } from '#shared/service.ts';
 import { Config } from './config.ts';
 import type { Outcome, Runner } from './execute.ts';
 import { execute } from './execute.ts';
+import { startIntake } from './intake.ts';
 import { removeLeftovers } from './repository.ts';
 import { openSandboxes } from './sandbox/sandboxes.ts';
 import { createSlots } from './slots.ts';
 
-const idleMs = 1_000;
+const slotsMs = 2_000;
 
 /** The runner: takes dispatched runs from the work queue, as many as it has slots, and executes each by the durable loop. */
 export async function start(context: Context<Config>) {
@@ -50,44 +51,22 @@ export async function start(context: Context<Config>) {
     secret: context.secret,
   };
   const giveUp = new AbortController();
-  const active = new Set<Promise<void>>();
-  let wake = new AbortController();
-  const added = bus.tasks.onAdded(() => wake.abort());
-
-  const taking = (async () => {
-    while (!stopping.aborted) {
-      wake = new AbortController();
-      const lease = active.size < config.MAX_CONCURRENT_AGENTS ? await takeOne(context) : undefined;
-      if (lease) {
-        const work = hold(runner, lease, stopping, giveUp.signal).finally(() => {
-          active.delete(work);
-          metrics.runsActive.set(active.size);
-          wake.abort();
-        });
-        active.add(work);
-        metrics.runsActive.set(active.size);
-      } else {
-        await delay(idleMs, undefined, { signal: AbortSignal.any([wake.signal, stopping]) }).catch(() => undefined);
-      }
-    }
-  })();
-
+  const slotsNow = () => (stopping.aborted ? 0 : config.MAX_CONCURRENT_AGENTS);
+  const tellSlots = () => bus.tell(runnerSlots, { instance, slots: slotsNow() });
+  const intake = startIntake({
+    max: config.MAX_CONCURRENT_AGENTS,
+    stopping,
+    take: bus.tasks.take,
+    work: (lease) => hold(runner, lease, stopping, giveUp.signal),
+    changed: (active) => metrics.runsActive.set(active),
+  });
+  repeat(stack, slotsMs, tellSlots);
+  stopping.addEventListener('abort', tellSlots);
   stack.defer(async () => {
-    added.unsubscribe();
-    await taking;
     const late = setTimeout(() => giveUp.abort(), config.SHUTDOWN_GRACE * 1000);
-    await Promise.allSettled(active);
+    await intake.ended();
     clearTimeout(late);
   });
-}
-
-async function takeOne({ bus, logger }: Context<Config>): Promise<Lease | undefined> {
-  try {
-    return await bus.tasks.take();
-  } catch (error) {
-    logger.warn({ reason: messageOf(error) }, 'no task could be taken');
-    return undefined;
-  }
 }
 
 /** Executes a task while holding its lease, and says to the queue what became of it. */
@@ -112,7 +91,7 @@ async function hold(runner: Runner, lease: Lease, stopping: AbortSignal, giveUp:
   });
   let outcome: Outcome;
   try {
-    outcome = await execute(runner, runId, {
+    outcome = await execute(runner, lease.task, {
       stopping,
       abort: AbortSignal.any([cancelled.signal, giveUp]),
       nudged: () => {

@@ -1,4 +1,5 @@
 import type { Bus } from '#shared/bus/bus.ts';
+import { commandAgent } from '#shared/command.ts';
 import type { Draft, RunDraft } from '#shared/contracts/events.ts';
 import type { RunCommand } from '#shared/domain/run-commands.ts';
 import { decide } from '#shared/domain/run-commands.ts';
@@ -6,27 +7,29 @@ import { definitionOf } from '#shared/domain/works.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
-import type { Action } from './plan.ts';
+import type { Action } from './due.ts';
 
-/** Does one action: appends its event, and puts a dispatched run on the queue. Answers the sequence; 0 when another writer was first. */
-export async function act(bus: Bus, writer: Writer, action: Action): Promise<number> {
+/** Does one action: appends its event, and puts a dispatched run on the queue. False: another writer was first. */
+export async function act(bus: Bus, writer: Writer, action: Action): Promise<boolean> {
+  if (action.do === 'quarantine') {
+    return (await commandAgent(bus, action.agent.id, { type: 'quarantine', reason: action.reason }, writer)).changed;
+  }
   if (action.do === 'queue') {
     const { agent, work, occasion } = action;
     const { runId, since, trigger } = occasion;
     const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
-    return (await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0)).seq;
+    return (await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0)) !== undefined;
   }
   const { run } = action;
   const [draft] = decide(run, commandOf(action));
-  if (!draft) return 0;
-  const { seq, eventId } = await append(bus, writer, run.id, draft, run.version);
-  if (seq === 0) return 0;
-  if (action.do === 'dispatch') await bus.tasks.add(run.work.priority, { runId: run.id }, eventId);
-  else bus.nudge(run.id);
-  return seq;
+  const written = draft && (await append(bus, writer, run.id, draft, run.version));
+  if (!written) return false;
+  if (action.do !== 'dispatch') bus.nudge(run.id);
+  else await bus.tasks.add(run.work.priority, { runId: run.id, version: written.seq }, written.eventId);
+  return true;
 }
 
-function commandOf(action: Exclude<Action, { do: 'queue' }>): RunCommand {
+function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): RunCommand {
   switch (action.do) {
     case 'dispatch':
       return { type: 'dispatch', reason: action.reason };
@@ -48,7 +51,7 @@ async function append(bus: Bus, writer: Writer, runId: string, draft: RunDraft, 
   try {
     return { seq: await bus.append(event, expected), eventId: event.id };
   } catch (error) {
-    if (error instanceof Failure && error.code === 'conflict') return { seq: 0, eventId: event.id };
+    if (error instanceof Failure && error.code === 'conflict') return undefined;
     throw error;
   }
 }

@@ -6,49 +6,102 @@ import type { Run, RunStatus } from '#shared/domain/run.ts';
 import * as runs from '#shared/domain/run.ts';
 import { clip } from '#shared/text.ts';
 
-/** What the scheduler knows: a fold of the log. Of a run that has ended only its status is kept. */
+/** The newest run of a work that has occasions: what those who depend on it look at. Times are ISO 8601. */
+export type Latest = { since: string; runId: string; status: RunStatus; endedAt: string | null };
+
+/** A stretch of work: from the first run that is queued while there is none to the end of the last. */
+export type Session = { id: string; startedAt: string; queued: number; completed: number; failed: number };
+
+type ChildEnded = DataOf<'toka.run.child-ended.v1'>;
+
+/** What the scheduler knows: a fold of the log. Of runs that have ended, no more than the newest of each work is kept. */
 export type Board = {
   agents: Map<string, Agent>;
   active: Map<string, Run>;
-  ended: Map<string, RunStatus>;
+  /** By `workKey`. */
+  latest: Map<string, Latest>;
   /** What came of runs that other runs asked for, until those have been told. */
-  endedChildren: Map<string, DataOf<'toka.run.child-ended.v1'>>;
+  endedChildren: Map<string, ChildEnded>;
+  /** Runs in a row that failed, by agent. */
+  failures: Map<string, number>;
+  session: Session | null;
 };
 
 export const emptyBoard = (): Board => ({
   agents: new Map(),
   active: new Map(),
-  ended: new Map(),
+  latest: new Map(),
   endedChildren: new Map(),
+  failures: new Map(),
+  session: null,
 });
 
-/** Folds one event into the board, in place; tells the run that ended by it, if one did. */
-export function apply(board: Board, event: Recorded): Run | undefined {
+export const workKey = (agentId: string, workId: string) => `${agentId}/${workId}`;
+
+/** What an event was about: the agent, the run as it is after it, and whether the run ended by it. */
+export type Touched = { agent?: Agent; run?: Run; ended?: boolean };
+
+/** Folds one event into the board, in place. */
+export function apply(board: Board, event: Recorded): Touched {
   const id = event.subject.slice(event.subject.indexOf('/') + 1);
   if (isAgentEvent(event)) {
     const agent = agents.evolve(board.agents.get(id), event);
-    if (agent) board.agents.set(id, agent);
-  } else if (isRunEvent(event) && !board.ended.has(id)) {
-    const run = runs.evolve(board.active.get(id), event);
-    if (!run) return undefined;
-    if (event.type === 'toka.run.child-ended.v1') board.endedChildren.delete(event.data.runId);
-    if (!runs.hasEnded(run)) board.active.set(id, run);
-    else {
-      board.active.delete(id);
-      board.ended.set(id, run.status);
-      for (const child of run.children) board.endedChildren.delete(child.runId);
-      if (run.parent && board.active.has(run.parent.runId))
-        board.endedChildren.set(id, childEnded(run, run.parent.callId));
-      return run;
-    }
+    if (!agent) return {};
+    board.agents.set(id, agent);
+    // Whoever resumes or changes an agent gives it a fresh start.
+    if (event.type !== 'toka.agent.quarantined.v1') board.failures.delete(id);
+    return { agent };
   }
-  return undefined;
+  if (!isRunEvent(event)) return {};
+  const before = board.active.get(id);
+  // What comes for a run that has ended changes nothing.
+  const run = runs.evolve(before, event);
+  if (!run) return {};
+  if (!before) begin(board, run);
+  if (event.type === 'toka.run.child-ended.v1') board.endedChildren.delete(event.data.runId);
+  if (runs.hasEnded(run)) end(board, run);
+  else board.active.set(id, run);
+  const key = workKey(run.agentId, run.work.id);
+  const latest = board.latest.get(key);
+  if (latest?.runId === id) board.latest.set(key, { ...latest, status: run.status, endedAt: run.endedAt });
+  return { run, ended: runs.hasEnded(run) };
+}
+
+function begin(board: Board, run: Run): void {
+  if (board.active.size === 0) {
+    board.session = { id: run.id, startedAt: run.queuedAt, queued: 0, completed: 0, failed: 0 };
+  }
+  if (board.session) board.session = { ...board.session, queued: board.session.queued + 1 };
+  if (run.trigger !== 'objective' && run.trigger !== 'schedule') return;
+  const key = workKey(run.agentId, run.work.id);
+  const before = board.latest.get(key);
+  // A time of the past that is made up for is not the newest.
+  if (run.trigger === 'schedule' && before && before.since > run.since) return;
+  board.latest.set(key, { since: run.since, runId: run.id, status: run.status, endedAt: null });
+}
+
+/** Ends that say nothing of the agent: nobody let it work. */
+const blameless: ReadonlySet<string> = new Set(['dependency-failed', 'workstream-timeout', 'spawn-timeout']);
+
+function end(board: Board, run: Run): void {
+  board.active.delete(run.id);
+  for (const child of run.children) board.endedChildren.delete(child.runId);
+  if (run.parent && board.active.has(run.parent.runId))
+    board.endedChildren.set(run.id, childEnded(run, run.parent.callId));
+  if (board.session) {
+    const { completed, failed } = board.session;
+    const well = run.status === 'completed';
+    board.session = { ...board.session, completed: completed + (well ? 1 : 0), failed: failed + (well ? 0 : 1) };
+  }
+  if (run.status === 'completed') board.failures.delete(run.agentId);
+  if (run.status === 'failed' && !blameless.has(run.error?.code ?? ''))
+    board.failures.set(run.agentId, (board.failures.get(run.agentId) ?? 0) + 1);
 }
 
 const resultCharsMax = 20_000;
 
 /** What the run that asked for this one is told. */
-function childEnded(run: Run, callId: string): DataOf<'toka.run.child-ended.v1'> {
+function childEnded(run: Run, callId: string): ChildEnded {
   const status = run.status === 'completed' || run.status === 'cancelled' ? run.status : 'failed';
   const result = (status === 'completed' ? run.result : run.error?.message) ?? '';
   return { callId, runId: run.id, status, result: clip(result, resultCharsMax), usage: run.usage };

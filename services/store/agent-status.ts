@@ -39,7 +39,7 @@ export function statusOf(agent: Agent, newest: readonly Run[]): Omit<AgentStatus
   const facts = { total: works.size, completed: count('completed'), failed: count('failed') };
   const stateOf = (): AgentStatus['state'] => {
     if (current) return 'working';
-    if (agent.status === 'paused') return 'paused';
+    if (agent.status === 'paused' || agent.status === 'quarantined') return agent.status;
     if (newest.some((run) => !hasEnded(run))) return 'waiting';
     if (facts.failed > 0) return 'failed';
     return facts.completed === facts.total ? 'done' : 'idle';

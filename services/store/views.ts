@@ -12,7 +12,7 @@ import { keyTable, openKeys } from './keys.ts';
 import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 4;
+const version = 5;
 const textCharsMax = 4_000;
 
 const tables = `

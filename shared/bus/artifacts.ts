@@ -51,7 +51,7 @@ const getBytesPerMs = 1_000;
  * `getBlob` waits for ever when the chunks that it reads are purged meanwhile, as they are when two keep the same bytes at the same
  * time: the second replaces the first. The next try finds the second's.
  */
-async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+export async function within<T>(work: Promise<T>, ms: number): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Failure('timeout', `it took longer than ${Math.round(ms)} ms`)), ms);
   try {
@@ -62,7 +62,7 @@ async function within<T>(work: Promise<T>, ms: number): Promise<T> {
 }
 
 /** NATS may be away for a moment; both operations can be repeated. */
-async function patiently<T>(what: string, work: () => Promise<T>): Promise<T> {
+export async function patiently<T>(what: string, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();

@@ -1,25 +1,30 @@
 import type { NatsConnection } from 'nats';
 import { connect } from 'nats';
 import type { z } from 'zod';
-import type { Request } from '#shared/contracts/contract.ts';
+import type { Request, Topic } from '#shared/contracts/contract.ts';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { controlSubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
+import { jsonOf } from './json.ts';
+import type { Lease } from './lease.ts';
+import { openLease } from './lease.ts';
 import type { FollowOptions, RawEvent } from './log.ts';
 import { append, follow, lastSeq, read } from './log.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions, Handle } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
+import type { Snapshots } from './snapshots.ts';
+import { openSnapshots } from './snapshots.ts';
 import type { JetStreamState } from './state.ts';
 import { readState } from './state.ts';
 import {
   declareArchiveConsumer,
   declareStreams,
-  declareTaskConsumers,
+  declareTaskConsumer,
   jetStreamReady,
   resetArchiveConsumer,
 } from './streams.ts';
@@ -42,8 +47,8 @@ export type BusOptions = {
 export type Bus = {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
-  /** The entity's events in order, from sequence `from` on. */
-  read(entity: Entity, id: string, from?: number): Promise<Recorded[]>;
+  /** The entity's events in order: see `read` in log.ts. */
+  read(entity: Entity, id: string, from?: number, until?: number): Promise<Recorded[]>;
   /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
   lastSeq(subject?: string): Promise<number>;
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
@@ -61,11 +66,18 @@ export type Bus = {
   askEach(subject: string, waitMs: number): Promise<unknown[]>;
   /** Answers what every instance answers. */
   answerEach(subject: string, handle: () => Promise<unknown>): void;
+  /** Tells whoever listens. */
+  tell<T extends z.ZodType>(topic: Topic<T>, value: z.input<T>): void;
+  /** Hears what is told on a topic; what does not fit its schema is passed over. */
+  hear<T extends z.ZodType>(topic: Topic<T>, handle: (value: z.output<T>) => void): void;
+  /** Tries to lead among all who hold out for the same name: see lease.ts. */
+  lead(name: string, holder: string, changed: () => void): Lease;
   /** Tells a runner that something was decided about a run. */
   nudge(runId: string): void;
   onNudge(runId: string, handle: () => void): { unsubscribe(): void };
   tasks: Tasks;
   artifacts: Artifacts;
+  snapshots: Snapshots;
   connected(): boolean;
   /** How JetStream is: for metrics. */
   state(): Promise<JetStreamState>;
@@ -86,7 +98,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   })();
   const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
   await declareStreams(jsm, options.replicas);
-  await declareTaskConsumers(jsm, options.leaseMs);
+  await declareTaskConsumer(jsm, options.leaseMs);
   const answering: { drain(): Promise<void> }[] = [];
   const drain = async () => {
     await Promise.all(answering.splice(0).map((each) => each.drain()));
@@ -96,7 +108,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   });
   return {
     append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
-    read: (entity, id, from) => read(nc, entity, id, from),
+    read: (entity, id, from, until) => read(nc, entity, id, from, until),
     lastSeq: (subject) => lastSeq(jsm, subject),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
@@ -113,10 +125,21 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
         callback: (_error, msg) => void handle().then((value) => msg.respond(JSON.stringify(value)), problem),
       });
     },
+    tell: (topic, value) => nc.publish(topic.subject, JSON.stringify(value)),
+    hear(topic, handle) {
+      nc.subscribe(topic.subject, {
+        callback: (_error, msg) => {
+          const parsed = topic.schema.safeParse(jsonOf(msg.data));
+          if (parsed.success) handle(parsed.data);
+        },
+      });
+    },
+    lead: (name, holder, changed) => openLease(nc.jetstream(), name, holder, changed),
     nudge: (runId) => nc.publish(controlSubject(runId)),
     onNudge: (runId, handle) => unsubscriber(nc.subscribe(controlSubject(runId), { callback: () => handle() })),
     tasks: openTasks(nc, jsm),
     artifacts: openArtifacts(nc.jetstream()),
+    snapshots: openSnapshots(nc.jetstream()),
     connected: () => up,
     state: () => readState(jsm),
     drain,

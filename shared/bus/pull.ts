@@ -26,6 +26,7 @@ export type PullEnd = 'done' | 'lost';
 
 const heartbeatMs = 1_000;
 const silenceMsMax = 2_500;
+const drainMsMax = 500;
 
 /**
  * One pull request: hands over each message as it comes, and resolves when there will be no more. A server that was restarted is
@@ -48,7 +49,14 @@ export function pull(
       if (!nc.isClosed()) sub.unsubscribe();
       resolve(end);
     };
-    const aborted = () => finish('done');
+    // What is on its way still comes, and is handed over: otherwise it would lie until its lease is over.
+    const aborted = () => {
+      silence = setTimeout(() => finish('done'), drainMsMax);
+      sub.drain().then(
+        () => finish('done'),
+        () => finish('done'),
+      );
+    };
     const expectMore = () => {
       clearTimeout(silence);
       silence = setTimeout(() => finish('lost'), silenceMsMax);

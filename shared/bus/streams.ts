@@ -1,15 +1,16 @@
 import type { ConsumerConfig, JetStreamManager, StreamConfig } from 'nats';
 import { AckPolicy, DeliverPolicy, DiscardPolicy, nanos, RetentionPolicy, StorageType } from 'nats';
-import { priorities } from '#shared/contracts/ids.ts';
 import {
   artifactsBucket,
   eventsStream,
   eventsSubjects,
-  tasksOf,
+  leasesBucket,
+  snapshotsBucket,
   tasksStream,
   tasksSubjects,
 } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import { leaseMs } from './lease.ts';
 
 /** How long a publisher may repeat a message with the same id before it would count as new. */
 export const dedupWindowMs = 120_000;
@@ -37,13 +38,29 @@ const tasks = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   duplicate_window: nanos(dedupWindowMs),
 });
 
+/** Leases expire by themselves: a value lives as long as a lease without a renewal. */
+const leases = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: `KV_${leasesBucket}`,
+  subjects: [`$KV.${leasesBucket}.>`],
+  retention: RetentionPolicy.Limits,
+  storage: StorageType.Memory,
+  discard: DiscardPolicy.New,
+  max_msgs_per_subject: 1,
+  max_age: nanos(leaseMs),
+  duplicate_window: nanos(leaseMs),
+  num_replicas: replicas,
+  allow_direct: true,
+  allow_rollup_hdrs: true,
+  deny_delete: true,
+});
+
 /**
- * The stream behind the object store. Made here, not by the client's `views.os`: that sends a field `replicas`, which servers from
+ * The stream behind an object store. Made here, not by the client's `views.os`: that sends a field `replicas`, which servers from
  * 2.12 on refuse as unknown.
  */
-const artifacts = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: `OBJ_${artifactsBucket}`,
-  subjects: [`$O.${artifactsBucket}.C.>`, `$O.${artifactsBucket}.M.>`],
+const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: `OBJ_${bucket}`,
+  subjects: [`$O.${bucket}.C.>`, `$O.${bucket}.M.>`],
   retention: RetentionPolicy.Limits,
   storage: StorageType.File,
   discard: DiscardPolicy.New,
@@ -52,9 +69,10 @@ const artifacts = (replicas: number): Partial<StreamConfig> & { name: string } =
   allow_rollup_hdrs: true,
 });
 
-/** The log, the work queue and the artifacts, made where they are missing. */
+/** The log, the work queue, the object stores and the leases, made where they are missing. */
 export async function declareStreams(jsm: JetStreamManager, replicas: number): Promise<void> {
-  for (const wanted of [events(replicas), tasks(replicas), artifacts(replicas)]) {
+  const stores = [objects(artifactsBucket, replicas), objects(snapshotsBucket, replicas)];
+  for (const wanted of [events(replicas), tasks(replicas), ...stores, leases(replicas)]) {
     const info = await declareStream(jsm, wanted);
     checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
   }
@@ -70,18 +88,22 @@ async function declareStream(jsm: JetStreamManager, wanted: Partial<StreamConfig
   return jsm.streams.update(wanted.name, { ...info.config, num_replicas: wanted.num_replicas });
 }
 
-/** One durable consumer per priority on the work queue; a task that is not renewed within `leaseMs` goes to another runner. */
-export async function declareTaskConsumers(jsm: JetStreamManager, leaseMs: number): Promise<void> {
-  for (const priority of priorities) {
-    await declareConsumer(jsm, tasksStream, {
-      durable_name: `runners-${priority}`,
-      filter_subject: tasksOf(priority),
-      ack_policy: AckPolicy.Explicit,
-      ack_wait: nanos(leaseMs),
-      max_deliver: -1,
-      max_ack_pending: 10_000,
-    });
-  }
+/** The runners' one consumer. The scheduler decides the order, and late: the queue is kept short. */
+export const runnersConsumer = 'runners';
+
+/** The durable consumer on the work queue; a task that is not renewed within `holdMs` goes to another runner. */
+export async function declareTaskConsumer(jsm: JetStreamManager, holdMs: number): Promise<void> {
+  const isThere = await jsm.consumers.info(tasksStream, runnersConsumer).catch(() => undefined);
+  // Earlier versions had one for each priority; a work queue bears no two for the same messages.
+  const former = isThere ? [] : ['critical', 'high', 'medium', 'low'].map((priority) => `runners-${priority}`);
+  for (const name of former) await jsm.consumers.delete(tasksStream, name).catch(() => false);
+  await declareConsumer(jsm, tasksStream, {
+    durable_name: runnersConsumer,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(holdMs),
+    max_deliver: -1,
+    max_ack_pending: 100_000,
+  });
 }
 
 /** A durable consumer over the whole log for a reader that keeps its own position. */

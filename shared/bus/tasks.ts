@@ -2,14 +2,16 @@ import type { JetStreamManager, NatsConnection } from 'nats';
 import { headers } from 'nats';
 import { z } from 'zod';
 import type { Priority } from '#shared/contracts/ids.ts';
-import { priorities, RunId } from '#shared/contracts/ids.ts';
+import { RunId } from '#shared/contracts/ids.ts';
 import { taskSubject, tasksStream, tasksSubjects } from '#shared/contracts/subjects.ts';
+import { jsonOf } from './json.ts';
 import { publishUntil } from './log.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
+import { runnersConsumer } from './streams.ts';
 
-/** A run that a runner may take now. */
-export const Task = z.object({ runId: RunId });
+/** A run that a runner may take now. `version`: of its dispatch, which a start is the next event after. */
+export const Task = z.object({ runId: RunId, version: z.number().int().positive().optional() });
 export type Task = z.infer<typeof Task>;
 
 export type Lease = Pick<Delivery, 'ack' | 'nak' | 'working' | 'deliveries'> & { task: Task };
@@ -18,12 +20,10 @@ export type Lease = Pick<Delivery, 'ack' | 'nak' | 'working' | 'deliveries'> & {
 export type Tasks = {
   /** Puts a run on the queue; `dispatchId` (the event's id) keeps a repeated call from doubling it. */
   add(priority: Priority, task: Task, dispatchId: string): Promise<void>;
-  /** Takes the most urgent task that waits, if any. */
-  take(): Promise<Lease | undefined>;
+  /** Hands over up to `batch` tasks as they come, until so many have, half a minute is over or `signal` is aborted. */
+  take(batch: number, signal: AbortSignal, onLease: (lease: Lease) => void): Promise<void>;
   /** Runs on the queue, taken or not. */
   queued(): Promise<Set<string>>;
-  /** Calls `wake` when a task was added. */
-  onAdded(wake: () => void): { unsubscribe(): void };
 };
 
 export function openTasks(nc: NatsConnection, jsm: JetStreamManager): Tasks {
@@ -33,26 +33,19 @@ export function openTasks(nc: NatsConnection, jsm: JetStreamManager): Tasks {
       header.set('Nats-Msg-Id', dispatchId);
       await publishUntil(nc, taskSubject(priority, task.runId), JSON.stringify(task), header, 30_000);
     },
-    async take() {
-      for (const priority of priorities) {
-        let taken: Delivery | undefined;
-        await pull(nc, tasksStream, `runners-${priority}`, { batch: 1, expiresMs: 1_000, noWait: true }, (delivery) => {
-          taken = delivery;
-        });
-        if (taken) {
-          const { data, ack, nak, working, deliveries } = taken;
-          return { task: Task.parse(JSON.parse(new TextDecoder().decode(data))), ack, nak, working, deliveries };
-        }
-      }
-      return undefined;
+    async take(batch, signal, onLease) {
+      const end = await pull(nc, tasksStream, runnersConsumer, { batch, expiresMs: 30_000, signal }, (delivery) => {
+        const { data, ack, nak, working, deliveries } = delivery;
+        const task = Task.safeParse(jsonOf(data));
+        // What is no task never becomes one.
+        if (task.success) onLease({ task: task.data, ack, nak, working, deliveries });
+        else ack();
+      });
+      if (end === 'lost') await new Promise((resolve) => setTimeout(resolve, 100));
     },
     async queued() {
       const info = await jsm.streams.info(tasksStream, { subjects_filter: tasksSubjects });
       return new Set(Object.keys(info.state.subjects ?? {}).map((subject) => subject.split('.').at(-1) ?? ''));
-    },
-    onAdded(wake) {
-      const sub = nc.subscribe(tasksSubjects, { callback: () => wake() });
-      return { unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()) };
     },
   };
 }

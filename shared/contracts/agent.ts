@@ -29,6 +29,8 @@ export const Limits = z.strictObject({
   timeout: z.number().positive().max(604_800).optional(),
   memory: Bytes.optional(),
   cpu: z.number().positive().max(64).optional(),
+  /** Runs of the agent that may be at work at a time; one where it is not set. */
+  concurrent_runs: z.number().int().min(1).max(1000).optional(),
 });
 export type Limits = z.infer<typeof Limits>;
 
@@ -71,6 +73,30 @@ export const DefaultTask = z.strictObject({
   dependencies: z.array(AgentId).max(50).default([]),
 });
 
+/** When an agent's objectives come round. */
+const Timetable = z.strictObject({
+  /** A cron line: minute, hour, day, month, weekday. */
+  cron: text(200),
+  /** The zone that the line is read in, by its IANA name. */
+  timezone: text(100).default('UTC'),
+  /** What becomes of a time that came while nobody could start it: the latest is made up for, or it is passed over. */
+  missed: z.enum(['run', 'skip']).default('run'),
+  /** What becomes of a time that comes while the last run is under way: it waits, is passed over, or ends that run. */
+  overlap: z.enum(['queue', 'skip', 'cancel']).default('queue'),
+});
+export type Timetable = z.infer<typeof Timetable>;
+
+/** How runs share a branch of a repository. */
+const Ownership = z.strictObject({
+  /** With others; alone, going when the branch is free; or alone and in turn, so that no later run gets ahead. */
+  branch: z.enum(['share', 'wait', 'queue']).default('share'),
+});
+
+/** How often a run is put back to be tried again, by what went wrong. Unset: the runner's defaults. */
+const times = z.number().int().min(0).max(100).optional();
+export const Retries = z.strictObject({ provider: times, sandbox: times, tool: times, validation: times });
+export type Retries = z.infer<typeof Retries>;
+
 /** An agent as a person writes it down. */
 export const AgentSpec = z.strictObject({
   name: AgentId,
@@ -80,11 +106,13 @@ export const AgentSpec = z.strictObject({
   workstream: label,
   branch: text(200).regex(/^(?!-|HEAD$)[^\s~^:?*[\\]+$/, 'must be a git branch name'),
   model: text(200).optional(),
-  schedule: text(200).optional(),
+  schedule: z.union([text(200), Timetable]).optional(),
   instructions: text(50_000).optional(),
   depends_on: z.array(AgentId).max(50).default([]),
   repository: text(1_000).optional(),
   limits: Limits.default({}),
+  ownership: Ownership.default({ branch: 'share' }),
+  retries: Retries.default({}),
   capabilities: Capabilities,
   network: Network.default({ allow: [] }),
   approvals: Approvals.default({ required: [], expires: 86_400 }),
@@ -95,6 +123,10 @@ export const AgentSpec = z.strictObject({
 });
 export type AgentSpec = z.infer<typeof AgentSpec>;
 export type AgentInput = z.input<typeof AgentSpec>;
+
+/** An agent's schedule in full, however it was written. */
+export const timetableOf = ({ schedule }: AgentSpec): Timetable | undefined =>
+  typeof schedule === 'string' ? { cron: schedule, timezone: 'UTC', missed: 'run', overlap: 'queue' } : schedule;
 
 /** One piece of work of an agent, made from an objective, from a default task, or from an ad-hoc input. */
 export const Work = z.object({

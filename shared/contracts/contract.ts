@@ -12,3 +12,8 @@ export const request = <I extends z.ZodType, O extends z.ZodType>(
   input,
   output,
 });
+
+/** What is told to whoever listens: its subject, and the schema that both sides parse with. */
+export type Topic<T extends z.ZodType> = { subject: string; schema: T };
+
+export const topic = <T extends z.ZodType>(subject: string, schema: T): Topic<T> => ({ subject, schema });

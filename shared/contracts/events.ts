@@ -52,6 +52,8 @@ export const eventData = {
   'toka.agent.paused.v1': Reason,
   'toka.agent.resumed.v1': Reason,
   'toka.agent.removed.v1': Reason,
+  /** It fails again and again: nothing new is started until a person resumes it. */
+  'toka.agent.quarantined.v1': Reason,
 
   'toka.run.queued.v1': z.object({
     agentId: AgentId,
@@ -62,6 +64,10 @@ export const eventData = {
     work: Work,
     /** The tool call of another run that asked for this one. */
     parent: Parent.nullable().default(null),
+    /** The ended run that this one does again. */
+    retryOf: RunId.optional(),
+    /** It is not begun before. */
+    runAt: z.iso.datetime().optional(),
   }),
   'toka.run.dispatched.v1': Reason,
   'toka.run.started.v1': z.object({ runner: z.string() }),
@@ -159,6 +165,8 @@ export const eventData = {
     file: z.string(),
     registered: z.array(AgentId),
     updated: z.array(AgentId),
+    /** What was not done as the file says, and why. */
+    left: z.array(z.object({ agent: AgentId, reason: z.string() })).default([]),
     problems: z.array(z.object({ field: z.string(), message: z.string(), line: z.number().optional() })),
   }),
   'toka.system.access-denied.v1': z.object({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { agentStatuses } from '#shared/domain/agent.ts';
 import { runStatuses } from '#shared/domain/run.ts';
 import { AgentSpec } from './agent.ts';
 import { Approval, ApprovalId, Decided } from './approval.ts';
@@ -36,6 +37,8 @@ export const RunView = z.object({
   result: z.string().nullable(),
   error: RunError.nullable(),
   parent: Parent.nullable(),
+  retryOf: RunId.nullable(),
+  runAt: z.string().nullable(),
   /** What it waits for a person to decide. */
   approvals: z.array(Approval),
   children: z.array(z.object({ runId: RunId, agentId: AgentId, status: z.string().nullable() })),
@@ -51,7 +54,7 @@ export type RunView = z.infer<typeof RunView>;
 
 export const AgentView = z.object({
   id: AgentId,
-  status: z.enum(['active', 'paused', 'removed']),
+  status: z.enum(agentStatuses),
   origin: z.enum(['file', 'api']),
   spec: AgentSpec,
   registeredAt: z.string(),
@@ -88,8 +91,8 @@ export type KeyView = z.infer<typeof KeyView>;
 /** What an agent is doing, at a glance. `works`: those of its present definition, with the newest run of each. */
 export const AgentStatus = z.object({
   id: AgentId,
-  status: z.enum(['active', 'paused', 'removed']),
-  state: z.enum(['idle', 'working', 'waiting', 'done', 'failed', 'paused']),
+  status: z.enum(agentStatuses),
+  state: z.enum(['idle', 'working', 'waiting', 'done', 'failed', 'paused', 'quarantined']),
   currentRunId: RunId.nullable(),
   works: z.object({ total: z.number(), completed: z.number(), failed: z.number() }),
   lastError: RunError.nullable(),

@@ -11,13 +11,18 @@ export const tasksSubjects = 'toka.tasks.>';
 /** The object store for what is too big for an event. */
 export const artifactsBucket = 'artifacts';
 
+/** The object store for states that services keep so as not to begin from the log's first event. */
+export const snapshotsBucket = 'snapshots';
+
+/** Who of several instances leads: a key that expires. */
+export const leasesBucket = 'leases';
+
 export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
 export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;
 
 export const taskSubject = (priority: Priority, runId: string) => `toka.tasks.${priority}.${runId}`;
-export const tasksOf = (priority: Priority) => `toka.tasks.${priority}.*`;
 
 /** A nudge that something was decided about a run; the event is the truth. */
 export const controlSubject = (runId: string) => `toka.control.run.${runId}`;

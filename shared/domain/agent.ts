@@ -3,12 +3,14 @@ import type { AgentDraft, AgentEvent, Recorded } from '#shared/contracts/events.
 import { Failure } from '#shared/errors.ts';
 import { worksOf } from './works.ts';
 
+export const agentStatuses = ['active', 'paused', 'quarantined', 'removed'] as const;
+
 /** An agent's life. `since` tells, by work, the event that introduced or last changed it: what a run is queued for. */
 export type Agent = {
   id: string;
   spec: AgentSpec;
   origin: 'file' | 'api';
-  status: 'active' | 'paused' | 'removed';
+  status: (typeof agentStatuses)[number];
   since: Readonly<Record<string, { eventId: string; time: string }>>;
   registeredAt: string;
   updatedAt: string;
@@ -20,7 +22,7 @@ export type AgentCommand =
   | { type: 'register'; spec: AgentSpec; origin: Agent['origin'] }
   /** `version`: only if the agent is still at it. */
   | { type: 'update'; spec: AgentSpec; origin: Agent['origin']; version?: number | undefined }
-  | { type: 'pause' | 'resume' | 'remove'; reason: string };
+  | { type: 'pause' | 'resume' | 'remove' | 'quarantine'; reason: string };
 
 /** What has happened: folds one event into the agent. */
 export function evolve(agent: Agent | undefined, event: Recorded<AgentEvent>): Agent | undefined {
@@ -33,6 +35,7 @@ export function evolve(agent: Agent | undefined, event: Recorded<AgentEvent>): A
         id: spec.name,
         spec,
         origin,
+        // Whoever changes its definition has looked at what failed.
         status: agent?.status === 'paused' ? 'paused' : 'active',
         since: sinceOf(agent, event, spec),
         registeredAt: agent?.registeredAt ?? event.time,
@@ -44,6 +47,8 @@ export function evolve(agent: Agent | undefined, event: Recorded<AgentEvent>): A
       return agent && { ...agent, status: 'paused', version };
     case 'toka.agent.resumed.v1':
       return agent && { ...agent, status: 'active', version };
+    case 'toka.agent.quarantined.v1':
+      return agent && { ...agent, status: 'quarantined', version };
     case 'toka.agent.removed.v1':
       return agent && { ...agent, status: 'removed', version };
   }
@@ -86,6 +91,8 @@ export function decide(agent: Agent | undefined, command: AgentCommand): AgentDr
       return agent.status === 'paused' ? [] : [{ type: 'toka.agent.paused.v1', data: { reason: command.reason } }];
     case 'resume':
       return agent.status === 'active' ? [] : [{ type: 'toka.agent.resumed.v1', data: { reason: command.reason } }];
+    case 'quarantine':
+      return agent.status === 'active' ? [{ type: 'toka.agent.quarantined.v1', data: { reason: command.reason } }] : [];
     case 'remove':
       return [{ type: 'toka.agent.removed.v1', data: { reason: command.reason } }];
   }

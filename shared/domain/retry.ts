@@ -1,12 +1,32 @@
+import type { Retries } from '#shared/contracts/agent.ts';
 import type { RunDraft, RunError } from '#shared/contracts/events.ts';
 import type { Run } from './run.ts';
 
-/** How often and how far apart a run is tried again. */
-export type RetryPolicy = { retriesMax: number; backoffMs: number; backoffMsMax: number };
+/** What kinds of failure may pass, each with a count of its own. Any other (a bad definition, a limit, a loop) would only come again. */
+export type RetryClass = keyof Retries;
+
+const classes: Readonly<Record<string, RetryClass>> = {
+  // The model's side, or a service on the way to it: overloaded, limited, away, too slow.
+  upstream: 'provider',
+  limited: 'provider',
+  unavailable: 'provider',
+  timeout: 'provider',
+  // The sandbox was killed or has gone.
+  sandbox: 'sandbox',
+  // A tool, or the runner around it, failed in a way that nobody foresaw.
+  internal: 'tool',
+  'validation-failed': 'validation',
+};
+
+/** The class of an error's code; undefined: it is not tried again. */
+export const retryClassOf = (code: string): RetryClass | undefined => classes[code];
+
+/** How often, by class, and how far apart a run is tried again. */
+export type RetryPolicy = { max: Readonly<Record<RetryClass, number>>; backoffMs: number; backoffMsMax: number };
 
 /**
- * The end of an attempt that failed for a passing reason: a later retry, or the run's failure once its retries are used up.
- * Exponential backoff with full jitter; `retryAfterMs` is a floor that the other side asked for; `random` is in [0, 1).
+ * The end of an attempt that failed: a later retry, or the run's failure where its kind does not pass or its retries are used up.
+ * Exponential backoff with jitter; `retryAfterMs` is a floor that the other side asked for; `random` is in [0, 1).
  */
 export function retryOrFail(
   run: Run,
@@ -14,13 +34,13 @@ export function retryOrFail(
   policy: RetryPolicy,
   { nowMs, random, retryAfterMs = 0 }: { nowMs: number; random: number; retryAfterMs?: number | undefined },
 ): RunDraft {
-  if (run.retries >= policy.retriesMax) {
-    return {
-      type: 'toka.run.failed.v1',
-      data: { code: error.code, message: `${error.message} (tried ${run.retries + 1} times)` },
-    };
+  const kind = retryClassOf(error.code);
+  const before = (kind && run.retriesBy[kind]) ?? 0;
+  if (!kind || before >= policy.max[kind]) {
+    const message = before > 0 ? `${error.message} (tried ${before + 1} times)` : error.message;
+    return { type: 'toka.run.failed.v1', data: { code: error.code, message } };
   }
-  const ceiling = Math.min(policy.backoffMsMax, policy.backoffMs * 2 ** run.retries);
+  const ceiling = Math.min(policy.backoffMsMax, policy.backoffMs * 2 ** before);
   const delayMs = Math.max(retryAfterMs, Math.round(ceiling / 2 + (ceiling / 2) * random));
   return { type: 'toka.run.retry-scheduled.v1', data: { ...error, at: new Date(nowMs + delayMs).toISOString() } };
 }

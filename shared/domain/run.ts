@@ -3,6 +3,8 @@ import type { Approval, Decided } from '#shared/contracts/approval.ts';
 import type { NamedArtifact, Snapshot, WorkspaceBase } from '#shared/contracts/artifact.ts';
 import type { DataOf, Deliverable, Parent, Recorded, RunError, RunEvent, Trigger } from '#shared/contracts/events.ts';
 import type { CallFacts } from '#shared/contracts/llm.ts';
+import type { RetryClass } from './retry.ts';
+import { retryClassOf } from './retry.ts';
 
 export const runStatuses = [
   'queued',
@@ -47,6 +49,10 @@ export type Run = {
   trigger: Trigger;
   since: string;
   parent: Parent | null;
+  /** The ended run that this one does again. */
+  retryOf: string | null;
+  /** It is not begun before. */
+  runAt: string | null;
   definition: Definition;
   work: Work;
   status: RunStatus;
@@ -54,6 +60,8 @@ export type Run = {
   starts: number;
   /** Times that it was put back to try again. */
   retries: number;
+  /** Of these, by what went wrong. */
+  retriesBy: Readonly<Partial<Record<RetryClass, number>>>;
   /** Consecutive starts without progress: a poison run kills its runner before anything is recorded. */
   startsWithoutProgress: number;
   steps: number;
@@ -132,12 +140,8 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
       return { ...run, status: 'completed', result: event.data.result, error: null, endedAt: event.time };
     case 'toka.run.failed.v1':
       return { ...run, status: 'failed', error: event.data, endedAt: event.time };
-    case 'toka.run.retry-scheduled.v1': {
-      const retries = run.retries + (noFault.has(event.data.code) ? 0 : 1);
-      // Whoever recorded this was alive: the run has not ended its runner.
-      const startsWithoutProgress = 0;
-      return { ...run, status: 'waiting', error: event.data, retries, startsWithoutProgress, retryAt: event.data.at };
-    }
+    case 'toka.run.retry-scheduled.v1':
+      return putBack(run, event.data);
     case 'toka.run.cancelled.v1':
       return {
         ...run,
@@ -146,6 +150,22 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
         endedAt: event.time,
       };
   }
+}
+
+function putBack(run: Run, { at, ...error }: DataOf<'toka.run.retry-scheduled.v1'>): Run {
+  const kind = noFault.has(error.code) ? undefined : retryClassOf(error.code);
+  const again: Run = {
+    ...run,
+    status: 'waiting',
+    error,
+    retries: run.retries + (noFault.has(error.code) ? 0 : 1),
+    retriesBy: kind ? { ...run.retriesBy, [kind]: (run.retriesBy[kind] ?? 0) + 1 } : run.retriesBy,
+    // Whoever recorded this was alive: the run has not ended its runner.
+    startsWithoutProgress: 0,
+    retryAt: at,
+  };
+  // It may hand in something better: what was refused is in the conversation.
+  return kind === 'validation' ? { ...again, deliverable: null, verdict: null, failedVerdicts: 0 } : again;
 }
 
 type LifeType = 'queued' | 'dispatched' | 'started' | 'completed' | 'failed' | 'retry-scheduled' | 'cancelled';
@@ -212,18 +232,21 @@ function evolveWork(run: Run, event: WorkEvent): Run {
 }
 
 function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
-  const { agentId, trigger, since, parent, definition, work } = event.data;
+  const { agentId, trigger, since, parent, retryOf, runAt, definition, work } = event.data;
   return {
     id: event.subject.slice('run/'.length),
     agentId,
     trigger,
     since,
     parent,
+    retryOf: retryOf ?? null,
+    runAt: runAt ?? null,
     definition,
     work,
     status: 'queued',
     starts: 0,
     retries: 0,
+    retriesBy: {},
     startsWithoutProgress: 0,
     steps: 0,
     idleSteps: 0,

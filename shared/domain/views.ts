@@ -24,6 +24,8 @@ export const runView = (run: Run): RunView => ({
   result: run.result,
   error: run.error,
   parent: run.parent,
+  retryOf: run.retryOf,
+  runAt: run.runAt,
   approvals: run.approvals.filter(({ decided }) => decided === null).map(({ decided: _, ...approval }) => approval),
   children: run.children.map(({ runId, agentId, ended }) => ({ runId, agentId, status: ended?.status ?? null })),
   workspace: run.workspace?.kept ?? null,

@@ -7,12 +7,11 @@ import { isParked } from '#shared/domain/run.ts';
 import { decide } from '#shared/domain/run-commands.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { dispatched, queued, recorded, started, step } from '#test/helpers/events.ts';
+import { planOf } from '#test/helpers/plan.ts';
 import type { Board } from '../../services/scheduler/board.ts';
 import { apply, emptyBoard } from '../../services/scheduler/board.ts';
-import { plan } from '../../services/scheduler/plan.ts';
 
 const limits = { maxSteps: 9, maxTokens: 1_000, maxCostUsd: null, timeoutS: 100_000, contextTokens: 1_000 };
-const planLimits = { queuedMax: 4, spawnTimeoutS: 60, workstreamTimeoutS: 3_600 };
 const parent = 'run_01ARZ3NDEKTSV4RRFFQ69G5FAV';
 const child = 'run_01ARZ3NDEKTSV4RRFFQ69G5FAW';
 const approvalId = 'apr_01ARZ3NDEKTSV4RRFFQ69G5FAV';
@@ -131,7 +130,7 @@ const onBoard = (board: Board, subject: string, draft: Draft) => {
   for (const event of recorded(subject, [draft], 50)) apply(board, event as Recorded);
 };
 const soon = Date.UTC(2026, 0, 1, 0, 5);
-const actionsOf = (board: Board) => plan(board, soon, planLimits).filter(({ do: what }) => what !== 'queue');
+const actionsOf = (board: Board) => planOf(board, soon).filter(({ do: what }) => what !== 'queue');
 
 test('a child is dispatched although its parent is of the same agent, and its end is told to the parent, once', (t) => {
   const board = family();
@@ -172,7 +171,7 @@ test('what nobody decides runs out, with the default where there is one; its run
   ))
     apply(board, event as Recorded);
   const at = (minutes: number) =>
-    plan(board, Date.UTC(2026, 0, 1, 0, minutes), { ...planLimits, workstreamTimeoutS: 60 }).filter(
+    planOf(board, Date.UTC(2026, 0, 1, 0, minutes), { workstreamTimeoutS: 60 }).filter(
       ({ do: what }) => what !== 'queue',
     );
   t.deepEqual(at(59), []);

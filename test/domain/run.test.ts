@@ -124,7 +124,8 @@ test('an ended run takes no command, and a second cancel changes nothing', (t) =
 });
 
 test('retries back off to a ceiling, respect a floor, and come to an end', (t) => {
-  const policy = { retriesMax: 2, backoffMs: 1_000, backoffMsMax: 3_000 };
+  const max = { provider: 2, sandbox: 1, tool: 0, validation: 1 };
+  const policy = { max, backoffMs: 1_000, backoffMsMax: 3_000 };
   const error = { code: 'unavailable', message: 'the model is away' };
   const at = (run: Run, random: number, retryAfterMs?: number) => {
     const draft = retryOrFail(run, error, policy, { nowMs: now, random, retryAfterMs });

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
 import { parseRaw } from '#shared/bus/log.ts';
+import type { Lease } from '#shared/bus/tasks.ts';
 import { request } from '#shared/contracts/contract.ts';
 import { Failure } from '#shared/errors.ts';
 import { newEvent } from '#shared/event.ts';
@@ -74,27 +75,58 @@ test('a question is answered by one of the group, and its failure crosses the bu
   await t.throwsAsync(asker.ask(double, { value: 'x' as unknown as number }), { code: 'invalid', message: /value/ });
 });
 
+/** Takes one task that is there. */
+async function takeOne(bus: Bus): Promise<Lease | undefined> {
+  const stop = new AbortController();
+  const { promise, resolve } = Promise.withResolvers<Lease | undefined>();
+  const taking = bus.tasks.take(1, stop.signal, resolve);
+  const timer = setTimeout(() => resolve(undefined), 200);
+  const lease = await promise;
+  clearTimeout(timer);
+  stop.abort();
+  await taking;
+  return lease;
+}
+
 test('a task goes to one taker, comes back when its lease runs out, and not while it is renewed', async (t) => {
   await using nats = await startNats();
   await using bus = await open(nats.url, 500);
-  const low = newId('run');
-  const high = newId('run');
-  await bus.tasks.add('low', { runId: low }, newId('evt'));
-  await bus.tasks.add('high', { runId: high }, newId('evt'));
-  const first = await bus.tasks.take();
-  t.is(first?.task.runId, high, 'the most urgent first');
-  const second = await bus.tasks.take();
-  t.is(second?.task.runId, low);
-  t.is(await bus.tasks.take(), undefined);
+  const one = newId('run');
+  const other = newId('run');
+  await bus.tasks.add('low', { runId: one }, newId('evt'));
+  await bus.tasks.add('high', { runId: other }, newId('evt'));
+  const first = await takeOne(bus);
+  t.is(first?.task.runId, one, 'in the order in which they were put');
+  const second = await takeOne(bus);
+  t.is(second?.task.runId, other);
+  t.is(await takeOne(bus), undefined);
   first?.ack();
   const renewing = setInterval(() => second?.working(), 100);
   await new Promise((resolve) => setTimeout(resolve, 900));
-  t.is(await bus.tasks.take(), undefined, 'it is held');
+  t.is(await takeOne(bus), undefined, 'it is held');
   clearInterval(renewing);
-  const again = await eventually(() => bus.tasks.take());
-  t.is(again.task.runId, low);
+  const again = await eventually(() => takeOne(bus));
+  t.is(again.task.runId, other);
   t.is(again.deliveries, 2);
-  t.deepEqual([...(await bus.tasks.queued())], [low]);
+  t.deepEqual([...(await bus.tasks.queued())], [other]);
+});
+
+test('a taker that leaves while a task is on its way leaves it to the next', async (t) => {
+  await using nats = await startNats();
+  await using bus = await open(nats.url, 60_000);
+  for (let round = 0; round < 50; round++) {
+    const stop = new AbortController();
+    const runId = newId('run');
+    const taking = bus.tasks.take(1, stop.signal, (lease) => lease.nak());
+    const adding = bus.tasks.add('low', { runId }, newId('evt'));
+    if (round % 2) await adding;
+    stop.abort();
+    await Promise.all([taking, adding]);
+    const lease = await eventually(() => takeOne(bus));
+    t.is(lease.task.runId, runId);
+    lease.ack();
+    await eventually(async () => (await bus.tasks.queued()).size === 0);
+  }
 });
 
 test('artifacts are kept by the hash of their bytes', async (t) => {

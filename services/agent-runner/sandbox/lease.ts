@@ -77,7 +77,7 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
     await session.ask(paths.start, { body: JSON.stringify(start), bytesMax: smallBytesMax, timeoutMs: 30_000 });
   } catch (error) {
     await end();
-    throw new Failure('unavailable', `the sandbox did not start: ${clip(scrub(sandbox.stderr().trim()), 1_000)}`, {
+    throw new Failure('sandbox', `the sandbox did not start: ${clip(scrub(sandbox.stderr().trim()), 1_000)}`, {
       cause: error,
     });
   }

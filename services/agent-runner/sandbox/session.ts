@@ -99,7 +99,7 @@ export function openSession(stream: Duplex): Session {
   };
 }
 
-const gone = (cause?: unknown) => new Failure('unavailable', 'the sandbox has gone', { cause });
+const gone = (cause?: unknown) => new Failure('sandbox', 'the sandbox has gone', { cause });
 
 async function read(asked: ClientHttp2Stream, bytesMax: number): Promise<Asked> {
   const [headers] = (await once(asked, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];

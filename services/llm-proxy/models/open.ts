@@ -3,6 +3,7 @@ import type { Problem } from '#shared/errors.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
+import { watchFile } from '#shared/watch-file.ts';
 import type { Config } from '../config.ts';
 import { createCatalog } from './catalog.ts';
 import { checkModelsFile } from './check.ts';
@@ -12,7 +13,6 @@ import { parseModelsFile, problemLine } from './parse.ts';
 import { rulesOf } from './rules.ts';
 import type { ModelsFile } from './schema.ts';
 import type { Models } from './target.ts';
-import { watchFile } from './watch.ts';
 
 const fileBytesMax = 4 * 1_048_576;
 

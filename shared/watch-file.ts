@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { repeat } from '#shared/repeat.ts';
+import { repeat } from './repeat.ts';
 
 /**
  * Calls `changed` when the file is another one than before and has stayed so for `everyMs`, and on SIGHUP. It looks again and again, for notices of the system do

@@ -5,19 +5,19 @@ import { definitionOf, worksOf } from '#shared/domain/works.ts';
 import { occasionOf } from '#shared/occasion.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { recorded } from '#test/helpers/events.ts';
+import type { PlanLimits } from '#test/helpers/plan.ts';
+import { planOf } from '#test/helpers/plan.ts';
 import type { Board } from '../../services/scheduler/board.ts';
 import { apply, emptyBoard } from '../../services/scheduler/board.ts';
-import type { Action } from '../../services/scheduler/plan.ts';
-import { plan } from '../../services/scheduler/plan.ts';
+import type { Action } from '../../services/scheduler/due.ts';
 import { rosterChanges } from '../../services/scheduler/roster.ts';
 
-const limits = { queuedMax: 4, spawnTimeoutS: 60, workstreamTimeoutS: 3_600 };
 const start = Date.UTC(2026, 0, 1);
 
 type World = {
   board: Board;
   nowMs(): number;
-  plan(nowMs?: number, changes?: Partial<typeof limits>): Action[];
+  plan(nowMs?: number, changes?: Partial<PlanLimits>): Action[];
   happen(subject: string, ...drafts: Draft[]): void;
   agent(changes?: Partial<AgentInput>): void;
   carryOut(): void;
@@ -36,7 +36,7 @@ function world(): World {
   const self: World = {
     board,
     nowMs: () => start + (seq + 1) * 1000,
-    plan: (nowMs = self.nowMs(), changes: Partial<typeof limits> = {}) => plan(board, nowMs, { ...limits, ...changes }),
+    plan: (nowMs = self.nowMs(), changes: Partial<PlanLimits> = {}) => planOf(board, nowMs, changes),
     happen,
     agent(changes: Partial<AgentInput> = {}) {
       const spec = agentSpec(changes);
@@ -82,7 +82,9 @@ const said = (actions: Action[]) =>
   actions.map((action) =>
     action.do === 'queue'
       ? `queue ${action.agent.id}/${action.work.id}`
-      : `${action.do} ${action.run.agentId}/${action.run.work.id}`,
+      : action.do === 'quarantine'
+        ? `quarantine ${action.agent.id}`
+        : `${action.do} ${action.run.agentId}/${action.run.work.id}`,
   );
 const objective = (id: string, depends_on: string[] = []) => ({
   id,
@@ -108,7 +110,7 @@ test('the more urgent agent goes first, and no more is dispatched than the queue
   const w = world();
   for (const priority of ['low', 'critical', 'medium', 'high'] as const) w.agent({ name: priority, priority });
   w.carryOut();
-  t.deepEqual(said(w.plan(undefined, { queuedMax: 3 })), [
+  t.deepEqual(said(w.plan(undefined, { ahead: 3 })), [
     'dispatch critical/objective-1',
     'dispatch high/objective-1',
     'dispatch medium/objective-1',

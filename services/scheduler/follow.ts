@@ -1,0 +1,48 @@
+import { parseRaw } from '#shared/bus/log.ts';
+import type { Run } from '#shared/domain/run.ts';
+import { messageOf } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import type { Metrics } from '#shared/metrics.ts';
+import type { Context } from '#shared/service.ts';
+import type { Bell } from './bell.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** How far the scheduler has followed the log. */
+export type Position = { seq: number };
+
+/** Folds every event from the position on, in order, and rings for each. Ends when `signal` is aborted. */
+export async function followLog(
+  { bus, logger, metrics }: Pick<Context<unknown>, 'bus' | 'logger' | 'metrics'>,
+  scheduler: Scheduler,
+  position: Position,
+  bell: Bell,
+  signal: AbortSignal,
+): Promise<void> {
+  const startedMs = Date.now();
+  for await (const raw of bus.follow({ from: position.seq + 1, signal })) {
+    const { run, ended } = fold(scheduler, raw, logger);
+    if (run && ended && Date.parse(run.endedAt ?? '') >= startedMs) countEnded(metrics, run);
+    position.seq = raw.seq;
+    bell.ring();
+  }
+}
+
+function fold(scheduler: Scheduler, raw: Parameters<typeof parseRaw>[0], logger: Logger) {
+  try {
+    return scheduler.apply(parseRaw(raw));
+  } catch (error) {
+    const reason = messageOf(error).slice(0, 300);
+    logger.warn({ seq: raw.seq, reason }, 'an event that cannot be read was passed over');
+    return {};
+  }
+}
+
+function countEnded(metrics: Metrics, { agentId, status, startedAt, endedAt }: Run): void {
+  const agent = metrics.agentLabel(agentId);
+  metrics.runsEnded.inc({ status });
+  metrics.agentRunsEnded.inc({ agent, status });
+  if (!startedAt || !endedAt) return;
+  const seconds = (Date.parse(endedAt) - Date.parse(startedAt)) / 1000;
+  metrics.runSeconds.observe({ status }, seconds);
+  metrics.agentRunSeconds.observe({ agent }, seconds);
+}
