@@ -17,6 +17,8 @@ export const Config = CommonConfig.extend({
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
   BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),
+  /** Runs that may wait for a runner before more are refused. */
+  BACKLOG_MAX: setting.integer(1, 10_000_000).default(100_000),
   /** Event streams that may be open at a time. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
 }).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE }, context) => {

@@ -2,11 +2,13 @@ import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
 import { createApp } from './app.ts';
 import { createAuth } from './auth.ts';
+import { watchBacklog } from './backlog.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
 import { openApiRoute } from './openapi.ts';
 import type { Route } from './route.ts';
+import { againRoutes } from './routes/again.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { approvalRoutes } from './routes/approvals.ts';
@@ -23,9 +25,11 @@ export async function start(context: Context<Config>): Promise<void> {
 
 /** Serves both APIs, and answers the ports that they got. */
 export async function serve({ bus, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
+  const backlog = watchBacklog(bus, config.BACKLOG_MAX);
   const api = [
-    ...agentRoutes(bus, writer),
-    ...agentRunRoutes(bus, writer),
+    ...agentRoutes(bus, writer, backlog),
+    ...agentRunRoutes(bus, writer, backlog),
+    ...againRoutes(bus, writer, backlog),
     ...runRoutes(bus, writer),
     ...approvalRoutes(bus, writer),
     ...keyRoutes(bus, writer),

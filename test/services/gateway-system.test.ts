@@ -3,6 +3,7 @@ import { connect as connectTcp } from 'node:net';
 import test from 'ava';
 import { connect } from 'nats';
 import { Registry } from 'prom-client';
+import { getScheduling } from '#shared/contracts/scheduling.ts';
 import { newEvent } from '#shared/event.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import { facts } from '#test/helpers/events.ts';
@@ -142,6 +143,14 @@ test("nonsense on the metrics' and the health's subject does no harm", async (t)
   await nc.close();
 });
 
+const scheduling = {
+  leader: 'scheduler-1',
+  session: { id: 'run_1', startedAt: 'x', queued: 4, completed: 1, failed: 1, progress: 0.5 },
+  phase: 'high' as const,
+  backlog: 2,
+  slots: 8,
+};
+
 test('the status tells of services, archive, agents and runs', async (t) => {
   await using gateway = await startGateway();
   const { call, management, bus } = gateway;
@@ -167,9 +176,12 @@ test('the status tells of services, archive, agents and runs', async (t) => {
     runs: null,
   });
   // What a scheduler would answer.
-  const values = [{ value: 2, labels: { status: 'queued', service: 'scheduler', instance: 'a' } }];
-  bus.answerEach('toka.metrics', async () => [{ name: 'toka_runs', help: 'x', type: 'gauge', values }]);
-  await eventually(async () => (await call('GET', '/status')).json.runs?.queued === 2);
+  bus.answer(getScheduling, () => ({ ...scheduling, runs: { queued: 2 } }));
+  const { scheduling: told } = await eventually(async () => {
+    const { json: now } = await call('GET', '/status');
+    return now.runs?.queued === 2 ? now : undefined;
+  });
+  t.deepEqual(told, scheduling);
   t.true(made.json.version < seq);
 });
 

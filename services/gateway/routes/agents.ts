@@ -9,8 +9,9 @@ import type { Agent, AgentCommand } from '#shared/domain/agent.ts';
 import { agentView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
-import { parseAgent } from '#shared/parse-agent.ts';
+import { graphProblems, parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
+import type { Backlog } from '../backlog.ts';
 import type { Body } from '../input.ts';
 import { reasonBody, refusalAt } from '../input.ts';
 import { pageOf, pageQuery, seqQuery } from '../paging.ts';
@@ -36,7 +37,7 @@ const agentBody: Body<AgentSpec> = {
 };
 
 /** Agents and their lives. */
-export function agentRoutes(bus: Bus, writer: Writer): Route[] {
+export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[] {
   const command = async (
     { caller, ctx }: Pick<Call<unknown, unknown, unknown, unknown>, 'caller' | 'ctx'>,
     id: string,
@@ -83,6 +84,8 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       status: 201,
       answer: AgentView,
       async handle(call) {
+        await backlog.check();
+        await checkGraph(bus, call.body);
         const agent = await command(call, call.body.name, { type: 'register', spec: call.body, origin: 'api' });
         call.ctx.set('Location', `/agents/${agent.id}`);
         return agent;
@@ -108,8 +111,9 @@ export function agentRoutes(bus: Bus, writer: Writer): Route[] {
       headers: z.object({ 'If-Match': IfMatch }),
       body: agentBody,
       answer: AgentView,
-      handle(call) {
+      async handle(call) {
         const version = call.headers['If-Match'];
+        await checkGraph(bus, call.body);
         return command(call, call.params.id, { type: 'update', spec: call.body, origin: 'api', version });
       },
     }),
@@ -137,6 +141,30 @@ export async function readAgent(bus: Bus, id: string): Promise<Agent> {
   if (!agent || agent.status === 'removed') throw new Failure('not-found', `there is no agent "${id}"`);
   return agent;
 }
+
+const graphAgentsMax = 1_000;
+
+/** Throws `invalid` where an agent would wait for one that there is not, or in a circle, which is shown. */
+async function checkGraph(bus: Bus, spec: AgentSpec): Promise<void> {
+  const found = new Map([[spec.name, spec]]);
+  const waiting = [...namesIn(spec)];
+  for (let name = waiting.pop(); name !== undefined && found.size < graphAgentsMax; name = waiting.pop()) {
+    const agent = found.has(name) ? undefined : foldAgent(await bus.read('agent', name));
+    if (!agent || agent.status === 'removed') continue;
+    found.set(name, agent.spec);
+    waiting.push(...namesIn(agent.spec));
+  }
+  // What others wait for was checked when they came; it may have gone since.
+  const own = new Set(namesIn(spec));
+  const elsewhere = [...found.values()].flatMap(namesIn).filter((name) => !own.has(name));
+  const problems = graphProblems([...found.values()], elsewhere).filter(({ agent }) => agent === spec.name);
+  if (problems.length > 0) throw refusalAt(problems, 'the body');
+}
+
+const namesIn = ({ depends_on, tasks }: AgentSpec): string[] => [
+  ...depends_on,
+  ...tasks.default.flatMap(({ dependencies }) => dependencies),
+];
 
 function show(agent: Agent, ctx: Context): AgentView {
   ctx.set('ETag', `"${agent.version}"`);

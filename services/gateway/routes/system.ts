@@ -1,6 +1,7 @@
 import { AggregatorRegistry } from 'prom-client';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
+import { getScheduling, SchedulingView } from '#shared/contracts/scheduling.ts';
 import {
   AgentStatus,
   getArchive,
@@ -41,7 +42,6 @@ const MetricsOfInstance = z.array(
     })
     .transform((metric) => ({ ...metric, aggregator: 'sum' })),
 );
-type MetricsOfInstance = z.output<typeof MetricsOfInstance>;
 
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
@@ -87,8 +87,10 @@ export function systemRoutes(bus: Bus): Route[] {
         agents: z.record(z.string(), z.number()),
         /** Those that have not ended, by status, as the scheduler counts them; null while it does not tell. */
         runs: z.record(z.string(), z.number()).nullable(),
+        /** Session, phase, progress and backlog; null while no scheduler tells. */
+        scheduling: SchedulingView.omit({ runs: true }).nullable(),
       }),
-      handle: () => statusOf(bus, gatherMetrics()),
+      handle: () => statusOf(bus),
     }),
     route({
       method: 'get',
@@ -123,10 +125,10 @@ export const managementRoutes = (bus: Bus, isPublic: boolean): Route[] => [
   }),
 ];
 
-async function statusOf(bus: Bus, gathered: Promise<MetricsOfInstance[]>) {
-  const [answers, metrics, seq, archive, agents] = await Promise.all([
+async function statusOf(bus: Bus) {
+  const [answers, scheduling, seq, archive, agents] = await Promise.all([
     bus.askEach(healthSubject, gatherMs),
-    gathered,
+    bus.ask(getScheduling, {}, { timeoutMs: gatherMs }).catch(() => null),
     bus.lastSeq(),
     bus.ask(getArchive, {}).catch(() => null),
     bus.ask(listAgentStatus, {}).catch(() => []),
@@ -141,15 +143,12 @@ async function statusOf(bus: Bus, gathered: Promise<MetricsOfInstance[]>) {
     log: { seq },
     archive: archive && { seq: archive.seq, databaseBytes: archive.databaseBytes },
     agents: Object.fromEntries([...states].map(([state, each]) => [state, each.length])),
-    runs: runsIn(metrics),
+    runs: scheduling?.runs ?? null,
+    scheduling: scheduling && withoutRuns(scheduling),
   };
 }
 
-/** Every scheduler folds the whole log, so any one of them knows. */
-function runsIn(metrics: readonly MetricsOfInstance[]): Record<string, number> | null {
-  const samples = metrics.flat().find(({ name, values }) => name === 'toka_runs' && values.length > 0)?.values;
-  return samples ? Object.fromEntries(samples.map(({ labels, value }) => [String(labels.status), value])) : null;
-}
+const withoutRuns = ({ runs: _, ...rest }: SchedulingView) => rest;
 
 /** What fits; another's answer on the same subject does not. */
 const valid = <S extends z.ZodType>(schema: S, answers: readonly unknown[]): z.output<S>[] =>

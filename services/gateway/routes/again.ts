@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import type { Bus } from '#shared/bus/bus.ts';
+import { foldAgent, foldRun } from '#shared/command.ts';
+import type { Work } from '#shared/contracts/agent.ts';
+import { timetableOf } from '#shared/contracts/agent.ts';
+import { AgentId, RunId } from '#shared/contracts/ids.ts';
+import { RunView } from '#shared/contracts/store.ts';
+import type { Agent } from '#shared/domain/agent.ts';
+import type { Run } from '#shared/domain/run.ts';
+import { runView } from '#shared/domain/views.ts';
+import { definitionOf, worksOf } from '#shared/domain/works.ts';
+import { Failure } from '#shared/errors.ts';
+import type { Writer } from '#shared/event.ts';
+import { runIdFor } from '#shared/ids.ts';
+import { scheduled, timesBetween } from '#shared/occasion.ts';
+import { on } from '../auth.ts';
+import type { Backlog } from '../backlog.ts';
+import { bodyOf, refusal } from '../input.ts';
+import { queueRun } from '../queue-run.ts';
+import type { Route } from '../route.ts';
+import { route } from '../route.ts';
+import { readAgent } from './agents.ts';
+
+const backfillMax = 500;
+
+const Time = z.iso.datetime({ offset: true, message: 'must be a time such as "2026-01-31T06:00:00Z"' });
+const Backfill = z.strictObject({ from: Time, to: Time });
+
+/** Runs that are done once more, and times of a schedule that are made up for. */
+export const againRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[] => [
+  route({
+    method: 'post',
+    path: '/runs/:id/retry',
+    scope: 'runs:write',
+    summary: 'Do a run that failed or was cancelled once more, as a run of its own, by the agent as it is now',
+    params: z.object({ id: RunId }),
+    body: bodyOf(z.strictObject({}).optional()),
+    status: 202,
+    answer: RunView,
+    async handle({ params: { id }, caller, ctx }) {
+      await backlog.check();
+      const before = foldRun(await bus.read('run', id));
+      if (!before) throw new Failure('not-found', `there is no run "${id}"`);
+      const { run } = await retry(bus, before, on(writer, caller));
+      ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });
+      return runView(run);
+    },
+  }),
+  route({
+    method: 'post',
+    path: '/agents/:id/backfill',
+    scope: 'runs:write',
+    summary: `Make up for times of an agent's schedule, ${backfillMax} runs at most; those that had their run are left out`,
+    params: z.object({ id: AgentId }),
+    body: bodyOf(Backfill),
+    status: 202,
+    answer: z.object({ queued: z.array(RunId), already: z.array(RunId) }),
+    async handle({ params: { id }, body, caller }) {
+      await backlog.check();
+      return backfill(bus, await readAgent(bus, id), body, on(writer, caller));
+    },
+  }),
+];
+
+async function retry(bus: Bus, before: Run, writer: Writer) {
+  if (before.status !== 'failed' && before.status !== 'cancelled')
+    throw new Failure('conflict', `the run is ${before.status}: only one that failed or was cancelled is done again`);
+  const agent = foldAgent(await bus.read('agent', before.agentId));
+  if (!agent || agent.status === 'removed')
+    throw new Failure('conflict', `its agent "${before.agentId}" was removed; make it anew, or queue a run of another`);
+  if (before.trigger === 'objective' && agent.since[before.work.id]?.eventId !== before.since)
+    throw new Failure('conflict', `"${before.work.id}" was changed since, and has had a run of its own`);
+  const work = worksOf(agent.spec).find(({ id, kind }) => id === before.work.id && kind === before.work.kind);
+  // Whoever asked for a delegated run was told of its end: this one is nobody's child.
+  const trigger = before.trigger === 'delegate' ? 'api' : before.trigger;
+  const id = runIdFor(before.endedAt ?? before.queuedAt, before.agentId, 'retry-of', before.id);
+  const data = {
+    ...{ agentId: before.agentId, trigger, since: before.since, definition: definitionOf(agent.spec) },
+    ...{ work: trigger === 'api' ? before.work : (work ?? before.work), parent: null, retryOf: before.id },
+  };
+  return queueRun(bus, id, data, writer);
+}
+
+async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof Backfill>, writer: Writer) {
+  const timetable = timetableOf(agent.spec);
+  if (!timetable) throw new Failure('conflict', `agent "${agent.id}" has no schedule`);
+  const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
+  if (fromMs > toMs) throw refusal([{ field: 'to', message: 'must not be before "from"' }]);
+  if (toMs > Date.now()) throw refusal([{ field: 'to', message: 'must not lie in the future' }]);
+  const works = worksOf(agent.spec);
+  const times = timesBetween(timetable, fromMs, toMs, backfillMax + 1);
+  if (times.length * works.length > backfillMax) {
+    const message = `would make more than ${backfillMax} runs (one for each of ${works.length} works at each time); ask for a shorter span`;
+    throw refusal([{ field: 'to', message }]);
+  }
+  const queued: string[] = [];
+  const already: string[] = [];
+  for (const time of times) {
+    for (const work of works) {
+      const { run, isNew } = await queueTime(bus, agent, work, time, writer);
+      (isNew ? queued : already).push(run.id);
+    }
+  }
+  return { queued, already };
+}
+
+function queueTime(bus: Bus, agent: Agent, work: Work, time: string, writer: Writer) {
+  const { runId, since, trigger } = scheduled(agent, work.id, time);
+  const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
+  return queueRun(bus, runId, data, writer);
+}

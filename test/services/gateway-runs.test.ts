@@ -1,0 +1,100 @@
+import test from 'ava';
+import { getScheduling } from '#shared/contracts/scheduling.ts';
+import { newEvent } from '#shared/event.ts';
+import { agentInput } from '#test/helpers/agents.ts';
+import { startGateway } from '#test/helpers/gateway.ts';
+
+const writer = { source: '/toka/test/1', actor: 'service:test' };
+
+test('an agent that would wait for nobody, or in a circle, is refused with the path', async (t) => {
+  await using gateway = await startGateway();
+  const { call } = gateway;
+  const unknown = await call('POST', '/agents', agentInput({ name: 'b', depends_on: ['a'] }));
+  t.is(unknown.status, 400);
+  t.like(unknown.json.errors, [{ field: 'depends_on.0', message: 'there is no agent "a"' }]);
+  t.is((await call('POST', '/agents', agentInput({ name: 'a' }))).status, 201);
+  t.is((await call('POST', '/agents', agentInput({ name: 'b', depends_on: ['a'] }))).status, 201);
+  t.is((await call('POST', '/agents', agentInput({ name: 'c', depends_on: ['b'] }))).status, 201);
+  const circle = await call('PUT', '/agents/a', agentInput({ name: 'a', depends_on: ['c'] }));
+  t.is(circle.status, 400);
+  t.like(circle.json.errors, [{ field: 'depends_on', message: 'goes round in a circle: a → c → b → a' }]);
+});
+
+test('a run that failed is done again once, by the agent as it is now', async (t) => {
+  await using gateway = await startGateway();
+  const { call, bus } = gateway;
+  await call('POST', '/agents', agentInput());
+  const { json: run } = await call('POST', '/agents/scout/runs', { input: 'Count the files' });
+  t.is((await call('POST', `/runs/${run.id}/retry`)).status, 409, 'it has not ended');
+  const data = { code: 'poison', message: 'it ended its runner' };
+  await bus.append(newEvent({ type: 'toka.run.failed.v1', data }, `run/${run.id}`, writer));
+  await call('PUT', '/agents/scout', agentInput({ instructions: 'Count slowly' }));
+  const again = await call('POST', `/runs/${run.id}/retry`);
+  t.is(again.status, 202);
+  t.like(again.json, { retryOf: run.id, status: 'queued', description: 'Count the files', trigger: 'api' });
+  t.is((await call('POST', `/runs/${run.id}/retry`)).json.id, again.json.id, 'asked twice it is one');
+  const [queued] = await bus.read('run', again.json.id);
+  t.is(queued?.type === 'toka.run.queued.v1' && queued.data.definition.instructions, 'Count slowly');
+  await call('DELETE', '/agents/scout');
+  t.is((await call('POST', `/runs/${run.id}/retry`)).status, 409);
+});
+
+test('a run may be queued for a time to come, within a year', async (t) => {
+  await using gateway = await startGateway();
+  const { call } = gateway;
+  await call('POST', '/agents', agentInput());
+  const at = new Date(Date.now() + 3_600_000).toISOString();
+  const { status, json } = await call('POST', '/agents/scout/runs', { input: 'x', runAt: at });
+  t.is(status, 202);
+  t.is(json.runAt, at);
+  for (const runAt of ['tomorrow', '2999-01-01T00:00:00Z', 7])
+    t.is((await call('POST', '/agents/scout/runs', { input: 'x', runAt })).status, 400);
+});
+
+test('times of a schedule that were missed are made up for, each once, and not too many at a time', async (t) => {
+  await using gateway = await startGateway();
+  const { call } = gateway;
+  await call('POST', '/agents', agentInput({ name: 'plain' }));
+  t.is((await call('POST', '/agents/plain/backfill', { from: span(1), to: span(2) })).status, 409);
+  await call('POST', '/agents', agentInput({ schedule: { cron: '0 6 * * *', timezone: 'Europe/Berlin' } }));
+  const first = await call('POST', '/agents/scout/backfill', { from: span(1), to: span(4) });
+  t.is(first.status, 202);
+  t.deepEqual([first.json.queued.length, first.json.already.length], [3, 0]);
+  const more = await call('POST', '/agents/scout/backfill', { from: span(2), to: span(5) });
+  t.deepEqual([more.json.queued.length, more.json.already.length], [1, 2]);
+  const { json: run } = await call('GET', `/runs/${first.json.queued[0]}`);
+  t.like(run, { trigger: 'schedule', status: 'queued' });
+  const wrong = [
+    { from: span(4), to: span(1) },
+    { from: '2020-01-01T00:00:00Z', to: span(1) },
+    { from: span(1), to: '2999-01-01T00:00:00Z' },
+    { from: span(1) },
+  ];
+  for (const body of wrong) t.is((await call('POST', '/agents/scout/backfill', body)).status, 400);
+});
+
+const span = (day: number) => `2026-07-0${day}T12:00:00Z`;
+
+test('while too many runs wait, no more are taken, and the answer says when to try again', async (t) => {
+  await using gateway = await startGateway({ BACKLOG_MAX: '10' });
+  const { call, bus } = gateway;
+  await call('POST', '/agents', agentInput());
+  t.is((await call('POST', '/agents/scout/runs', { input: 'x' })).status, 202, 'nobody knows: it is on the log');
+  let backlog = 10;
+  bus.answer(getScheduling, () => ({
+    leader: null,
+    session: null,
+    phase: 'rest' as const,
+    backlog,
+    slots: 8,
+    runs: {},
+  }));
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  const refused = await call('POST', '/agents/scout/runs', { input: 'x' });
+  t.is(refused.status, 429);
+  t.is(refused.headers.get('retry-after'), '5');
+  t.regex(refused.json.detail, /10 runs wait for a runner.*BACKLOG_MAX/);
+  backlog = 9;
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  t.is((await call('POST', '/agents/scout/runs', { input: 'x' })).status, 202);
+});
