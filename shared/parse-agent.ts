@@ -80,14 +80,7 @@ export function graphProblems(
     ];
     for (const { name, path } of waits) {
       if (!names.includes(name))
-        problems.push({
-          agent,
-          path,
-          message: `there is no agent "${name}"${didYouMean(
-            names.filter((each) => each !== agent),
-            name,
-          )}`,
-        });
+        problems.push({ agent, path, message: `there is no agent "${name}"${didYouMean(names, name)}` });
     }
   }
   const cycle = findCycle(new Map(specs.map((spec) => [spec.name, spec.depends_on])));

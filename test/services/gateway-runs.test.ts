@@ -11,7 +11,7 @@ test('an agent that would wait for nobody, or in a circle, is refused with the p
   const { call } = gateway;
   const unknown = await call('POST', '/agents', agentInput({ name: 'b', depends_on: ['a'] }));
   t.is(unknown.status, 400);
-  t.like(unknown.json.errors, [{ field: 'depends_on.0', message: 'there is no agent "a"' }]);
+  t.like(unknown.json.errors, [{ field: 'depends_on.0', message: 'there is no agent "a"; did you mean "b"?' }]);
   t.is((await call('POST', '/agents', agentInput({ name: 'a' }))).status, 201);
   t.is((await call('POST', '/agents', agentInput({ name: 'b', depends_on: ['a'] }))).status, 201);
   t.is((await call('POST', '/agents', agentInput({ name: 'c', depends_on: ['b'] }))).status, 201);
