@@ -40,6 +40,8 @@ export type Holders = {
   set(runId: string, keys: readonly Key[], how: Hold): void;
   /** Whether a run may have these keys. A branch that a run above it holds is no obstacle: that one waits for it. */
   allows(runId: string, keys: readonly Key[], isAbove: (holder: string) => boolean): boolean;
+  /** Whether one of those that are meant holds a key. */
+  isHeldBy(name: string, isMeant: (runId: string) => boolean): boolean;
   /** How many hold a key. */
   count(name: string): number;
 };
@@ -76,6 +78,7 @@ export function createHolders(): Holders {
         const rivals = key.access === 'share' ? holders.alone : holders.all;
         return rivals.values().every((holder) => holder === runId || isAbove(holder));
       }),
+    isHeldBy: (name, isMeant) => held.get(name)?.all.values().some(isMeant) ?? false,
     count: (name) => held.get(name)?.all.size ?? 0,
   };
 }

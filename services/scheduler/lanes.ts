@@ -97,7 +97,10 @@ function* candidates(lanes: ReadonlyMap<string, Lane>, holders: ReturnType<typeo
   const awaited = new Set<string>();
   for (const lane of [...lanes.values()].toSorted((a, b) => a.level - b.level || a.served - b.served)) {
     const first = lane.entries.find(({ run, keys, isAbove }) => {
-      const goes = keys.every(({ name }) => !awaited.has(name)) && holders.allows(run.id, keys, isAbove);
+      // Who holds a branch, or works for who does, is not kept from it by who waits for it: neither would ever go.
+      const isOwn = (holder: string) => holder === run.id || isAbove(holder);
+      const isFree = ({ name }: Key) => !awaited.has(name) || holders.isHeldBy(name, isOwn);
+      const goes = keys.every(isFree) && holders.allows(run.id, keys, isAbove);
       if (!goes) for (const key of keys) if (key.kind === 'branch' && key.access === 'queue') awaited.add(key.name);
       return goes;
     });
