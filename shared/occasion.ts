@@ -21,9 +21,9 @@ export function occasionOf(agent: Agent, workId: string, nowMs: number): Occasio
   if (!timetable) {
     return { runId: runIdFor(since.time, agent.id, workId, since.eventId), since: since.eventId, trigger: 'objective' };
   }
-  const [latest] = cronOf(timetable).previousRuns(1, new Date(nowMs));
-  if (!latest || latest.getTime() <= Date.parse(since.time)) return undefined;
-  return scheduled(agent, workId, latest.toISOString());
+  const { latestMs } = spanAt(timetable, nowMs);
+  if (latestMs === undefined || latestMs <= Date.parse(since.time)) return undefined;
+  return scheduled(agent, workId, new Date(latestMs).toISOString());
 }
 
 /** The run of a scheduled work at one of its times (ISO 8601), whoever asks for it. */
@@ -40,8 +40,7 @@ export function isPassedOver({ missed, overlap }: Timetable, time: string, lastE
 }
 
 /** When the schedule comes round next after `nowMs`, in epoch milliseconds. */
-export const nextTime = (timetable: Timetable, nowMs: number): number | undefined =>
-  cronOf(timetable).nextRun(new Date(nowMs))?.getTime();
+export const nextTime = (timetable: Timetable, nowMs: number): number | undefined => spanAt(timetable, nowMs).nextMs;
 
 /** The schedule's times from `fromMs` to `toMs`, the earliest first, `max` at most. */
 export const timesBetween = (timetable: Timetable, fromMs: number, toMs: number, max: number): string[] =>
@@ -50,16 +49,32 @@ export const timesBetween = (timetable: Timetable, fromMs: number, toMs: number,
     .filter((time) => time.getTime() <= toMs)
     .map((time) => time.toISOString());
 
-const crons = new Map<string, Cron>();
-const cronsMax = 1_000;
+/** A cron line, and the span between two of its times that was asked for last: to find these is dear for a line that comes round rarely. */
+type Known = { cron: Cron; span?: Span };
+type Span = { fromMs: number; latestMs: number | undefined; nextMs: number | undefined };
 
-/** Parsing a cron line is dear next to asking it. */
-function cronOf({ cron, timezone }: Timetable): Cron {
+const known = new Map<string, Known>();
+const knownMax = 1_000;
+
+function knownOf({ cron, timezone }: Timetable): Known {
   const key = `${timezone} ${cron}`;
-  const known = crons.get(key);
-  if (known) return known;
-  if (crons.size >= cronsMax) crons.clear();
-  const parsed = new Cron(cron, { timezone, paused: true });
-  crons.set(key, parsed);
-  return parsed;
+  const found = known.get(key);
+  if (found) return found;
+  if (known.size >= knownMax) known.clear();
+  const made = { cron: new Cron(cron, { timezone, paused: true }) };
+  known.set(key, made);
+  return made;
+}
+
+const cronOf = (timetable: Timetable): Cron => knownOf(timetable).cron;
+
+/** The times around `nowMs`: the latest that has come, and the next. */
+function spanAt(timetable: Timetable, nowMs: number): Span {
+  const entry = knownOf(timetable);
+  const { span } = entry;
+  if (span && nowMs >= span.fromMs && nowMs < (span.nextMs ?? Number.POSITIVE_INFINITY)) return span;
+  const now = new Date(nowMs);
+  const latestMs = entry.cron.previousRuns(1, now)[0]?.getTime();
+  entry.span = { fromMs: latestMs ?? nowMs, latestMs, nextMs: entry.cron.nextRun(now)?.getTime() };
+  return entry.span;
 }

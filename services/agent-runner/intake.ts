@@ -32,7 +32,8 @@ export function startIntake({ max, stopping, take, work, changed }: Options): { 
   const ask = () => {
     isPlanned = false;
     const free = max - active.size - asked;
-    if (stopping.aborted || free <= 0) return;
+    // While some are asked for already, more are asked for in large numbers only: each question costs as much as many tasks.
+    if (stopping.aborted || free <= 0 || (asked > 0 && free < max / 4)) return;
     let open = free;
     asked += free;
     const pulling = take(free, stopping, (lease) => {

@@ -35,23 +35,23 @@ export const openJournal = async (bus: Bus, runId: string, writer: Writer): Prom
   foldJournal(bus, runId, writer, await bus.read('run', runId));
 
 /**
- * As `openJournal`, for a run whose last event is `version`: `start` becomes the next one while the others are still read. Undefined
- * where another event was first: then nothing was appended.
+ * As `openJournal`, for a run that has just the events of these sequences: `start` becomes the next one while they are still read.
+ * Undefined where another event was first: then nothing was appended.
  */
 export async function claimJournal(
   bus: Bus,
   runId: string,
   writer: Writer,
   start: RunDraft,
-  version: number,
+  sequences: readonly number[],
 ): Promise<Journal | undefined> {
   const event = newEvent(start as Draft, `run/${runId}`, writer, { correlationid: runId });
   const [seq, events] = await Promise.all([
-    bus.append(event, version).catch((error) => {
+    bus.append(event, sequences.at(-1)).catch((error) => {
       if (error instanceof Failure && error.code === 'conflict') return undefined;
       throw error;
     }),
-    bus.read('run', runId, 1, version),
+    bus.readAt(sequences),
   ]);
   return seq === undefined ? undefined : foldJournal(bus, runId, writer, [...events, { ...event, seq }]);
 }

@@ -1,6 +1,8 @@
 import type { Bus } from '#shared/bus/bus.ts';
+import type { Task } from '#shared/bus/tasks.ts';
 import { commandAgent } from '#shared/command.ts';
 import type { Draft, RunDraft } from '#shared/contracts/events.ts';
+import type { Run } from '#shared/domain/run.ts';
 import type { RunCommand } from '#shared/domain/run-commands.ts';
 import { decide } from '#shared/domain/run-commands.ts';
 import { definitionOf } from '#shared/domain/works.ts';
@@ -25,9 +27,13 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<boo
   const written = draft && (await append(bus, writer, run.id, draft, run.version));
   if (!written) return false;
   if (action.do !== 'dispatch') bus.nudge(run.id);
-  else await bus.tasks.add(run.work.priority, { runId: run.id, version: written.seq }, written.eventId);
+  else await bus.tasks.add(run.work.priority, taskOf(run, written.seq), written.eventId);
   return true;
 }
+
+/** A run that nothing has happened to since it was queued has just these two events. */
+const taskOf = (run: Run, dispatchSeq: number): Task =>
+  run.version === run.first ? { runId: run.id, events: [run.first, dispatchSeq] } : { runId: run.id };
 
 function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): RunCommand {
   switch (action.do) {

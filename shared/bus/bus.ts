@@ -12,7 +12,7 @@ import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
 import type { FollowOptions, RawEvent } from './log.ts';
-import { append, follow, lastSeq, read } from './log.ts';
+import { append, follow, lastSeq, read, readAt } from './log.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions, Handle } from './requests.ts';
@@ -48,7 +48,8 @@ export type Bus = {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
   /** The entity's events in order: see `read` in log.ts. */
-  read(entity: Entity, id: string, from?: number, until?: number): Promise<Recorded[]>;
+  read(entity: Entity, id: string, from?: number): Promise<Recorded[]>;
+  readAt(sequences: readonly number[]): Promise<Recorded[]>;
   /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
   lastSeq(subject?: string): Promise<number>;
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
@@ -108,7 +109,8 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   });
   return {
     append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
-    read: (entity, id, from, until) => read(nc, entity, id, from, until),
+    read: (entity, id, from) => read(nc, entity, id, from),
+    readAt: (sequences) => readAt(nc, sequences),
     lastSeq: (subject) => lastSeq(jsm, subject),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),

@@ -72,35 +72,33 @@ export async function publishUntil(
   }
 }
 
-/**
- * The events of one entity in order, straight from the stream: commands do not depend on the store. From sequence `from` to `until`,
- * which is one of them, or to the last.
- */
-export async function read(
-  nc: NatsConnection,
-  entity: Entity,
-  id: string,
-  from = 1,
-  until = Number.POSITIVE_INFINITY,
-): Promise<Recorded[]> {
+/** All events of one entity in order, from sequence `from` on, straight from the stream: commands do not depend on the store. */
+export async function read(nc: NatsConnection, entity: Entity, id: string, from = 1): Promise<Recorded[]> {
   const subject = entitySubject(entity, id);
   const events: Recorded[] = [];
   for (let seq = from; ; ) {
-    const next = await nextOf(nc, subject, seq);
+    const next = await directly(nc, { seq, next_by_subj: subject });
     if (!next) return events;
     events.push(next);
-    if (next.seq >= until) return events;
     seq = next.seq + 1;
   }
 }
 
-/** The first event on `subject` at or after `seq`, by JetStream's direct get. */
-async function nextOf(nc: NatsConnection, subject: string, seq: number): Promise<Recorded | undefined> {
-  const query = JSON.stringify({ seq, next_by_subj: subject });
+/** The events at these sequences: far cheaper than `read`, for the server need not look for them. */
+export async function readAt(nc: NatsConnection, sequences: readonly number[]): Promise<Recorded[]> {
+  const found = await Promise.all(sequences.map((seq) => directly(nc, { seq })));
+  return found.filter((event) => event !== undefined);
+}
+
+/** The event that the query means, by JetStream's direct get: the one at `seq`, or the first on a subject at or after it. */
+async function directly(
+  nc: NatsConnection,
+  query: { seq: number; next_by_subj?: string },
+): Promise<Recorded | undefined> {
   for (let attempt = 1; ; attempt++) {
     let reason: string;
     try {
-      const message = await inboxOf(nc).request(directGet, query, { timeoutMs: attemptMs });
+      const message = await inboxOf(nc).request(directGet, JSON.stringify(query), { timeoutMs: attemptMs });
       if (message.headers?.code === 404) return undefined;
       const found = Number(message.headers?.get('Nats-Sequence'));
       if (found > 0) return { ...parseEvent(message.json()), seq: found };

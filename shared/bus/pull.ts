@@ -1,5 +1,6 @@
 import type { Msg, NatsConnection } from 'nats';
-import { createInbox } from 'nats';
+import type { Channel } from './channel.ts';
+import { openChannel } from './channel.ts';
 
 /** A message from a stream, with the means to say what became of it. */
 export type Delivery = {
@@ -8,8 +9,6 @@ export type Delivery = {
   streamSeq: number;
   /** Counts the consumer's deliveries: a hole in it is a message that was lost on the way. */
   consumerSeq: number;
-  /** How many times it was delivered, this one included. */
-  deliveries: number;
   /** Messages that the consumer has yet to deliver after this one. */
   pending: number;
   ack(): void;
@@ -19,7 +18,8 @@ export type Delivery = {
   working(): void;
 };
 
-type PullOptions = { batch: number; expiresMs: number; noWait?: boolean; signal?: AbortSignal };
+/** `idle`: channels that pulls leave for the next ones; without it each has its own. */
+type PullOptions = { batch: number; expiresMs: number; signal?: AbortSignal; idle?: Channel[] };
 
 /** `done`: the batch is full, has expired, or there is nothing; `lost`: the consumer, its server or the connection has gone. */
 export type PullEnd = 'done' | 'lost';
@@ -36,51 +36,47 @@ export function pull(
   nc: NatsConnection,
   stream: string,
   consumer: string,
-  { batch, expiresMs, noWait = false, signal }: PullOptions,
+  { batch, expiresMs, signal, idle }: PullOptions,
   onMessage: (delivery: Delivery) => void,
 ): Promise<PullEnd> {
   return new Promise((resolve) => {
-    const inbox = createInbox();
+    const channel = idle?.pop() ?? openChannel(nc);
     let received = 0;
     let silence: NodeJS.Timeout | undefined;
     const finish = (end: PullEnd) => {
       clearTimeout(silence);
       signal?.removeEventListener('abort', aborted);
-      if (!nc.isClosed()) sub.unsubscribe();
+      if (idle && end === 'done' && !signal?.aborted) idle.push(channel);
+      else channel.drain().catch(() => undefined);
       resolve(end);
+    };
+    const within = (ms: number, end: PullEnd) => {
+      clearTimeout(silence);
+      silence = setTimeout(() => finish(end), ms);
     };
     // What is on its way still comes, and is handed over: otherwise it would lie until its lease is over.
     const aborted = () => {
-      silence = setTimeout(() => finish('done'), drainMsMax);
-      sub.drain().then(
+      within(drainMsMax, 'done');
+      channel.drain().then(
         () => finish('done'),
         () => finish('done'),
       );
     };
-    const expectMore = () => {
-      clearTimeout(silence);
-      silence = setTimeout(() => finish('lost'), silenceMsMax);
-    };
-    const sub = nc.subscribe(inbox, {
-      callback: (error, msg) => {
-        if (error) return finish('lost');
-        const status = msg.headers?.code ?? 0;
-        if (status === 100) return expectMore();
-        // 404 none there, 408 expired; 409 consumer gone or server going down, 503 no JetStream.
-        if (status >= 400) return finish(status === 404 || status === 408 ? 'done' : 'lost');
-        received += 1;
-        expectMore();
-        onMessage(delivery(msg));
-        if (received >= batch) finish('done');
-      },
+    const reply = channel.hear((msg) => {
+      const status = msg.headers?.code ?? 0;
+      if (status >= 400) return finish(status === 404 || status === 408 ? 'done' : 'lost');
+      if (!signal?.aborted) within(silenceMsMax, 'lost');
+      // 100: a heartbeat. 404 none there, 408 expired; 409 consumer gone or server going down, 503 no JetStream.
+      if (status === 100) return;
+      received += 1;
+      onMessage(delivery(msg));
+      if (received >= batch) finish('done');
     });
     if (signal?.aborted || nc.isClosed()) return finish('lost');
     signal?.addEventListener('abort', aborted);
-    expectMore();
-    const request = noWait
-      ? { batch, no_wait: true }
-      : { batch, expires: expiresMs * 1e6, idle_heartbeat: Math.min(heartbeatMs, expiresMs / 3) * 1e6 };
-    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, JSON.stringify(request), { reply: inbox });
+    within(silenceMsMax, 'lost');
+    const request = { batch, expires: expiresMs * 1e6, idle_heartbeat: Math.min(heartbeatMs, expiresMs / 3) * 1e6 };
+    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, JSON.stringify(request), { reply });
   });
 }
 
@@ -91,7 +87,6 @@ function delivery(msg: Msg): Delivery {
   return {
     subject: msg.subject,
     data: msg.data,
-    deliveries: Number(tokens[at]),
     streamSeq: Number(tokens[at + 1]),
     consumerSeq: Number(tokens[at + 2]),
     pending: Number(tokens[at + 4]),

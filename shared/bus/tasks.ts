@@ -4,17 +4,21 @@ import { z } from 'zod';
 import type { Priority } from '#shared/contracts/ids.ts';
 import { RunId } from '#shared/contracts/ids.ts';
 import { taskSubject, tasksStream, tasksSubjects } from '#shared/contracts/subjects.ts';
+import type { Channel } from './channel.ts';
 import { jsonOf } from './json.ts';
 import { publishUntil } from './log.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import { runnersConsumer } from './streams.ts';
 
-/** A run that a runner may take now. `version`: of its dispatch, which a start is the next event after. */
-export const Task = z.object({ runId: RunId, version: z.number().int().positive().optional() });
+/**
+ * A run that a runner may take now. `events`: the sequences of all its events, where they are few; the last is its dispatch, and a
+ * start is the next one.
+ */
+export const Task = z.object({ runId: RunId, events: z.array(z.number().int().positive()).min(1).max(8).optional() });
 export type Task = z.infer<typeof Task>;
 
-export type Lease = Pick<Delivery, 'ack' | 'nak' | 'working' | 'deliveries'> & { task: Task };
+export type Lease = Pick<Delivery, 'ack' | 'nak' | 'working'> & { task: Task };
 
 /** The work queue: what the scheduler dispatched and no runner has finished. */
 export type Tasks = {
@@ -27,6 +31,7 @@ export type Tasks = {
 };
 
 export function openTasks(nc: NatsConnection, jsm: JetStreamManager): Tasks {
+  const idle: Channel[] = [];
   return {
     async add(priority, task, dispatchId) {
       const header = headers();
@@ -34,11 +39,12 @@ export function openTasks(nc: NatsConnection, jsm: JetStreamManager): Tasks {
       await publishUntil(nc, taskSubject(priority, task.runId), JSON.stringify(task), header, 30_000);
     },
     async take(batch, signal, onLease) {
-      const end = await pull(nc, tasksStream, runnersConsumer, { batch, expiresMs: 30_000, signal }, (delivery) => {
-        const { data, ack, nak, working, deliveries } = delivery;
+      const options = { batch, expiresMs: 30_000, signal, idle };
+      const end = await pull(nc, tasksStream, runnersConsumer, options, (delivery) => {
+        const { data, ack, nak, working } = delivery;
         const task = Task.safeParse(jsonOf(data));
         // What is no task never becomes one.
-        if (task.success) onLease({ task: task.data, ack, nak, working, deliveries });
+        if (task.success) onLease({ task: task.data, ack, nak, working });
         else ack();
       });
       if (end === 'lost') await new Promise((resolve) => setTimeout(resolve, 100));

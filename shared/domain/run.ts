@@ -91,6 +91,8 @@ export type Run = {
   dispatchedAt: string | null;
   startedAt: string | null;
   endedAt: string | null;
+  /** Sequence of its first event. */
+  first: number;
   /** Sequence of its last event: the expectation of the next append. */
   version: number;
 };
@@ -270,6 +272,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     dispatchedAt: null,
     startedAt: null,
     endedAt: null,
+    first: event.seq,
     version: event.seq,
   };
 }

@@ -1,11 +1,12 @@
 import { pipeline } from './pipeline.ts';
 import { proxy } from './proxy.ts';
 import { runner } from './runner.ts';
+import { scheduler } from './scheduler.ts';
 import { stack } from './stack.ts';
 
 // `npm run bench -- <name>`: measures on this machine, side by side in one run. Never part of the tests.
 
-const benches: Record<string, (args: string[]) => Promise<void>> = { pipeline, proxy, runner, stack };
+const benches: Record<string, (args: string[]) => Promise<void>> = { pipeline, proxy, runner, scheduler, stack };
 const [name = 'pipeline', ...args] = process.argv.slice(2);
 const bench = benches[name];
 if (bench) await bench(args);

@@ -107,7 +107,6 @@ test('a task goes to one taker, comes back when its lease runs out, and not whil
   clearInterval(renewing);
   const again = await eventually(() => takeOne(bus));
   t.is(again.task.runId, other);
-  t.is(again.deliveries, 2);
   t.deepEqual([...(await bus.tasks.queued())], [other]);
 });
 
