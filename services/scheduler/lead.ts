@@ -6,11 +6,11 @@ import { act } from './act.ts';
 import type { Bell } from './bell.ts';
 import type { Action } from './due.ts';
 import type { Position } from './follow.ts';
-import { mendQueue } from './mend-queue.ts';
+import { createQueueMender } from './mend-queue.ts';
 import type { Scheduler } from './scheduler.ts';
 
 const idleMs = 500;
-const queueCheckMs = 5_000;
+const queueCheckMs = 2_000;
 const actionsMax = 256;
 const againMs = 500;
 
@@ -46,6 +46,7 @@ export async function lead({ context, scheduler, position, bell, lease, slots, r
       bell.ring();
     }
   };
+  const mendQueue = createQueueMender(bus, logger, scheduler.board);
   let leads = false;
   let mendedMs = 0;
   while (!signal.aborted) {
@@ -59,7 +60,7 @@ export async function lead({ context, scheduler, position, bell, lease, slots, r
       if (leads) await roster(begins);
       if (leads && (begins || performance.now() - mendedMs > queueCheckMs)) {
         mendedMs = performance.now();
-        await mendQueue(bus, logger, scheduler.board);
+        await mendQueue();
       }
       for (const action of lease.isHeld() ? scheduler.due(now(), slots()) : []) {
         while (doing.size >= actionsMax) await Promise.race(doing);
