@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
+import type { ServiceUser } from '#shared/bus/users.ts';
+import { adminUser, authorization, serviceUsers } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
 import { isPlaceholder, readSettings, setting } from '#shared/settings.ts';
 import { Config as AgentRunner } from '../services/agent-runner/config.ts';
@@ -10,9 +12,13 @@ import { Config as Scheduler } from '../services/scheduler/config.ts';
 import { Config as Store } from '../services/store/config.ts';
 
 // The stack's first container: no other starts before it has ended well. It reads every setting by the schema of the service that
-// takes it, and writes the password of NATS, and the token of the sandboxes, where those find them that need them.
+// takes it, and writes who may what on NATS, and the token of the sandboxes, where those find them that need them.
 
-const passwordFile = '/data/nats-auth/password';
+/** What NATS alone reads: its users, and the password of the one that may all. */
+const usersFile = '/data/nats-auth/users.conf';
+const adminFile = '/data/nats-auth/password';
+/** In a volume of each service's own. */
+const passwordFile = (service: ServiceUser) => `/data/nats-users/${service}/password`;
 /** What a sandbox and a runner know each other by. */
 const sandboxToken = '/data/sandboxes/token';
 const apiKey = setting
@@ -44,14 +50,24 @@ function problemsOf(schema: z.ZodObject): string[] {
   }
 }
 
-/** Keeps the password that is there, where none was set: NATS and the services all read this file. */
-function writePassword(): void {
+function write(file: string, text: string): void {
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
+  writeFileSync(`${file}.new`, text, { mode: 0o400 });
+  renameSync(`${file}.new`, file);
+}
+
+/** The password that was set, else the one that is there, else a new one. */
+function keepPassword(file: string, set?: string): string {
+  const password = set ?? (existsSync(file) ? readFileSync(file, 'utf8') : randomBytes(24).toString('hex'));
+  write(file, password);
+  return password;
+}
+
+function writeUsers(): void {
   const { NATS_PASSWORD } = readSettings(Secrets, process.env);
-  if (!NATS_PASSWORD && existsSync(passwordFile)) return;
-  const password = NATS_PASSWORD ?? randomBytes(24).toString('hex');
-  if (existsSync(passwordFile) && readFileSync(passwordFile, 'utf8') === password) return;
-  writeFileSync(`${passwordFile}.new`, password, { mode: 0o400 });
-  renameSync(`${passwordFile}.new`, passwordFile);
+  const services = serviceUsers.map((service) => [service, keepPassword(passwordFile(service))]);
+  const passwords = { ...Object.fromEntries(services), [adminUser]: keepPassword(adminFile, NATS_PASSWORD) };
+  write(usersFile, authorization(passwords));
 }
 
 const schemas: z.ZodObject[] = [Gateway, Scheduler, AgentRunner, LlmProxy, Store, Secrets];
@@ -62,6 +78,6 @@ if (problems.size > 0) {
   for (const problem of problems) process.stderr.write(`  ${problem}\n`);
   process.exit(1);
 }
-writePassword();
+writeUsers();
 if (!existsSync(sandboxToken)) writeFileSync(sandboxToken, randomBytes(32).toString('hex'), { mode: 0o400 });
 process.stdout.write('The settings are in order.\n');

@@ -72,7 +72,9 @@ export async function startService<S extends z.ZodObject>(
   await using setup = new AsyncDisposableStack();
 
   const bus = setup.use(
-    await openBus({ ...busOptions(common), name }, (error) => logger.error({ err: error }, 'a bug: an answer failed')),
+    await openBus({ ...busOptions(common), name, declares: name === 'store' }, (error) =>
+      logger.error({ err: error }, 'a bug: NATS or an answer failed'),
+    ),
   );
   const stack = setup.use(new AsyncDisposableStack());
   const checks = new Map<string, () => string | Promise<string>>([

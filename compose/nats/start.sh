@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts nats-server with the password that check-settings has written, which stands in no argument and no environment.
+# Starts nats-server with the users that check-settings has written; no password stands in an argument or in the environment.
 set -eu
 umask 077
 password=$(sed 's/[\\"]/\\&/g' /data/nats-auth/password)
@@ -7,8 +7,8 @@ password=$(sed 's/[\\"]/\\&/g' /data/nats-auth/password)
 routed=$(od -An -v -tx1 < /data/nats-auth/password | tr -d '\n' | sed 's/ /%/g')
 {
   printf 'server_name: "%s"\n' "${SERVER_NAME:-nats}"
-  printf 'authorization { user: toka, password: "%s", timeout: 5 }\n' "$password"
   # Paths of an include are relative to this file's folder.
+  printf 'include "../data/nats-auth/users.conf"\n'
   printf 'include "../etc/toka/nats.conf"\n'
   [ ! -e /certs/nats.key ] || printf 'include "../etc/toka/tls.conf"\n'
   if [ -n "${NODES:-}" ]; then

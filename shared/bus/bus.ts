@@ -8,6 +8,7 @@ import { controlSubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
+import { takeAnswersUnder } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
@@ -27,9 +28,11 @@ import {
   declareTaskConsumer,
   jetStreamReady,
   resetArchiveConsumer,
+  streamsDeclared,
 } from './streams.ts';
 import type { Tasks } from './tasks.ts';
 import { openTasks } from './tasks.ts';
+import { inboxPrefix } from './users.ts';
 
 export type BusOptions = {
   url: string;
@@ -41,6 +44,8 @@ export type BusOptions = {
   leaseMs: number;
   /** Copies that JetStream keeps of each stream. */
   replicas: number;
+  /** Whether it makes the streams and consumers where they are missing; who may not waits for them. True unless it is given. */
+  declares?: boolean;
 };
 
 /** What services meet on. Everything that knows NATS is behind it. */
@@ -87,19 +92,23 @@ export type Bus = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** Connects, waits for JetStream, declares streams and consumers. `problem` hears of bugs in answers. */
+/** Connects, waits for JetStream, declares streams and consumers, or waits for them. `problem` hears of bugs in answers and of what the user may not. */
 export async function openBus(options: BusOptions, problem: (error: unknown) => void): Promise<Bus> {
   const nc = await open(options);
   let up = true;
   void (async () => {
-    for await (const { type } of nc.status()) {
+    for await (const { type, permissionContext: refused } of nc.status()) {
       if (type === 'disconnect' || type === 'reconnect') up = type === 'reconnect';
+      if (refused)
+        problem(new Error(`NATS does not let ${options.user ?? 'us'} ${refused.operation} ${refused.subject}`));
     }
     up = false;
   })();
   const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
-  await declareStreams(jsm, options.replicas);
-  await declareTaskConsumer(jsm, options.leaseMs);
+  if (options.declares ?? true) {
+    await declareStreams(jsm, options.replicas);
+    await declareTaskConsumer(jsm, options.leaseMs);
+  } else await streamsDeclared(jsm, 30_000);
   const answering: { drain(): Promise<void> }[] = [];
   const drain = async () => {
     await Promise.all(answering.splice(0).map((each) => each.drain()));
@@ -140,8 +149,8 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     nudge: (runId) => nc.publish(controlSubject(runId)),
     onNudge: (runId, handle) => unsubscriber(nc.subscribe(controlSubject(runId), { callback: () => handle() })),
     tasks: openTasks(nc, jsm),
-    artifacts: openArtifacts(nc.jetstream()),
-    snapshots: openSnapshots(nc.jetstream()),
+    artifacts: openArtifacts(nc.jetstream(), jsm),
+    snapshots: openSnapshots(nc.jetstream(), jsm),
     connected: () => up,
     state: () => readState(jsm),
     drain,
@@ -153,8 +162,10 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
 }
 
 async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {
+  // Who connects without a name has all rights, or none: then nobody's inbox is kept from anyone.
+  const answers = inboxPrefix(user ?? 'anyone');
   try {
-    return await connect({
+    const nc = await connect({
       servers: url.split(','),
       // Otherwise the server decides; a URL that says tls:// takes no less. Its authority: NODE_EXTRA_CA_CERTS.
       ...(url.startsWith('tls://') ? { tls: {} } : {}),
@@ -168,7 +179,10 @@ async function open({ url, user, password, name }: BusOptions): Promise<NatsConn
       pingInterval: 5_000,
       maxPingOut: 2,
       noEcho: false,
+      inboxPrefix: answers,
     });
+    takeAnswersUnder(nc, answers);
+    return nc;
   } catch (error) {
     throw new Failure('unavailable', `NATS at ${url} refused the connection: ${messageOf(error)}`, { cause: error });
   }

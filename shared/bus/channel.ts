@@ -1,5 +1,5 @@
 import type { Msg, NatsConnection } from 'nats';
-import { createInbox } from 'nats';
+import { newInbox } from './inbox.ts';
 
 /**
  * Where the messages of one pull at a time come in. It serves many, one after the other: to subscribe costs the server more than
@@ -13,7 +13,7 @@ export type Channel = {
 };
 
 export function openChannel(nc: NatsConnection): Channel {
-  const base = createInbox();
+  const base = newInbox(nc);
   let reply = '';
   let count = 0;
   let heard: (msg: Msg) => void = () => undefined;

@@ -1,5 +1,5 @@
+import { randomUUID } from 'node:crypto';
 import type { Msg, MsgHdrs, NatsConnection } from 'nats';
-import { createInbox } from 'nats';
 import { Failure } from '#shared/errors.ts';
 
 /** Where a connection's answers come in. */
@@ -11,6 +11,13 @@ export type Inbox = {
 };
 
 const inboxes = new WeakMap<NatsConnection, Inbox>();
+const prefixes = new WeakMap<NatsConnection, string>();
+
+/** Has the connection take its answers under `prefix`, where its user alone may listen. */
+export const takeAnswersUnder = (nc: NatsConnection, prefix: string) => void prefixes.set(nc, prefix);
+
+/** A reply subject that nobody can guess, as those of `nats` can be by whoever has seen two of them: who knows it could answer. */
+export const newInbox = (nc: NatsConnection): string => `${prefixes.get(nc) ?? '_INBOX'}.${randomUUID()}`;
 
 /**
  * The one inbox of a connection. All answers share a subscription and are told apart by the last part of their subject: a
@@ -25,7 +32,7 @@ export function inboxOf(nc: NatsConnection): Inbox {
 }
 
 function createShared(nc: NatsConnection): Inbox {
-  const base = `${createInbox()}.`;
+  const base = `${newInbox(nc)}.`;
   const waiting = new Map<string, (msg: Msg) => void>();
   let count = 0;
   // What comes for a question that was given up has nobody any more.

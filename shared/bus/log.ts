@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import type { JetStreamManager, NatsConnection } from 'nats';
-import { AckPolicy, headers, NatsError, nanos } from 'nats';
+import { AckPolicy, headers, nanos } from 'nats';
 import { z } from 'zod';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
@@ -9,11 +10,12 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import { inboxOf } from './inbox.ts';
 import type { Delivery, PullEnd } from './pull.ts';
 import { pull } from './pull.ts';
+import { noMessageFound, storedMessage } from './stored.ts';
 import { dedupWindowMs, startingAt } from './streams.ts';
 
 const payloadBytesMax = 7_500_000;
 const attemptMs = 2_000;
-const directGet = `$JS.API.DIRECT.GET.${eventsStream}`;
+const messageGet = `$JS.API.STREAM.MSG.GET.${eventsStream}`;
 
 /**
  * Appends an event and answers its sequence. `expected` is the sequence of the entity's last event (0: none yet): if another
@@ -40,7 +42,6 @@ export async function append(
 
 type PubAck = { seq?: number; error?: { code: number; err_code: number; description: string } };
 const wrongLastSequence = 10071;
-const noMessageFound = 10037;
 
 /** Publishes to a stream until it is acknowledged: `js.publish` is three times slower, for its promise and timer per message. */
 export async function publishUntil(
@@ -77,7 +78,7 @@ export async function read(nc: NatsConnection, entity: Entity, id: string, from 
   const subject = entitySubject(entity, id);
   const events: Recorded[] = [];
   for (let seq = from; ; ) {
-    const next = await directly(nc, { seq, next_by_subj: subject });
+    const next = await getMessage(nc, { seq, next_by_subj: subject });
     if (!next) return events;
     events.push(next);
     seq = next.seq + 1;
@@ -86,23 +87,28 @@ export async function read(nc: NatsConnection, entity: Entity, id: string, from 
 
 /** The events at these sequences: far cheaper than `read`, for the server need not look for them. */
 export async function readAt(nc: NatsConnection, sequences: readonly number[]): Promise<Recorded[]> {
-  const found = await Promise.all(sequences.map((seq) => directly(nc, { seq })));
+  const found = await Promise.all(sequences.map((seq) => getMessage(nc, { seq })));
   return found.filter((event) => event !== undefined);
 }
 
-/** The event that the query means, by JetStream's direct get: the one at `seq`, or the first on a subject at or after it. */
-async function directly(
+type StoredMessage = {
+  message?: { seq: number; data: string };
+  error?: { code: number; err_code: number; description: string };
+};
+
+/** The event at `seq`, or the first on a subject at or after it. Not by JetStream's direct get, which users.ts allows nobody. */
+async function getMessage(
   nc: NatsConnection,
   query: { seq: number; next_by_subj?: string },
 ): Promise<Recorded | undefined> {
   for (let attempt = 1; ; attempt++) {
     let reason: string;
     try {
-      const message = await inboxOf(nc).request(directGet, JSON.stringify(query), { timeoutMs: attemptMs });
-      if (message.headers?.code === 404) return undefined;
-      const found = Number(message.headers?.get('Nats-Sequence'));
-      if (found > 0) return { ...parseEvent(message.json()), seq: found };
-      reason = message.headers?.description ?? 'no sequence in the answer';
+      const reply = await inboxOf(nc).request(messageGet, JSON.stringify(query), { timeoutMs: attemptMs });
+      const { message, error } = reply.json<StoredMessage>();
+      if (error?.err_code === noMessageFound) return undefined;
+      if (message) return parseRaw({ seq: message.seq, bytes: Buffer.from(message.data, 'base64') });
+      reason = error?.description ?? 'no message in the answer';
     } catch (error) {
       if (error instanceof z.ZodError) throw error;
       reason = messageOf(error);
@@ -115,12 +121,7 @@ async function directly(
 /** The sequence of the log's last event, or of the last on a subject, which may have wildcards; 0 for none. */
 export async function lastSeq(jsm: JetStreamManager, subject?: string): Promise<number> {
   if (subject === undefined) return (await jsm.streams.info(eventsStream)).state.last_seq;
-  try {
-    return (await jsm.streams.getMessage(eventsStream, { last_by_subj: subject })).seq;
-  } catch (error) {
-    if (error instanceof NatsError && error.api_error?.err_code === noMessageFound) return 0;
-    throw error;
-  }
+  return (await storedMessage(jsm, eventsStream, { last_by_subj: subject }))?.seq ?? 0;
 }
 
 export type FollowOptions = { from: number; subject?: string; signal: AbortSignal };
@@ -139,6 +140,8 @@ export async function* follow(
     let consumer: string;
     try {
       const info = await jsm.consumers.add(eventsStream, {
+        // With a name the filter is a part of the request's subject, and so of what a user may be held to.
+        name: `follow-${randomUUID()}`,
         ack_policy: AckPolicy.None,
         inactive_threshold: nanos(60_000),
         mem_storage: true,

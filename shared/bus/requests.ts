@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import type { Msg, NatsConnection } from 'nats';
-import { createInbox, headers } from 'nats';
+import { headers } from 'nats';
 import { z } from 'zod';
 import type { Request } from '#shared/contracts/contract.ts';
 import type { FailureCode } from '#shared/errors.ts';
 import { Failure, messageOf, statusOf } from '#shared/errors.ts';
-import { inboxOf } from './inbox.ts';
+import { inboxOf, newInbox } from './inbox.ts';
 
 const kindHeader = 'Toka-Kind';
 const beatMs = 1_000;
@@ -161,7 +160,7 @@ function kind(value: 'beat' | 'chunk' | 'result' | 'failure') {
 
 /** Asks every instance of every service at once and collects what comes within `waitMs`. */
 export async function askEach(nc: NatsConnection, subject: string, waitMs: number): Promise<unknown[]> {
-  const inbox = `${createInbox()}.${randomUUID()}`;
+  const inbox = newInbox(nc);
   const answers: unknown[] = [];
   const sub = nc.subscribe(inbox, {
     callback: (_error, msg) => {

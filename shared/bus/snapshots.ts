@@ -1,6 +1,7 @@
-import type { JetStreamClient } from 'nats';
+import type { JetStreamClient, JetStreamManager } from 'nats';
 import { snapshotsBucket } from '#shared/contracts/subjects.ts';
-import { patiently, within } from './artifacts.ts';
+import { patiently } from './artifacts.ts';
+import { readObject } from './objects.ts';
 
 /** States by name, the newest of each: what was kept before is replaced. */
 export type Snapshots = {
@@ -9,16 +10,10 @@ export type Snapshots = {
   get(name: string): Promise<Buffer | undefined>;
 };
 
-const getMsMax = 20_000;
-
-export function openSnapshots(js: JetStreamClient): Snapshots {
+export function openSnapshots(js: JetStreamClient, jsm: JetStreamManager): Snapshots {
   const bucket = () => js.views.os(snapshotsBucket);
   return {
     put: (name, bytes) => patiently('kept', async () => void (await (await bucket()).putBlob({ name }, bytes))),
-    get: (name) =>
-      patiently('fetched', async () => {
-        const blob = await within((await bucket()).getBlob(name), getMsMax);
-        return blob ? Buffer.from(blob) : undefined;
-      }),
+    get: (name) => patiently('fetched', () => readObject(jsm, snapshotsBucket, name)),
   };
 }

@@ -11,6 +11,7 @@ import {
 } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { leaseMs } from './lease.ts';
+import { streamOf } from './objects.ts';
 
 /** How long a publisher may repeat a message with the same id before it would count as new. */
 export const dedupWindowMs = 120_000;
@@ -49,7 +50,6 @@ const leases = (replicas: number): Partial<StreamConfig> & { name: string } => (
   max_age: nanos(leaseMs),
   duplicate_window: nanos(leaseMs),
   num_replicas: replicas,
-  allow_direct: true,
   allow_rollup_hdrs: true,
   deny_delete: true,
 });
@@ -59,7 +59,7 @@ const leases = (replicas: number): Partial<StreamConfig> & { name: string } => (
  * 2.12 on refuse as unknown.
  */
 const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: `OBJ_${bucket}`,
+  name: streamOf(bucket),
   subjects: [`$O.${bucket}.C.>`, `$O.${bucket}.M.>`],
   retention: RetentionPolicy.Limits,
   storage: StorageType.File,
@@ -69,12 +69,31 @@ const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { na
   allow_rollup_hdrs: true,
 });
 
+const streams = (replicas: number) => [
+  events(replicas),
+  tasks(replicas),
+  objects(artifactsBucket, replicas),
+  objects(snapshotsBucket, replicas),
+  leases(replicas),
+];
+
 /** The log, the work queue, the object stores and the leases, made where they are missing. */
 export async function declareStreams(jsm: JetStreamManager, replicas: number): Promise<void> {
-  const stores = [objects(artifactsBucket, replicas), objects(snapshotsBucket, replicas)];
-  for (const wanted of [events(replicas), tasks(replicas), ...stores, leases(replicas)]) {
+  for (const wanted of streams(replicas)) {
     const info = await declareStream(jsm, wanted);
     checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
+  }
+}
+
+/** Waits until another has made them. Throws `unavailable` after `deadlineMs`. */
+export async function streamsDeclared(jsm: JetStreamManager, deadlineMs: number): Promise<void> {
+  const until = Date.now() + deadlineMs;
+  for (const { name } of streams(1)) {
+    while (!(await jsm.streams.info(name).catch(() => undefined))) {
+      if (Date.now() > until)
+        throw new Failure('unavailable', `there is no stream ${name} yet: the store makes it; is it running?`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 }
 

@@ -8,11 +8,12 @@ import { SignJWT } from 'jose';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
 import { parseRaw } from '#shared/bus/log.ts';
+import { adminUser } from '#shared/bus/users.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
 import type { TestServer } from './servers.ts';
-import { startNats, startRedis } from './servers.ts';
+import { passwordOf, startNatsWithUsers, startRedis, violations } from './servers.ts';
 import { temporaryFolder } from './temporary.ts';
 
 export const serviceNames = ['store', 'llm-proxy', 'scheduler', 'agent-runner', 'gateway'] as const;
@@ -61,7 +62,7 @@ type Options = {
 export async function startSystem({ agents, files = {}, environment = {}, settingsOf }: Options): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder()).path;
-  const nats = stack.use(await startNats());
+  const nats = stack.use(await startNatsWithUsers());
   const redis = stack.use(await startRedis());
   const repository = join(folder, 'repository');
   for (const [name, text] of Object.entries({ 'README.md': '# A small project\n', ...files })) {
@@ -105,7 +106,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
   const start = async (name: Name) => {
     const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
     const child = fork(`services/${name}/main.ts`, {
-      env: { ...env, ...own[name] },
+      env: { ...env, NATS_USER: name, NATS_PASSWORD: passwordOf(name), ...own[name] },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     child.stdout?.pipe(log, { end: false });
@@ -122,10 +123,18 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
       );
     });
   };
+  // Each service has its own rights on NATS, and every test of the system shows that they are enough.
+  stack.defer(() => {
+    const refused = violations(nats);
+    if (refused.length > 0) throw new Error(`NATS refused a service:\n${refused.join('\n')}`);
+  });
   stack.defer(async () => {
     await Promise.all(serviceNames.map(kill));
   });
-  const bus = stack.use(await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined));
+  const admin = { user: adminUser, password: passwordOf(adminUser) };
+  const bus = stack.use(
+    await openBus({ url: nats.url, ...admin, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined),
+  );
   const events: Recorded[] = [];
   const stop = new AbortController();
   const following = (async () => {

@@ -174,6 +174,11 @@ stackTest('no secret stands where it does not belong', async (t) => {
   t.regex(password, /^[0-9a-f]{48}$/, 'made, for none was set');
   const logs = await stack.compose('logs', '--no-color');
   t.false(logs.includes(password));
+  const held = await Promise.all(ours.map((service) => stack.shell(service, 'cat /data/nats-user/password')));
+  t.is(new Set([password, ...held]).size, ours.length + 1, 'each service has a password of its own');
+  for (const service of ours)
+    t.is(await stack.shell(service, 'ls -d /data/nats-auth/* /data/nats-users/*/* 2>/dev/null; true'), '', service);
+  t.false(held.some((each) => logs.includes(each)));
 });
 
 stackTest('each container reaches what it needs, and no more', async (t) => {

@@ -1,6 +1,8 @@
 import test from 'ava';
 import { connect } from 'nats';
+import { adminUser } from '#shared/bus/users.ts';
 import { eventually } from '#test/helpers/eventually.ts';
+import { passwordOf } from '#test/helpers/servers.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
 const agents = `
@@ -30,7 +32,7 @@ function isCloudEvent(event: Record<string, unknown>): boolean {
 
 test('a plain NATS client follows the events live, and a JetStream consumer from the start', async (t) => {
   await using system = await startSystem({ agents });
-  const nc = await connect({ servers: system.nats.url });
+  const nc = await connect({ servers: system.nats.url, user: adminUser, pass: passwordOf(adminUser) });
   const live: { subject: string; event: Record<string, unknown> }[] = [];
   nc.subscribe('toka.events.>', { callback: (_, msg) => live.push({ subject: msg.subject, event: msg.json() }) });
   await nc.flush();

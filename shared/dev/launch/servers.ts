@@ -2,6 +2,8 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Passwords } from '#shared/bus/users.ts';
+import { authorization } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Home } from './home.ts';
 import { answers, portNear } from './ports.ts';
@@ -21,10 +23,10 @@ export type Server = {
 /** `port`: as configured; undefined: the usual one, or one that is free. */
 type ServerOptions = { password: string; port: number | undefined };
 
-/** A nats-server with JetStream on disk under the data folder, for this machine alone and with a password. */
+/** A nats-server with JetStream on disk under the data folder, for this machine alone and with a user for each service. */
 export async function startNats(
   home: Home,
-  { password, port: wanted }: ServerOptions,
+  { passwords, port: wanted }: { passwords: Passwords; port: number | undefined },
   gone: (name: string) => void,
 ): Promise<Server> {
   const port = wanted ?? (await portNear(4222));
@@ -33,7 +35,7 @@ export async function startNats(
     `listen: "127.0.0.1:${port}"`,
     'max_payload: 8388608',
     `jetstream { store_dir: ${JSON.stringify(join(home.path, 'nats'))} }`,
-    `authorization { user: toka, password: ${JSON.stringify(password)} }`,
+    authorization(passwords),
   ];
   writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
   return startServer(home, 'nats-server', ['-c', file], `nats://127.0.0.1:${port}`, port, gone);

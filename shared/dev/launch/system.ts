@@ -1,9 +1,12 @@
 import { join } from 'node:path';
+import type { Passwords } from '#shared/bus/users.ts';
+import { adminUser } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
 import type { ServiceName } from '#shared/service.ts';
 import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
 import { portNear } from './ports.ts';
+import type { Secrets } from './secrets.ts';
 import { openSecrets } from './secrets.ts';
 import type { Server } from './servers.ts';
 import { startNats, startRedis } from './servers.ts';
@@ -33,7 +36,8 @@ export async function startSystem(
   const servers: Server[] = [];
   if (!given.NATS_URL) {
     say('starting nats-server …');
-    const nats = await startNats(home, { password: kept.NATS_PASSWORD, port: portIn(given, 'NATS_PORT') }, gone);
+    const passwords = { ...kept.NATS_PASSWORDS, [adminUser]: kept.NATS_PASSWORD } as Passwords;
+    const nats = await startNats(home, { passwords, port: portIn(given, 'NATS_PORT') }, gone);
     servers.push(stack.use(nats));
     defaults.NATS_URL = nats.url;
     defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
@@ -52,7 +56,10 @@ export async function startSystem(
     for (const name of order) await services.find((service) => service.name === name)?.stop();
   });
   const started = await Promise.allSettled(
-    order.map(async (name) => services.push(await startService(name, home, environment, { say, lost }))),
+    order.map(async (name) => {
+      const own = given.NATS_URL ? environment : { ...environment, ...userOf(name, kept) };
+      services.push(await startService(name, home, own, { say, lost }));
+    }),
   );
   for (const each of started) if (each.status === 'rejected') throw each.reason;
   const owned = stack.move();
@@ -73,11 +80,17 @@ function portIn(given: Environment, name: 'NATS_PORT' | 'REDIS_PORT'): number | 
   return Number(value);
 }
 
+/** Each service has a user of its own on our NATS, with no more rights than it needs. */
+const userOf = (name: ServiceName, { NATS_PASSWORDS }: Secrets): Environment => ({
+  NATS_USER: name,
+  NATS_PASSWORD: NATS_PASSWORDS[name] ?? '',
+});
+
 /** What our own servers were started with wins over what is set for others. */
 const ownServers = (given: Environment, defaults: Environment): Environment => ({
   ...(given.NATS_URL
     ? {}
-    : { NATS_URL: defaults.NATS_URL ?? '', NATS_USER: 'toka', NATS_PASSWORD: defaults.NATS_PASSWORD ?? '' }),
+    : { NATS_URL: defaults.NATS_URL ?? '', NATS_USER: adminUser, NATS_PASSWORD: defaults.NATS_PASSWORD ?? '' }),
   ...(given.REDIS_URL ? {} : { REDIS_URL: defaults.REDIS_URL ?? '', REDIS_PASSWORD: defaults.REDIS_PASSWORD ?? '' }),
 });
 

@@ -30,11 +30,11 @@ export async function openToka(upstream: number): Promise<Contender> {
     LLM_CONCURRENCY: '1024',
     RATE_LIMIT_REQUESTS: '1000000',
   };
+  const secret = await mintKey(nats.url); // which makes the streams, too
   const proxy = stack.use(await startModule('services/llm-proxy/main.ts', [], env));
   await eventually(() => answers(port), 5_000).catch((error) => {
     throw new Error(`llm-proxy does not listen on its LLM_PORT ${port}`, { cause: error });
   });
-  const secret = await mintKey(nats.url);
   await eventually(() => isKnown(port, secret));
   const owned = stack.move();
   return {
