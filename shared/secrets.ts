@@ -44,6 +44,9 @@ export function scrub(text: string): string {
   return clean;
 }
 
+/** What tokens are signed with where TOKA_DEV is set and no JWT_SECRET: everyone who reads this knows it. */
+export const developmentSecret = 'the secret of development that is no secret at all';
+
 /** A new secret of a client key: 32 random bytes that nobody can guess. */
 export const newKeySecret = (): string => `toka_${randomBytes(32).toString('base64url')}`;
 

@@ -4,36 +4,36 @@ import Koa from 'koa';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
-import type { Auth, Caller } from './auth.ts';
+import type { Admit } from './admit.ts';
 import { readJson } from './body.ts';
 import type { Denied } from './boundary.ts';
 import { boundary } from './boundary.ts';
 import type { Route } from './route.ts';
 import { readCall } from './route.ts';
+import { asCaller } from './tenancy.ts';
 
 type AppOptions = {
   routes: readonly Route[];
-  auth: Auth;
+  admit: Admit;
   bodyBytesMax: number;
   metrics: Metrics;
   logger: Logger;
   denied: Denied;
 };
 
-const nobody: Caller = { sub: 'nobody', expiresMs: Number.POSITIVE_INFINITY };
 const goneAway = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 
 /** The API as a Koa app: one boundary for errors, then each route from the table. */
-export function createApp({ routes, auth, bodyBytesMax, metrics, logger, denied }: AppOptions): Koa {
+export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied }: AppOptions): Koa {
   const router = new Router();
   for (const route of routes) {
     router[route.method](route.path, async (ctx: Context) => {
       ctx.state.scope = route.scope;
-      const caller = route.scope === null ? nobody : await auth(ctx.get('authorization'), route.scope);
+      const caller = await admit(ctx, route.scope);
       const json = route.body ? await readJson(ctx.req, bodyBytesMax) : undefined;
       const call = { ...readCall(route, ctx, json), caller, ctx };
       ctx.status = route.status;
-      const answer = await route.handle(call as never);
+      const answer = await asCaller({ caller, ctx }, () => route.handle(call as never));
       if (answer !== undefined) ctx.body = answer;
     });
   }
@@ -46,7 +46,8 @@ export function createApp({ routes, auth, bodyBytesMax, metrics, logger, denied 
   app.use(measure(metrics));
   app.use(boundary(logger, denied));
   app.use(router.routes());
-  app.use((ctx) => {
+  app.use(async (ctx) => {
+    await admit(ctx, null);
     const others = router.stack.filter(({ regexp }) => regexp.test(ctx.path)).flatMap(({ methods }) => methods);
     if (others.length === 0) throw new Failure('not-found', `there is nothing at ${ctx.path}; see /openapi.json`);
     const allowed = [...new Set(others)].join(', ');

@@ -1,7 +1,8 @@
-import { jwtVerify } from 'jose';
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
+import type { TokenOptions } from './tokens.ts';
+import { createVerifier } from './tokens.ts';
 
 export const scopes = [
   'agents:read',
@@ -15,45 +16,56 @@ export const scopes = [
 ] as const;
 export type Scope = (typeof scopes)[number];
 
-/** Who asks. `expiresMs`: epoch milliseconds until which the token counts. */
-export type Caller = { sub: string; expiresMs: number };
+/**
+ * Who asks. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none
+ * is kept from it.
+ */
+export type Caller = { sub: string; expiresMs: number; workstreams?: readonly string[] | undefined };
 
 const Claims = z.object({
-  sub: z.string().min(1).max(200),
+  sub: z
+    .string()
+    .min(1)
+    .max(200)
+    .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u),
   exp: z.number(),
   scope: z.string().max(2_000).default(''),
+  workstreams: z.array(z.string().min(1).max(100)).max(100).optional(),
 });
 
 /**
- * Checks bearer tokens: JWTs signed with HS256, with `sub`, `exp` and `scope` (names with spaces between; `admin` has all).
- * Throws `unauthorized` or `forbidden`, saying which scope is needed.
+ * Checks bearer tokens: JWTs with `sub`, `exp` and `scope` (names with spaces between; `admin` has all), and `workstreams` where they are
+ * limited to some. Throws `unauthorized` or `forbidden`, saying which scope is needed. `known` hears whose token it is.
  */
-export function createAuth(secret: string) {
-  const key = new TextEncoder().encode(secret);
-  return async (authorization: string, scope: Scope): Promise<Caller> => {
+export function createAuth(options: TokenOptions) {
+  const verify = createVerifier(options);
+  return async (authorization: string, scope: Scope, known: (caller: Caller) => void): Promise<Caller> => {
     const refuse = (reason: string) =>
       new Failure('unauthorized', `${reason}; this needs a token with the scope "${scope}"`);
     const token = /^Bearer\s+(\S{1,8000})$/i.exec(authorization)?.[1];
     if (!token) throw refuse('there is no "Authorization: Bearer <token>"');
-    const payload = await jwtVerify(token, key, { algorithms: ['HS256'], clockTolerance: 5 }).then(
-      (verified) => verified.payload,
-      (error) => {
-        const expired = error instanceof Error && 'code' in error && error.code === 'ERR_JWT_EXPIRED';
-        throw refuse(expired ? 'the token has expired' : 'the token is not valid');
-      },
-    );
+    const payload = await verify(token).catch((error) => {
+      if (error instanceof Failure) throw error;
+      const expired = error instanceof Error && 'code' in error && error.code === 'ERR_JWT_EXPIRED';
+      throw refuse(expired ? 'the token has expired' : 'the token is not valid');
+    });
     const claims = Claims.safeParse(payload);
     if (!claims.success) {
-      const fields = claims.error.issues.map(({ path }) => path.join('.')).join(', ');
+      const fields = claims.error.issues.map(({ path }) => path[0]).join(', ');
       throw refuse(`the token lacks a claim that counts: ${fields}`);
     }
+    const { sub, exp, workstreams } = claims.data;
+    const caller = { sub, expiresMs: exp * 1000, workstreams };
+    known(caller);
     const held = claims.data.scope.split(' ');
     if (!held.includes(scope) && !held.includes('admin'))
       throw new Failure('forbidden', `the scope "${scope}" is missing from the token`);
-    return { sub: claims.data.sub, expiresMs: claims.data.exp * 1000 };
+    return caller;
   };
 }
 export type Auth = ReturnType<typeof createAuth>;
 
+export const actorOf = ({ sub }: Pick<Caller, 'sub'>) => `user:${sub}`;
+
 /** Appends on the caller's behalf. */
-export const on = (writer: Writer, { sub }: Caller): Writer => ({ ...writer, actor: `user:${sub}` });
+export const on = (writer: Writer, caller: Caller): Writer => ({ ...writer, actor: actorOf(caller) });

@@ -1,6 +1,23 @@
 import type { z } from 'zod';
 import { CommonConfig, setting } from '#shared/settings.ts';
 
+const ownSecret = setting.ownSecret(32, 'openssl rand -base64 48');
+
+/** What is wrong with the secret that tokens are signed with. */
+function secretProblems({ JWT_SECRET, JWT_JWKS_URL, TOKA_DEV }: Secret): string[] {
+  if (TOKA_DEV || (JWT_SECRET === undefined && JWT_JWKS_URL !== undefined)) return [];
+  return ownSecret.safeParse(JWT_SECRET).error?.issues.map(({ message }) => message) ?? [];
+}
+type Secret = { JWT_SECRET?: string | undefined; JWT_JWKS_URL?: string | undefined; TOKA_DEV: boolean };
+
+const isOfThisMachine = (host: string) => /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(host);
+
+/** Keys that come by plain HTTP could be anyone's. */
+function isConfidential(value: string): boolean {
+  const url = URL.parse(value);
+  return url?.protocol === 'https:' || (url?.protocol === 'http:' && isOfThisMachine(url.hostname));
+}
+
 export const Config = CommonConfig.extend({
   /** The Agent API's port; 0 takes any that is free. */
   PORT: setting.integer(0, 65_535).default(8080),
@@ -11,8 +28,21 @@ export const Config = CommonConfig.extend({
   /** PEM files: both APIs are then served by HTTPS only; renewed ones are taken without a restart. */
   TLS_CERT_FILE: setting.text().optional(),
   TLS_KEY_FILE: setting.text().optional(),
-  /** What tokens are signed with (HS256). */
-  JWT_SECRET: setting.ownSecret(32, 'openssl rand -base64 48'),
+  /** What tokens are signed with (HS256); required unless JWT_JWKS_URL says who else signs. */
+  JWT_SECRET: setting.secret().optional(),
+  /** Where the public keys of tokens with RS256 and ES256 are. */
+  JWT_JWKS_URL: setting
+    .url()
+    .refine(isConfidential, 'must begin with https://, or with http:// for a host of this machine')
+    .optional(),
+  /** What `iss` and `aud` of a token must be. */
+  JWT_ISSUER: setting.text().optional(),
+  JWT_AUDIENCE: setting.text().optional(),
+  /** For development on this machine: JWT_SECRET may be missing, short or a placeholder. */
+  TOKA_DEV: setting.flag().default(false),
+  /** Requests of each client in a window of so many seconds; 0: as many as they like. */
+  HTTP_RATE_LIMIT_REQUESTS: setting.integer(0, 10_000_000).default(3_000),
+  HTTP_RATE_LIMIT_WINDOW: setting.integer(1, 86_400).default(60),
   /** Whether GET :9000/agents/status needs no token. */
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
@@ -21,7 +51,14 @@ export const Config = CommonConfig.extend({
   BACKLOG_MAX: setting.integer(1, 10_000_000).default(100_000),
   /** Event streams that may be open at a time. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
-}).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE }, context) => {
+}).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE, ...others }, context) => {
+  for (const message of secretProblems(others)) context.addIssue({ code: 'custom', path: ['JWT_SECRET'], message });
+  if (others.TOKA_DEV && !isOfThisMachine(others.HOST))
+    context.addIssue({
+      code: 'custom',
+      path: ['TOKA_DEV'],
+      message: 'goes only with HOST=127.0.0.1: anyone could make tokens',
+    });
   for (const [name, value, other] of [
     ['TLS_CERT_FILE', TLS_CERT_FILE, TLS_KEY_FILE],
     ['TLS_KEY_FILE', TLS_KEY_FILE, TLS_CERT_FILE],

@@ -1,5 +1,8 @@
+import type { Logger } from '#shared/log.ts';
+import { developmentSecret } from '#shared/secrets.ts';
 import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
+import { createAdmit } from './admit.ts';
 import { createApp } from './app.ts';
 import { createAuth } from './auth.ts';
 import { watchBacklog } from './backlog.ts';
@@ -16,7 +19,9 @@ import { eventRoutes } from './routes/events.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { tenantBus } from './tenancy.ts';
 import { watchTls } from './tls.ts';
+import type { TokenOptions } from './tokens.ts';
 
 /** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
 export async function start(context: Context<Config>): Promise<void> {
@@ -24,8 +29,10 @@ export async function start(context: Context<Config>): Promise<void> {
 }
 
 /** Serves both APIs, and answers the ports that they got. */
-export async function serve({ bus, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
-  const backlog = watchBacklog(bus, config.BACKLOG_MAX);
+export async function serve({ bus: whole, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
+  const denied = createDenials(whole, writer, logger);
+  const bus = tenantBus(whole, denied);
+  const backlog = watchBacklog(whole, config.BACKLOG_MAX);
   const api = [
     ...agentRoutes(bus, writer, backlog),
     ...agentRunRoutes(bus, writer, backlog),
@@ -38,11 +45,14 @@ export async function serve({ bus, config, logger, metrics, writer, stack, stopp
   ];
   const management = [...managementRoutes(bus, config.PUBLIC_STATUS), ...api];
   const shared = {
-    auth: createAuth(config.JWT_SECRET),
+    admit: createAdmit(createAuth(tokenOptions(config, logger)), {
+      limit: config.HTTP_RATE_LIMIT_REQUESTS,
+      windowMs: config.HTTP_RATE_LIMIT_WINDOW * 1000,
+    }),
     bodyBytesMax: config.BODY_BYTES_MAX,
     metrics,
     logger,
-    denied: createDenials(bus, writer, logger),
+    denied,
   };
   const tls =
     config.TLS_CERT_FILE && config.TLS_KEY_FILE
@@ -56,6 +66,13 @@ export async function serve({ bus, config, logger, metrics, writer, stack, stopp
     return port;
   };
   return { api: await open('PORT', api), management: await open('MANAGEMENT_PORT', management) };
+}
+
+function tokenOptions(config: Config, logger: Logger): TokenOptions {
+  const { JWT_SECRET, JWT_JWKS_URL: jwksUrl, JWT_ISSUER: issuer, JWT_AUDIENCE: audience, TOKA_DEV } = config;
+  const secret = JWT_SECRET ?? (TOKA_DEV ? developmentSecret : undefined);
+  if (TOKA_DEV) logger.warn('TOKA_DEV is set: who knows how Toka is made can make tokens');
+  return { secret, jwksUrl, issuer, audience };
 }
 
 if (import.meta.main) await runService('gateway', Config, start);

@@ -4,9 +4,11 @@ import type { Run } from '#shared/domain/run.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { worksOf } from '#shared/domain/works.ts';
 import type { Database } from './database.ts';
+import { where } from './select.ts';
+import { isWithin, listOf, within } from './tenancy.ts';
 
-/** Every agent at a glance. */
-export function listStatus(db: Database): AgentStatus[] {
+/** Every agent at a glance, or those of these workstreams. */
+export function listStatus(db: Database, workstreams: readonly string[] | undefined): AgentStatus[] {
   const newest = db.prepare<[string], { state: string; id: string }>(
     'SELECT MAX(id) AS id, state FROM runs WHERE agent = ? GROUP BY work',
   );
@@ -14,12 +16,15 @@ export function listStatus(db: Database): AgentStatus[] {
     `SELECT TOTAL(input) AS input, TOTAL(output) AS output, TOTAL(cost) AS cost, TOTAL(unpriced) AS unpriced
      FROM usage WHERE agent = ?`,
   );
+  const { sql, values } = where({ 'status <>': 'removed', [within.state]: listOf(workstreams) });
   const agents = db
-    .prepare<[], { state: string }>("SELECT state FROM agents WHERE status <> 'removed' ORDER BY id")
-    .all();
+    .prepare<unknown[], { state: string }>(`SELECT state FROM agents WHERE ${sql} ORDER BY id`)
+    .all(...values);
   return agents.map(({ state }) => {
     const agent: Agent = JSON.parse(state);
-    const runs = newest.all(agent.id).map((row): Run => JSON.parse(row.state));
+    // An agent may have come from another workstream: its runs there stay there.
+    const all = newest.all(agent.id).map((row): Run => JSON.parse(row.state));
+    const runs = all.filter(({ definition }) => isWithin(workstreams, definition.workstream));
     const { input = 0, output = 0, cost = 0, unpriced = 0 } = used.get(agent.id) ?? {};
     const usage = { inputTokens: input, outputTokens: output, costUsd: unpriced > 0 ? null : cost };
     return { ...statusOf(agent, runs), usage };

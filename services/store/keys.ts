@@ -1,6 +1,7 @@
 import type { Key } from '#shared/domain/key.ts';
 import type { Database } from './database.ts';
 import { openFolded } from './folded.ts';
+import type { Filters } from './select.ts';
 import { where } from './select.ts';
 
 /** Client keys, in the order in which they were minted: an id that an Idempotency-Key made does not sort by time. */
@@ -22,9 +23,9 @@ export const openKeys = (db: Database) =>
 
 type KeyRow = { minted: number; state: string };
 
-/** Keys minted before the event `before`, the newest first, one more than `limit`. */
-export function selectKeys(db: Database, before: number | undefined, limit: number): KeyRow[] {
-  const { sql, values } = where({ 'minted <': before });
+/** Keys, those minted last first, one more than `limit`. */
+export function selectKeys(db: Database, filters: Filters, limit: number): KeyRow[] {
+  const { sql, values } = where(filters);
   return db
     .prepare<unknown[], KeyRow>(`SELECT minted, state FROM keys WHERE ${sql} ORDER BY minted DESC LIMIT ?`)
     .all(...values, limit + 1);

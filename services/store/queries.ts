@@ -17,8 +17,12 @@ import { pageOf } from './page.ts';
 import { searchMemory, selectApproval, selectApprovals } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
+import { isWithin, listOf, within } from './tenancy.ts';
 
-type Answer = <I extends z.ZodType<{ minSeq?: number | undefined }>, O extends z.ZodType>(
+type Answer = <
+  I extends z.ZodType<{ minSeq?: number | undefined; workstreams?: string[] | undefined }>,
+  O extends z.ZodType,
+>(
   contract: Request<I, O>,
   handle: (question: z.output<I>) => z.output<O> | Promise<z.output<O>>,
 ) => void;
@@ -42,35 +46,40 @@ export function answerQueries(
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
-  answer(store.listAgents, ({ limit, cursor, workstream, domain, priority }) => {
-    const filters: Filters = { 'id >': cursor, 'status <>': 'removed', 'workstream =': workstream };
+  answer(store.listAgents, ({ limit, cursor, workstream, domain, priority, workstreams }) => {
+    const own = { [within.state]: listOf(workstreams) };
+    const filters: Filters = { 'id >': cursor, 'status <>': 'removed', 'workstream =': workstream, ...own };
     const rows = select(db, 'agents', { ...filters, 'domain =': domain, 'priority =': priority }, 'ASC', limit);
     return page(rows, limit, agentView);
   });
-  answer(store.getAgent, ({ id }) => {
+  answer(store.getAgent, ({ id, workstreams }) => {
     const agent = selectState<Agent>(db, 'agents', id);
-    if (!agent || agent.status === 'removed') throw new Failure('not-found', `there is no agent "${id}"`);
+    if (!agent || agent.status === 'removed' || !isWithin(workstreams, agent.spec.workstream))
+      throw new Failure('not-found', `there is no agent "${id}"`);
     return agentView(agent);
   });
-  answer(store.listAgentStatus, () => listStatus(db));
-  answer(store.listRuns, ({ limit, cursor, agentId, status, workstream }) => {
-    const filters = { 'id <': cursor, 'agent =': agentId, 'status =': status, 'workstream =': workstream };
+  answer(store.listAgentStatus, ({ workstreams }) => listStatus(db, workstreams));
+  answer(store.listRuns, ({ limit, cursor, agentId, status, workstream, workstreams }) => {
+    const own = { [within.state]: listOf(workstreams) };
+    const filters = { 'id <': cursor, 'agent =': agentId, 'status =': status, 'workstream =': workstream, ...own };
     return page(select(db, 'runs', filters, 'DESC', limit), limit, runView);
   });
-  answer(store.getRun, ({ id }) => {
+  answer(store.getRun, ({ id, workstreams }) => {
     const run = selectState<Run>(db, 'runs', id);
-    if (!run) throw new Failure('not-found', `there is no run "${id}"`);
+    if (!run || !isWithin(workstreams, run.definition.workstream))
+      throw new Failure('not-found', `there is no run "${id}"`);
     return runView(run);
   });
 }
 
 function answerPeople({ db }: Archive, answer: Answer): void {
-  answer(store.listApprovals, ({ limit, cursor, open, runId, agentId }) => {
+  answer(store.listApprovals, ({ limit, cursor, open, runId, agentId, workstreams }) => {
     const filters = {
       'id <': cursor,
       'open =': open === undefined ? undefined : Number(open),
       'run =': runId,
       'agent =': agentId,
+      [within.approvals]: listOf(workstreams),
     };
     return pageOf(selectApprovals(db, filters, limit), limit, {
       textOf: ({ state }) => state,
@@ -78,54 +87,69 @@ function answerPeople({ db }: Archive, answer: Answer): void {
       itemOf: (_, view) => view as ApprovalView,
     });
   });
-  answer(store.getApproval, ({ id }) => {
+  answer(store.getApproval, ({ id, workstreams }) => {
     const approval = selectApproval(db, id);
-    if (!approval) throw new Failure('not-found', `there is no approval "${id}"`);
+    if (!approval || !isWithin(workstreams, approval.workstream))
+      throw new Failure('not-found', `there is no approval "${id}"`);
     return approval;
   });
-  answer(store.recallMemory, ({ agentId, query, limit }) => searchMemory(db, agentId, query, limit));
+  answer(store.recallMemory, ({ agentId, query, limit, workstreams }) => {
+    if (workstreams && !isWithin(workstreams, selectState<Agent>(db, 'agents', agentId)?.spec.workstream)) return [];
+    return searchMemory(db, agentId, query, limit);
+  });
 }
 
 function answerKeys({ db }: Archive, answer: Answer): void {
-  answer(store.listKeys, ({ limit, cursor }) => {
+  answer(store.listKeys, ({ limit, cursor, workstreams }) => {
     const nowMs = Date.now();
-    return pageOf(selectKeys(db, cursor === undefined ? undefined : numberOf(cursor), limit), limit, {
+    const filters = {
+      'minted <': cursor === undefined ? undefined : numberOf(cursor),
+      [within.keys]: listOf(workstreams),
+    };
+    return pageOf(selectKeys(db, filters, limit), limit, {
       textOf: ({ state }) => state,
       cursorOf: ({ minted }) => minted,
       itemOf: (_, key) => keyView(key as Key, nowMs),
     });
   });
-  answer(store.getKey, ({ id }) => {
+  answer(store.getKey, ({ id, workstreams }) => {
     const key = selectState<Key>(db, 'keys', id);
-    if (!key) throw new Failure('not-found', `there is no key "${id}"`);
+    if (!key || !isWithin(workstreams, key.workstream)) throw new Failure('not-found', `there is no key "${id}"`);
     return keyView(key, Date.now());
   });
 }
 
 function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeof createAudit>): void {
   const { db } = archive;
-  answer(store.listSteps, ({ runId, limit, cursor }) =>
-    pageOf(selectSteps(db, runId, numberOf(cursor), limit), limit, {
+  const answerWhole: Answer = (contract, handle) =>
+    answer(contract, (question) => {
+      if (!question.workstreams) return handle(question);
+      throw new Failure('forbidden', 'this is about all workstreams together, and the token is limited to some');
+    });
+  answer(store.listSteps, ({ runId, limit, cursor, workstreams }) => {
+    const isOwn = !workstreams || isWithin(workstreams, selectState<Run>(db, 'runs', runId)?.definition.workstream);
+    return pageOf(isOwn ? selectSteps(db, runId, numberOf(cursor), limit) : [], limit, {
       textOf: ({ view }) => view,
       cursorOf: ({ step }) => step,
       itemOf: (_, view) => view as StepView,
-    }),
-  );
-  answer(store.listEvents, ({ limit, cursor, subject, type }) =>
-    pageOf(selectEvents(db, { 'seq >': numberOf(cursor), 'subject =': subject, 'type =': type }, limit), limit, {
+    });
+  });
+  answer(store.listEvents, ({ limit, cursor, subject, type, workstreams }) => {
+    const filters = { 'seq >': numberOf(cursor), 'subject =': subject, 'type =': type };
+    return pageOf(selectEvents(db, { ...filters, [within.events]: listOf(workstreams) }, limit), limit, {
       textOf: ({ bytes }) => bytes.toString('utf8'),
       cursorOf: ({ seq }) => seq,
       itemOf: ({ seq }, event) => ({ ...(event as object), seq }) as EventView,
-    }),
-  );
-  answer(store.listUsage, ({ by }) => selectUsage(db, by));
-  answer(store.getArchive, () => ({
+    });
+  });
+  answer(store.listUsage, ({ by, workstreams }) => selectUsage(db, by, workstreams));
+  answerWhole(store.getArchive, () => ({
     seq: archive.seq,
     events: archive.seq,
     chainHead: Buffer.from(archive.head).toString('hex'),
     databaseBytes: Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
   }));
-  answer(store.verifyArchive, audit);
+  answerWhole(store.verifyArchive, audit);
 }
 
 const page = <S, V>(rows: StateRow[], limit: number, viewOf: (state: S) => V) =>

@@ -1,8 +1,12 @@
 import type { z } from 'zod';
 import type { UsageRow } from '#shared/contracts/store.ts';
 import type { Database } from './database.ts';
+import { listOf, within } from './tenancy.ts';
 
-/** Conditions by column and comparison, such as `status =`; those without a value do not count. The keys are ours, never a caller's. */
+/**
+ * Conditions by column and comparison, such as `status =`, or whole ones with one `?`; those without a value do not count. The keys are ours,
+ * never a caller's.
+ */
 export type Filters = Readonly<Record<string, string | number | undefined>>;
 export type StateRow = { id: string; state: string };
 type StepRow = { step: number; view: string };
@@ -10,7 +14,7 @@ type EventRow = { seq: number; bytes: Buffer };
 
 export function where(filters: Filters): { sql: string; values: (string | number)[] } {
   const given = Object.entries(filters).flatMap(([key, value]) => (value === undefined ? [] : [{ key, value }]));
-  const sql = given.map(({ key }) => `${key} ?`).join(' AND ') || 'TRUE';
+  const sql = given.map(({ key }) => (key.includes('?') ? key : `${key} ?`)).join(' AND ') || 'TRUE';
   return { sql, values: given.map(({ value }) => value) };
 }
 
@@ -48,11 +52,17 @@ export function selectEvents(db: Database, filters: Filters, limit: number): Eve
     .all(...values, limit + 1);
 }
 
-export const selectUsage = (db: Database, by: 'agent' | 'run' | 'model' | 'day' | 'key'): z.output<typeof UsageRow>[] =>
-  db
-    .prepare<[], z.output<typeof UsageRow>>(
+export function selectUsage(
+  db: Database,
+  by: 'agent' | 'run' | 'model' | 'day' | 'key',
+  workstreams: readonly string[] | undefined,
+): z.output<typeof UsageRow>[] {
+  const { sql, values } = where({ [within.usage]: listOf(workstreams) });
+  return db
+    .prepare<unknown[], z.output<typeof UsageRow>>(
       `SELECT ${by} AS key, SUM(calls) AS calls, SUM(input) AS inputTokens, SUM(output) AS outputTokens,
        SUM(cost) AS costUsd, SUM(unpriced) AS callsWithoutPrice
-       FROM usage GROUP BY ${by} ORDER BY ${by} DESC LIMIT 5000`,
+       FROM usage WHERE ${sql} GROUP BY ${by} ORDER BY ${by} DESC LIMIT 5000`,
     )
-    .all();
+    .all(...values);
+}

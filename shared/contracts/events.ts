@@ -174,6 +174,9 @@ export const eventData = {
     path: z.string(),
     code: z.string(),
     detail: z.string(),
+    address: z.string().optional(),
+    /** How many refusals of this client in ten seconds this stands for; one where it is not given. */
+    count: z.number().int().positive().optional(),
   }),
 } as const;
 

@@ -8,8 +8,11 @@ import { Deliverable, eventData, Parent, RunError, Trigger } from './events.ts';
 import { AgentId, KeyId, MemoryId, Priority, RunId, Seq } from './ids.ts';
 import { KeyTerms } from './key.ts';
 
-/** `minSeq`: answer once the archive has applied this sequence, so that one reads one's own writes. */
-const asked = { minSeq: Seq.optional() };
+/**
+ * `minSeq`: answer once the archive has applied this sequence, so that one reads one's own writes. `workstreams`: answer as if there were no
+ * others; without it, all are seen.
+ */
+const asked = { minSeq: Seq.optional(), workstreams: z.array(z.string()).optional() };
 const page = { ...asked, limit: z.number().int().min(1).max(500).default(100), cursor: z.string().max(200).optional() };
 const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), nextCursor: z.string().nullable() });
 

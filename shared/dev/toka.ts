@@ -3,14 +3,16 @@ import { parseArgs } from 'node:util';
 import { SignJWT } from 'jose';
 import { z } from 'zod';
 import { Failure, messageOf } from '#shared/errors.ts';
+import { developmentSecret } from '#shared/secrets.ts';
 import { readEnvironment } from './launch/environment.ts';
 import { readSecrets } from './launch/secrets.ts';
 
 // `npm run toka -- <command>`.
 
-const usage = `npm run -s toka -- token [--scope "agents:read runs:read"] [--ttl 8h] [--sub name] [--data DIR]
+const usage = `npm run -s toka -- token [--scope "agents:read runs:read"] [--ttl 8h] [--sub name] [--workstream name …] [--data DIR]
 
-  prints a token for the Agent API, signed with JWT_SECRET or with the secret that npm start has made
+  prints a token for the Agent API, signed with JWT_SECRET or with the secret that npm start has made;
+  with --workstream (as often as you like) for what belongs to those alone
 
 npm run -s toka -- doctor [--url http://localhost:8080] [--data DIR]
 
@@ -86,6 +88,7 @@ async function token(args: string[]): Promise<string> {
       ttl: { type: 'string', default: '8h' },
       sub: { type: 'string', default: 'developer' },
       data: { type: 'string' },
+      workstream: { type: 'string', multiple: true },
     },
   });
   if (!/^\d{1,6}[smhd]$/.test(values.ttl)) throw new Failure('invalid', '--ttl: must be such as 30m, 8h or 7d');
@@ -93,10 +96,12 @@ async function token(args: string[]): Promise<string> {
   const secret =
     environment.JWT_SECRET ??
     secretIn(environment.JWT_SECRET_FILE) ??
-    readSecrets(values.data ?? environment.TOKA_HOME ?? '.toka')?.JWT_SECRET;
+    readSecrets(values.data ?? environment.TOKA_HOME ?? '.toka')?.JWT_SECRET ??
+    (/^(true|1|yes|on)$/.test(environment.TOKA_DEV ?? '') ? developmentSecret : undefined);
   if (!secret)
     throw new Failure('not-found', 'there is no secret to sign with yet: run npm start first, or set JWT_SECRET');
-  return new SignJWT({ scope: values.scope })
+  const { scope, workstream: workstreams } = values;
+  return new SignJWT({ scope, ...(workstreams ? { workstreams } : {}) })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setSubject(values.sub)
     .setIssuedAt()

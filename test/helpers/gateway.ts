@@ -55,6 +55,7 @@ export async function startGateway(environment: Record<string, string> = {}): Pr
     JWT_SECRET: secret,
     PORT: '0',
     MANAGEMENT_PORT: '0',
+    HTTP_RATE_LIMIT_REQUESTS: '0',
     ...environment,
   };
   const store = stack.use(disposable(await startService('store', StoreConfig, startStore, env)));

@@ -1,0 +1,34 @@
+import type { Context } from 'koa';
+import { Failure } from '#shared/errors.ts';
+import type { Auth, Caller, Scope } from './auth.ts';
+import { addressOf, createQuota } from './quota.ts';
+
+const failuresMax = 60;
+const failuresMs = 60_000;
+const nobody: Caller = { sub: 'nobody', expiresMs: Number.POSITIVE_INFINITY };
+
+/** Lets a request in, before anything of its body is read. Throws `unauthorized`, `forbidden` or `limited`. */
+export type Admit = (ctx: Context, scope: Scope | null) => Promise<Caller>;
+
+/**
+ * Whoever has a good token has a quota by its name, whoever needs none by their address. Tokens that are no good are counted by address, too:
+ * who tries many is told to wait, and does not fill the log with refusals. A good token is never held up by others' bad ones.
+ */
+export function createAdmit(auth: Auth, { limit, windowMs }: { limit: number; windowMs: number }): Admit {
+  const quota = createQuota('client', limit, windowMs);
+  const failures = createQuota('refused', limit === 0 ? 0 : failuresMax, failuresMs);
+  return async (ctx, scope) => {
+    if (scope === null) {
+      quota.take(ctx, `address ${addressOf(ctx)}`);
+      return nobody;
+    }
+    const known = (caller: Caller) => {
+      ctx.state.caller = caller;
+      quota.take(ctx, `caller ${caller.sub}`);
+    };
+    return auth(ctx.get('authorization'), scope, known).catch((error) => {
+      if (error instanceof Failure && error.code === 'unauthorized') failures.take(ctx, addressOf(ctx));
+      throw error;
+    });
+  };
+}

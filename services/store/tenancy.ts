@@ -1,0 +1,31 @@
+/** Who asks may see only what belongs to these workstreams; undefined: everything. */
+type Workstreams = readonly string[] | undefined;
+
+/** As the value of a condition below; undefined: the condition does not count. */
+export const listOf = (workstreams: Workstreams): string | undefined => workstreams && JSON.stringify(workstreams);
+
+const among = (owner: string) => `${owner} IN (SELECT value FROM json_each(?))`;
+const ofRun = (id: string) => `(SELECT workstream FROM runs WHERE id = ${id})`;
+const ofAgent = (id: string) => `(SELECT workstream FROM agents WHERE id = ${id})`;
+const ofKey = (id: string) => `(SELECT json_extract(state, '$.workstream') FROM keys WHERE id = ${id})`;
+const told = (field: string) => `json_extract(CAST(bytes AS TEXT), '$.data.${field}')`;
+
+/** Conditions on rows of each table: whose they are. Rows that are nobody's, such as the system's events, are shown to none who is limited. */
+export const within = {
+  /** Agents and runs. */
+  state: among('workstream'),
+  approvals: among(ofRun('run')),
+  keys: among("json_extract(state, '$.workstream')"),
+  events: among(`CASE substr(subject, 1, instr(subject, '/'))
+    WHEN 'run/' THEN ${ofRun('substr(subject, 5)')}
+    WHEN 'agent/' THEN ${ofAgent('substr(subject, 7)')}
+    WHEN 'memory/' THEN ${ofAgent('substr(subject, 8)')}
+    WHEN 'key/' THEN ${ofKey('substr(subject, 5)')}
+    WHEN 'llm/' THEN coalesce(${ofRun(told('runId'))}, ${ofAgent(told('agentId'))}, ${ofKey('substr(subject, 5)')})
+  END`),
+  usage: among(`coalesce(${ofRun('usage.run')}, ${ofAgent('usage.agent')}, ${ofKey('usage.key')})`),
+} as const;
+
+/** Whether something of this workstream may be shown. */
+export const isWithin = (workstreams: Workstreams, workstream: string | null | undefined): boolean =>
+  workstreams === undefined || (typeof workstream === 'string' && workstreams.includes(workstream));
