@@ -13,8 +13,7 @@ export async function readJson(request: IncomingMessage, bytesMax: number): Prom
   if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(type))
     throw new Failure('unsupported', 'the body must be JSON, sent with "Content-Type: application/json"');
   const value = parseJson(bytes);
-  if (isDeeper(value, depthMax))
-    throw refusal([{ field: 'the body', message: `is nested more than ${depthMax} deep` }]);
+  checkShape(value);
   return value;
 }
 
@@ -39,12 +38,24 @@ async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Bu
   return Buffer.concat(chunks);
 }
 
-/** Level by level: what walks a value recursively would overflow the stack on a hostile one. */
-function isDeeper(value: unknown, max: number): boolean {
+/**
+ * How deep it goes, and whether it has keys that change what an object is where it is copied carelessly. Level by level: what walks a value
+ * recursively would overflow the stack on a hostile one.
+ */
+function checkShape(value: unknown): void {
   let level = [value];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > max) return true;
-    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
+    if (depth > depthMax) throw refusal([{ field: 'the body', message: `is nested more than ${depthMax} deep` }]);
+    const objects = level.filter((each) => typeof each === 'object' && each !== null);
+    const key = objects.map(pollutingKey).find((each) => each !== undefined);
+    if (key) throw refusal([{ field: key, message: 'is a name that no field may have' }]);
+    level = objects.flatMap((each) => Object.values(each));
   }
-  return false;
+}
+
+function pollutingKey(object: object): string | undefined {
+  if (Object.hasOwn(object, '__proto__')) return '__proto__';
+  const own: unknown = Object.getOwnPropertyDescriptor(object, 'constructor')?.value;
+  const isPolluting = typeof own === 'object' && own !== null && Object.hasOwn(own, 'prototype');
+  return isPolluting ? 'constructor.prototype' : undefined;
 }

@@ -7,16 +7,29 @@ import { scrub } from '#shared/secrets.ts';
 /** Hears of each request that was refused for its token. */
 export type Denied = (ctx: Context, failure: Failure) => void;
 
+/** As helmet has them, for an API that shows nothing by itself: whoever serves a page says what that may do. */
+const protection = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Origin-Agent-Cluster': '?1',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+  'X-DNS-Prefetch-Control': 'off',
+  'X-Frame-Options': 'DENY',
+  'X-Permitted-Cross-Domain-Policies': 'none',
+};
+const yearSeconds = 31_536_000;
+const headersMax = 100;
+
 /** Every error becomes problem details (RFC 9457); what is no Failure is a bug, told to the log alone. */
 export function boundary(logger: Logger, denied: Denied) {
   return async (ctx: Context, next: Next) => {
-    ctx.set({
-      'X-Content-Type-Options': 'nosniff',
-      'Cache-Control': 'no-store',
-      'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
-      'Referrer-Policy': 'no-referrer',
-    });
+    ctx.set({ ...protection, 'Cache-Control': 'no-store' });
+    if (ctx.secure) ctx.set('Strict-Transport-Security', `max-age=${yearSeconds}`);
     try {
+      if (ctx.req.rawHeaders.length > 2 * headersMax)
+        throw new Failure('invalid', `the request has more than ${headersMax} headers`);
       await next();
     } catch (error) {
       if (!(error instanceof Failure)) logger.error({ err: error, path: ctx.path }, 'a bug: a request failed');

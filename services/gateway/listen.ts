@@ -7,7 +7,15 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import type { Tls } from './tls.ts';
 
 const sweepMs = 50;
-const timeouts = { requestTimeout: 60_000, headersTimeout: 15_000 };
+/** Whoever is slow is let go: within 15 s the headers must be here, within a minute all of a request. */
+const limits = {
+  headersTimeout: 15_000,
+  requestTimeout: 60_000,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 10_000,
+  maxHeaderSize: 16_384,
+};
+const connectionsMax = 10_000;
 
 type ListenOptions = {
   /** The port's setting, for an error's text. */
@@ -23,8 +31,9 @@ type ListenOptions = {
 /** Serves an app. Disposing it finishes the requests at hand. Throws `invalid` with the setting's name for a port that is taken. */
 export async function listen(app: Koa, { setting, port, host, graceMs, tls }: ListenOptions) {
   const server = tls
-    ? createTlsServer({ ...timeouts, ...tls.options() }, app.callback())
-    : createServer(timeouts, app.callback());
+    ? createTlsServer({ ...limits, ...tls.options() }, app.callback())
+    : createServer(limits, app.callback());
+  server.maxConnections = connectionsMax;
   if (server instanceof TlsServer) tls?.serve(server);
   // Connections that have not asked anything yet: Node does not count them as idle, but nobody waits for an answer on them.
   const silent = new Set<Socket>();

@@ -3,7 +3,7 @@ import { createRemoteJWKSet, decodeProtectedHeader, errors, jwtVerify } from 'jo
 import { Failure, messageOf } from '#shared/errors.ts';
 
 const skewSeconds = 30;
-const jwksTimings = { timeoutDuration: 5_000, cooldownDuration: 10_000, cacheMaxAge: 600_000 };
+const jwksTimings = { timeoutDuration: 5_000, cooldownDuration: 5_000, cacheMaxAge: 600_000 };
 
 export type TokenOptions = {
   /** HS256: what tokens are signed with. */
@@ -39,10 +39,10 @@ export function createVerifier({ secret, jwksUrl, issuer, audience }: TokenOptio
   };
 }
 
+const notOurs = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);
+
 /** An issuer that does not answer is not the caller's fault, and may be back in a moment. */
 function tellUnavailable(error: unknown): never {
-  const isToken =
-    error instanceof errors.JOSEError && error.code !== 'ERR_JWKS_TIMEOUT' && error.code !== 'ERR_JOSE_GENERIC';
-  if (isToken) throw error;
+  if (error instanceof errors.JOSEError && !notOurs.has(error.code)) throw error;
   throw new Failure('unavailable', `the keys at JWT_JWKS_URL cannot be had: ${messageOf(error)}`, { cause: error });
 }

@@ -121,11 +121,6 @@ function answerKeys({ db }: Archive, answer: Answer): void {
 
 function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeof createAudit>): void {
   const { db } = archive;
-  const answerWhole: Answer = (contract, handle) =>
-    answer(contract, (question) => {
-      if (!question.workstreams) return handle(question);
-      throw new Failure('forbidden', 'this is about all workstreams together, and the token is limited to some');
-    });
   answer(store.listSteps, ({ runId, limit, cursor, workstreams }) => {
     const isOwn = !workstreams || isWithin(workstreams, selectState<Run>(db, 'runs', runId)?.definition.workstream);
     return pageOf(isOwn ? selectSteps(db, runId, numberOf(cursor), limit) : [], limit, {
@@ -143,13 +138,25 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
     });
   });
   answer(store.listUsage, ({ by, workstreams }) => selectUsage(db, by, workstreams));
-  answerWhole(store.getArchive, () => ({
-    seq: archive.seq,
-    events: archive.seq,
-    chainHead: Buffer.from(archive.head).toString('hex'),
-    databaseBytes: Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
-  }));
-  answerWhole(store.verifyArchive, audit);
+  answer(store.getArchive, ({ workstreams }) => {
+    checkWhole(workstreams);
+    return {
+      seq: archive.seq,
+      events: archive.seq,
+      chainHead: Buffer.from(archive.head).toString('hex'),
+      databaseBytes:
+        Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
+    };
+  });
+  answer(store.verifyArchive, ({ workstreams }) => {
+    checkWhole(workstreams);
+    return audit();
+  });
+}
+
+function checkWhole(workstreams: readonly string[] | undefined): void {
+  if (workstreams)
+    throw new Failure('forbidden', 'this is about all workstreams together, and the token is limited to some');
 }
 
 const page = <S, V>(rows: StateRow[], limit: number, viewOf: (state: S) => V) =>

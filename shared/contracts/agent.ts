@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { AgentId, Priority } from './ids.ts';
+import { name } from './name.ts';
 
 // The same schema reads [[agents]] in agents.toml and the body of POST /agents, so both use the file's snake_case names.
 
 const text = (max: number) =>
   z.string().trim().min(1, 'must not be empty').max(max, `must be at most ${max} characters`);
-const label = text(100);
+const label = name(100);
 const ItemId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9, ".", "_" and "-"');
 
 /** "512MB", "1GiB" or a number of bytes → bytes. */
@@ -100,12 +101,12 @@ export type Retries = z.infer<typeof Retries>;
 /** An agent as a person writes it down. */
 export const AgentSpec = z.strictObject({
   name: AgentId,
-  version: text(50),
+  version: name(50),
   domain: label,
   priority: Priority,
   workstream: label,
-  branch: text(200).regex(/^(?!-|HEAD$)[^\s~^:?*[\\]+$/, 'must be a git branch name'),
-  model: text(200).optional(),
+  branch: name(200).regex(/^(?!-|HEAD$)[^\s~^:?*[\\]+$/, 'must be a git branch name'),
+  model: name(200).optional(),
   schedule: z.union([text(200), Timetable]).optional(),
   instructions: text(50_000).optional(),
   depends_on: z.array(AgentId).max(50).default([]),

@@ -1,7 +1,5 @@
 import { z } from 'zod';
-
-const text = (max: number) =>
-  z.string().trim().min(1, 'must not be empty').max(max, `must be at most ${max} characters`);
+import { name } from './name.ts';
 
 /** What all calls with a key may take together in any `window` (seconds). */
 const KeyLimits = z
@@ -22,7 +20,7 @@ const KeyBudget = z.strictObject({
 
 /** What a client key is for and what it may do: what a person says who mints one. */
 export const KeyTerms = z.strictObject({
-  name: text(100),
+  name: name(100),
   /** Names and aliases of models, with `*` for any part of one; none: every model. */
   models: z
     .array(z.string().regex(/^[\x21-\x7e]{1,200}$/, 'must be 1 to 200 visible characters without spaces'))
@@ -31,7 +29,7 @@ export const KeyTerms = z.strictObject({
   limits: KeyLimits.nullable().default(null),
   budget: KeyBudget.nullable().default(null),
   /** Whose work its calls are. */
-  workstream: text(100).nullable().default(null),
+  workstream: name(100).nullable().default(null),
   /** From then on it does not count; null: it counts until it is revoked. */
   expiresAt: z.iso
     .datetime({ offset: true, error: 'must be a time such as "2027-01-31T12:00:00Z"' })
