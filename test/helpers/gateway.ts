@@ -14,10 +14,13 @@ import { temporaryFolder } from './temporary.ts';
 export const secret = 'a-secret-of-the-tests-that-is-long-enough';
 
 /** A token of Ann's, signed as the gateway expects unless told otherwise. */
-export const token = (scope = 'admin', { key = secret, expires = '1h', alg = 'HS256' } = {}): Promise<string> =>
+export const token = (
+  scope = 'admin',
+  { key = secret, expires = '1h', alg = 'HS256', sub = 'ann' } = {},
+): Promise<string> =>
   new SignJWT({ scope })
     .setProtectedHeader({ alg })
-    .setSubject('ann')
+    .setSubject(sub)
     .setExpirationTime(expires)
     .sign(new TextEncoder().encode(key));
 

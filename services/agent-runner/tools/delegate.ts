@@ -83,7 +83,10 @@ async function definitionFor(
   if (!mayDelegate(run.definition, name))
     throw new Failure('invalid', `agent: this agent may not delegate to "${name}"`);
   const agent = foldAgent(await bus.read('agent', name));
-  if (agent?.status !== 'active') throw new Failure('invalid', `agent: there is no active agent "${name}"`);
+  const { workstream } = run.definition;
+  // Workstreams may be kept apart: who writes an agent in one must not get at those of another by it.
+  if (agent?.status !== 'active' || agent.spec.workstream !== workstream)
+    throw new Failure('invalid', `agent: there is no active agent "${name}" in the workstream "${workstream}"`);
   return narrowed(definitionOf(agent.spec), run, limits, share);
 }
 
