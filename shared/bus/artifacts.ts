@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { JetStreamClient, JetStreamManager, ObjectStore } from 'nats';
+import type { JetStreamClient, JetStreamManager } from 'nats';
 import type { ArtifactRef } from '#shared/contracts/artifact.ts';
 import { artifactsBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
-import { objectInfo, readObject } from './objects.ts';
+import { addObject, objectInfo, readObject } from './objects.ts';
 
 /** Bytes named by their SHA-256, for what is too big for an event. */
 export type Artifacts = {
@@ -13,20 +13,12 @@ export type Artifacts = {
 
 /** The bucket's stream is there already: see streams.ts. */
 export function openArtifacts(js: JetStreamClient, jsm: JetStreamManager): Artifacts {
-  let opened: Promise<ObjectStore> | undefined;
-  const bucket = () => {
-    opened ??= js.views.os(artifactsBucket).catch((error) => {
-      opened = undefined;
-      throw error;
-    });
-    return opened;
-  };
   return {
     async put(bytes) {
       const ref = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
       return patiently('kept', async () => {
         if (!(await objectInfo(jsm, artifactsBucket, ref.sha256)))
-          await (await bucket()).putBlob({ name: ref.sha256 }, bytes);
+          await addObject(js, artifactsBucket, ref.sha256, bytes);
         return ref;
       });
     },

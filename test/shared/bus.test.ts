@@ -1,4 +1,5 @@
 import test from 'ava';
+import { connect } from 'nats';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
@@ -152,5 +153,23 @@ test('an artifact that several keep at the same time can be fetched by each', as
       }),
     );
     t.true(fetched.every((each) => each.equals(bytes)));
+  }
+});
+
+test("artifacts are objects of NATS' own kind: any client reads them", async (t) => {
+  await using nats = await startNats();
+  await using bus = await open(nats.url);
+  for (const bytes of [
+    Buffer.alloc(0),
+    Buffer.from('few'),
+    Buffer.alloc(128 * 1024, 'x'),
+    Buffer.alloc(300_001, 'y'),
+  ]) {
+    const { sha256 } = await bus.artifacts.put(bytes);
+    const nc = await connect({ servers: nats.url });
+    const store = await nc.jetstream().views.os('artifacts');
+    t.true(Buffer.from((await store.getBlob(sha256)) ?? 'nothing').equals(bytes));
+    t.is((await store.info(sha256))?.size, bytes.byteLength);
+    await nc.close();
   }
 });
