@@ -53,7 +53,7 @@ export type Bus = {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
   /** The entity's events in order: see `read` in log.ts. */
-  read(entity: Entity, id: string, from?: number): Promise<Recorded[]>;
+  read(entity: Entity, id: string, from?: number, until?: number): Promise<Recorded[]>;
   readAt(sequences: readonly number[]): Promise<Recorded[]>;
   /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
   lastSeq(subject?: string): Promise<number>;
@@ -118,7 +118,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   });
   return {
     append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
-    read: (entity, id, from) => read(nc, entity, id, from),
+    read: (entity, id, from, until) => read(nc, entity, id, from, until),
     readAt: (sequences) => readAt(nc, sequences),
     lastSeq: (subject) => lastSeq(jsm, subject),
     follow: (followOptions) => follow(nc, jsm, followOptions),

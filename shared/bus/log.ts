@@ -73,14 +73,24 @@ export async function publishUntil(
   }
 }
 
-/** All events of one entity in order, from sequence `from` on, straight from the stream: commands do not depend on the store. */
-export async function read(nc: NatsConnection, entity: Entity, id: string, from = 1): Promise<Recorded[]> {
+/**
+ * The events of one entity in order, straight from the stream: commands do not depend on the store. From sequence `from` to the first
+ * at or after `until`, or to the last.
+ */
+export async function read(
+  nc: NatsConnection,
+  entity: Entity,
+  id: string,
+  from = 1,
+  until = Number.POSITIVE_INFINITY,
+): Promise<Recorded[]> {
   const subject = entitySubject(entity, id);
   const events: Recorded[] = [];
   for (let seq = from; ; ) {
     const next = await getMessage(nc, { seq, next_by_subj: subject });
     if (!next) return events;
     events.push(next);
+    if (next.seq >= until) return events;
     seq = next.seq + 1;
   }
 }
