@@ -2,9 +2,11 @@ import { choice, counts, dashboard, dial, lines, number } from './panels.ts';
 import { gained, quantile } from './promql.ts';
 
 const of = 'provider=~"$provider"';
+const ofOperations = 'gen_ai_provider_name=~"$provider"';
 const errors = `sum by (provider) (${gained(`llm_requests_total{${of},outcome!~"ok|limited"}`)})`;
 const all = `sum by (provider) (${gained(`llm_requests_total{${of}}`)})`;
-const timeOf = (share: number) => quantile(share, `llm_request_duration_seconds_bucket{${of}}`, ['model']);
+const timeOf = (share: number, what = 'duration') =>
+  quantile(share, `gen_ai_client_operation_${what}_seconds_bucket{${ofOperations}}`, ['gen_ai_request_model']);
 const asked = (result: string) => `sum(${gained(`llm_cache_requests_total{result=~"${result}"}`, '$__range')})`;
 
 const calls = [
@@ -30,7 +32,21 @@ const calls = [
     title: 'Time of a call',
     description: 'Of calls that reached the provider, by five minutes: what a run waits for at each turn.',
     unit: 's',
-    queries: { '{{model}} p50': timeOf(0.5), '{{model}} p95': timeOf(0.95), '{{model}} p99': timeOf(0.99) },
+    queries: {
+      '{{gen_ai_request_model}} p50': timeOf(0.5),
+      '{{gen_ai_request_model}} p95': timeOf(0.95),
+      '{{gen_ai_request_model}} p99': timeOf(0.99),
+    },
+    step: '5m',
+  }),
+  lines({
+    title: 'Time to the first chunk',
+    description: 'Of streamed calls, by five minutes, until the first of the answer came.',
+    unit: 's',
+    queries: {
+      '{{gen_ai_request_model}} p50': timeOf(0.5, 'time_to_first_chunk'),
+      '{{gen_ai_request_model}} p95': timeOf(0.95, 'time_to_first_chunk'),
+    },
     step: '5m',
   }),
   lines({
@@ -68,9 +84,11 @@ const calls = [
 const money = [
   counts({
     title: 'Tokens',
-    description: 'In each minute, by model and kind. "cached-input" is part of the input, and cheaper.',
+    description: 'In each minute, by model and type. "cached-input" is part of the input, and cheaper.',
     unit: 'short',
-    queries: { '{{model}} {{kind}}': `sum by (model, kind) (${gained(`llm_tokens_total{${of}}`)})` },
+    queries: {
+      '{{gen_ai_request_model}} {{gen_ai_token_type}}': `sum by (gen_ai_request_model, gen_ai_token_type) (${gained(`gen_ai_client_token_usage_sum{${ofOperations}}`)})`,
+    },
   }),
   lines({
     title: 'Cost an hour',

@@ -4,6 +4,13 @@ import { limitLabel } from './label-limit.ts';
 
 const secondsBuckets = [0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800];
 const runSecondsBuckets = [1, 5, 15, 60, 300, 1_800, 7_200];
+// As OpenTelemetry's conventions have them; two more for calls that take until LLM_TIMEOUT.
+const operationSecondsBuckets = [
+  0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+];
+const longSecondsBuckets = [163.84, 327.68];
+const tokensBuckets = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
+const operationLabels = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_request_model'] as const;
 const commitSecondsBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2];
 const ended = [{ status: 'completed' }, { status: 'failed' }, { status: 'cancelled' }];
 
@@ -22,6 +29,7 @@ export function createMetrics(service: string, instance: string, agentsMax: numb
     ...schedulerMetrics(of('scheduler')),
     ...runnerMetrics(of('agent-runner')),
     ...agentMetrics(of('scheduler', 'agent-runner', 'llm-proxy')),
+    ...genAiMetrics(of('llm-proxy')),
     ...llmMetrics(of('llm-proxy')),
     ...redisMetrics(of('llm-proxy')),
     ...archiveMetrics(of('store')),
@@ -115,24 +123,37 @@ const agentMetrics = ({ counter, gauge, histogram }: Make) => ({
   ),
 });
 
+/** Model calls in the names of OpenTelemetry's GenAI conventions; of a call that failed, `error_type` says how. */
+const genAiMetrics = ({ histogram }: Make) => ({
+  operationSeconds: histogram(
+    'gen_ai_client_operation_duration_seconds',
+    'Time of a model call that reached its provider',
+    [...operationLabels, 'error_type'],
+    [...operationSecondsBuckets, ...longSecondsBuckets],
+  ),
+  firstChunkSeconds: histogram(
+    'gen_ai_client_operation_time_to_first_chunk_seconds',
+    'Time of a streamed model call until the first of its answer came',
+    operationLabels,
+    operationSecondsBuckets,
+  ),
+  tokenUsage: histogram(
+    'gen_ai_client_token_usage',
+    'Tokens of a model call, by type; cached-input and cache-write are parts of the input',
+    [...operationLabels, 'gen_ai_token_type'],
+    tokensBuckets,
+  ),
+});
+
+/** What those conventions have no name for. */
 const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
-  llmRequests: counter('llm_requests_total', 'Model calls, by provider, model and outcome', [
+  llmRequests: counter('llm_requests_total', 'Model calls, cached and refused ones too, by outcome', [
     'provider',
     'model',
     'outcome',
   ]),
-  llmSeconds: histogram('llm_request_duration_seconds', 'Time of a model call that reached its provider', [
-    'provider',
-    'model',
-  ]),
-  llmFirstSeconds: histogram(
-    'llm_time_to_first_token_seconds',
-    'Time of a streamed model call until the first of its answer came',
-    ['provider', 'model'],
-  ),
   llmActive: gauge('llm_requests_active', 'Model calls that this instance makes now'),
   llmConcurrency: gauge('llm_requests_active_max', 'Model calls that this instance makes at a time at most'),
-  llmTokens: counter('llm_tokens_total', 'Tokens, by provider, model and kind', ['provider', 'model', 'kind']),
   llmCost: counter('llm_cost_usd_total', 'Cost of model calls with a known price, in US dollars', [
     'provider',
     'model',

@@ -7,6 +7,7 @@ import { askModel, mayHaveCost } from './ask-model.ts';
 import type { Answers } from './cache/answers.ts';
 import { placesOf, typedCacheKey } from './cache/key.ts';
 import type { Models, Target } from './models/target.ts';
+import type { End } from './record.ts';
 import { estimate, noUsage, tokensMaxOf } from './tokens.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -31,7 +32,7 @@ type Entry = z.infer<typeof Entry>;
 type Made = { entry: Entry; costUsd: number | null; target: Target };
 
 /** What became of a call: `reached` tells whether a provider was asked. */
-export type Outcome = { facts: CallFacts; reached: boolean; response?: ChatResponse; failure?: unknown };
+export type Outcome = End & { response?: ChatResponse };
 
 /** One model call: cache, limits, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes. */
 export async function call(caller: Caller, request: ChatRequest, onText?: (text: string) => void): Promise<Outcome> {
@@ -57,13 +58,14 @@ export async function call(caller: Caller, request: ChatRequest, onText?: (text:
     const isOwn = cache === 'miss' || cache === 'bypass';
     if (!isOwn && entry.answer.text) onText?.(entry.answer.text);
     const facts = factsOf({ provider, model, usage, cache, costUsd: isOwn && made ? made.costUsd : 0 });
-    return { facts, reached: asked !== undefined, response: { answer: entry.answer, facts } };
+    const target = asked ?? targets[0];
+    return { facts, target, reached: asked !== undefined, response: { answer: entry.answer, facts } };
   } catch (failure) {
     const costUsd = asked && mayHaveCost(failure) ? null : 0;
     const target = asked ?? targets[0];
     const [provider, model] = [target?.endpoint.name ?? 'none', target?.id ?? request.model ?? 'none'];
     const facts = factsOf({ provider, model, usage: noUsage, cache: 'bypass', costUsd });
-    return { facts, reached: asked !== undefined, failure };
+    return { facts, target, reached: asked !== undefined, failure };
   }
 }
 

@@ -17,7 +17,9 @@ import { openHttp } from './http/open.ts';
 import { openKeys } from './keys/keys.ts';
 import { createLimits } from './limits/limits.ts';
 import { providerOf } from './models/endpoints.ts';
+import { createModelLabel } from './models/label.ts';
 import { openModels } from './models/open.ts';
+import type { Count } from './record.ts';
 import { appendToLedger, countForAgent, createCounter } from './record.ts';
 import { openRedis } from './redis.ts';
 import { openUpstreams } from './upstreams.ts';
@@ -62,13 +64,14 @@ export async function open(context: Context<Config>): Promise<number> {
       viaProxy: context.secret('NODE_USE_ENV_PROXY') === '1',
     }),
   );
+  const labelOf = createModelLabel();
   const asker: Asker = {
-    ...{ limits, breakers: createBreakers(metrics), ...createFailoverCounter(metrics) },
+    ...{ limits, breakers: createBreakers(metrics), ...createFailoverCounter(metrics, labelOf) },
     ...{ retriesMax: config.LLM_RETRIES, timeoutMs: config.LLM_TIMEOUT * 1_000 },
   };
   const giveUp = whenOver(context);
   const shared = { asker, models, upstreams, answers, maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS };
-  const count = createCounter(metrics);
+  const count = createCounter(metrics, labelOf);
   answerCalls(context, { ...shared, giveUp, queueMs: config.LLM_QUEUE_TIMEOUT * 1_000 }, count, redis);
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
   return openHttp(context, { ...shared, bus, writer, logger, keys, count, debug: config.LLM_DEBUG }, giveUp);
@@ -78,7 +81,7 @@ export async function open(context: Context<Config>): Promise<number> {
 function answerCalls(
   { bus, config, logger, metrics, writer }: Context<Config>,
   caller: Caller,
-  count: ReturnType<typeof createCounter>,
+  count: Count,
   redis: Redis,
 ): void {
   const contextOptions = { size: config.CONTEXT_CACHE_SIZE, ttlS: config.CONTEXT_CACHE_TTL };
@@ -87,7 +90,7 @@ function answerCalls(
     const { request, remember } = await contexts.resolve(asked);
     using chunks = createChunks(sendChunk);
     const [outcome] = await Promise.all([call(caller, request, request.stream ? chunks.add : undefined), remember()]);
-    count(outcome);
+    count(outcome, 'chat');
     countForAgent(metrics, request, outcome);
     if (config.LLM_DEBUG) logCall(logger, request, outcome);
     await appendToLedger(bus, writer, logger, request, outcome);

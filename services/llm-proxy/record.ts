@@ -3,17 +3,26 @@ import type { CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
-import { limitLabel } from '#shared/label-limit.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Outcome } from './call.ts';
+import type { ModelLabel } from './models/label.ts';
+import type { Target } from './models/target.ts';
 
-/** How a call ended; `cancelled`: who had asked was gone before. */
-export type End = { facts: CallFacts; reached: boolean; failure?: unknown; cancelled?: boolean };
+/** How a call ended; `cancelled`: who had asked was gone before. `target`: who was asked last, or would have been. */
+export type End = {
+  facts: CallFacts;
+  target: Target | undefined;
+  reached: boolean;
+  failure?: unknown;
+  cancelled?: boolean;
+};
 type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId'>;
 
 const appendMsMax = 30_000;
-const labelsMax = 100;
+
+/** What a call is for, in OpenTelemetry's words where it has one. */
+export type Operation = 'chat' | 'embeddings' | 'count_tokens';
 
 function outcomeOf({ failure, cancelled }: End): string {
   if (cancelled) return 'cancelled';
@@ -44,45 +53,56 @@ export async function appendToLedger(
   }
 }
 
-/** Counts calls. Anyone may name any model, so only the first hundred have a label of their own. */
-export function createCounter(metrics: Metrics): (outcome: End) => void {
-  const labelOf = limitLabel(labelsMax);
+export type Count = (outcome: End, operation: Operation) => void;
+
+/** Counts calls. */
+export function createCounter(metrics: Metrics, labelOf: ModelLabel): Count {
   const series = createSeries(metrics);
-  return (outcome) => {
-    const { facts, reached } = outcome;
-    const of = series(facts.provider, labelOf(facts.model));
-    of.outcome(outcomeOf(outcome)).inc();
+  return (outcome, operation) => {
+    const { facts, reached, target } = outcome;
+    const how = outcomeOf(outcome);
+    const of = series(operation, facts.provider, labelOf(target, reached && how === 'ok'));
+    of.outcome(how).inc();
     metrics.llmCache.inc({ result: facts.cache });
     if (!reached) return;
-    of.seconds.observe(facts.latencyMs / 1_000);
+    of.seconds(how).observe(facts.latencyMs / 1_000);
     if (facts.costUsd === null) of.costUnknown.inc();
     else of.cost.inc(facts.costUsd);
     const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = facts.usage;
     if (inputTokens + outputTokens === 0) return;
-    of.tokens('input').inc(inputTokens);
-    of.tokens('cached-input').inc(cachedInputTokens);
-    of.tokens('cache-write').inc(cacheWriteTokens);
-    of.tokens('output').inc(outputTokens);
+    of.tokens('input').observe(inputTokens);
+    of.tokens('output').observe(outputTokens);
+    if (cachedInputTokens > 0) of.tokens('cached-input').observe(cachedInputTokens);
+    if (cacheWriteTokens > 0) of.tokens('cache-write').observe(cacheWriteTokens);
   };
 }
 
 /** The series of each provider's model, found once: to find one by its labels takes longer than to count. */
 function createSeries(metrics: Metrics) {
   const made = new Map<string, ReturnType<typeof make>>();
-  const make = (provider: string, model: string) => {
+  const make = (operation: Operation, provider: string, model: string) => {
     const labels = { provider, model };
+    const operationLabels = {
+      gen_ai_operation_name: operation,
+      gen_ai_provider_name: provider,
+      gen_ai_request_model: model,
+    };
     metrics.llmCostUnknown.inc(labels, 0);
     return {
       outcome: memo((outcome: string) => metrics.llmRequests.labels({ ...labels, outcome })),
-      tokens: memo((kind: string) => metrics.llmTokens.labels({ ...labels, kind })),
-      seconds: metrics.llmSeconds.labels(labels),
+      seconds: memo((outcome: string) =>
+        metrics.operationSeconds.labels(
+          outcome === 'ok' ? operationLabels : { ...operationLabels, error_type: outcome },
+        ),
+      ),
+      tokens: memo((type: string) => metrics.tokenUsage.labels({ ...operationLabels, gen_ai_token_type: type })),
       cost: metrics.llmCost.labels(labels),
       costUnknown: metrics.llmCostUnknown.labels(labels),
     };
   };
-  return (provider: string, model: string) => {
-    const key = `${provider}\0${model}`;
-    const known = made.get(key) ?? make(provider, model);
+  return (operation: Operation, provider: string, model: string) => {
+    const key = `${operation}\0${provider}\0${model}`;
+    const known = made.get(key) ?? make(operation, provider, model);
     made.set(key, known);
     return known;
   };

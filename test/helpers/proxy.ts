@@ -94,3 +94,15 @@ export async function readMetric(port: number, beginning: string): Promise<numbe
   const line = text.split('\n').find((each) => each.startsWith(beginning));
   return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ') + 1));
 }
+
+/** The value of the one sample of a metric that has these labels, written as `name="value"`, whatever stands between them. */
+export async function readSample(
+  { proxies }: ProxySystem,
+  name: string,
+  ...labels: string[]
+): Promise<number | undefined> {
+  const text = await (await fetch(`http://127.0.0.1:${proxies[0]?.port}/metrics`)).text();
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) && labels.every((l) => line.includes(l)));
+  if (lines.length > 1) throw new Error(`${lines.length} samples of ${name} have ${labels.join(', ')}`);
+  return lines[0] === undefined ? undefined : Number(lines[0].slice(lines[0].lastIndexOf(' ') + 1));
+}

@@ -34,7 +34,9 @@ test('an equal question is answered from the cache, for nothing, and by any inst
     ['miss', ...Array<'hit'>(10).fill('hit')],
   );
   t.is(
-    (await Promise.all(system.proxies.map(({ port }) => readMetric(port, 'llm_tokens_total{')))).filter(Boolean).length,
+    (await Promise.all(system.proxies.map(({ port }) => readMetric(port, 'gen_ai_client_token_usage_sum{')))).filter(
+      Boolean,
+    ).length,
     1,
   );
   t.true(await eventually(async () => (await system.metric('llm_rate_limit_remaining{')) === 99), 'a hit is no call');

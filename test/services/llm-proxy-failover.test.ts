@@ -11,6 +11,7 @@ import { createBreakers } from '../../services/llm-proxy/failover/breakers.ts';
 import { createFailoverCounter } from '../../services/llm-proxy/failover/count.ts';
 import type { FailoverOptions } from '../../services/llm-proxy/failover/first-that-answers.ts';
 import { firstThatAnswers } from '../../services/llm-proxy/failover/first-that-answers.ts';
+import { createModelLabel } from '../../services/llm-proxy/models/label.ts';
 import type { Target } from '../../services/llm-proxy/models/target.ts';
 import { createOpenAi } from '../../services/llm-proxy/providers/openai.ts';
 
@@ -53,7 +54,7 @@ async function setUp(more = '') {
       signal: new AbortController().signal,
       breakers,
       random: () => 0,
-      ...createFailoverCounter(metrics),
+      ...createFailoverCounter(metrics, createModelLabel()),
       ...options,
     });
   const metric = async (name: 'llmRetries' | 'llmFallbacks') =>

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ToolOffer } from '#shared/contracts/llm.ts';
 import { readSettings } from '#shared/settings.ts';
-import { keyOfTests, startProxySystem, wires } from '#test/helpers/proxy.ts';
+import { keyOfTests, readSample, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 import { Config } from '../../services/llm-proxy/config.ts';
@@ -92,7 +92,8 @@ for (const wire of wires) {
     t.deepEqual(events[0]?.data, { ...facts, key: 'internal', agentId: 'scout', runId: 'run_1', outcome: 'ok' });
 
     t.is(await system.metric('llm_requests_total{'), 1);
-    t.is(await system.metric(`llm_tokens_total{provider="${wire}",model="priced-2026-01-02",kind="cached-input"`), 40);
+    const labels = ['gen_ai_request_model="priced"', 'gen_ai_token_type="cached-input"'];
+    t.is(await readSample(system, 'gen_ai_client_token_usage_sum', ...labels), 40);
     t.is(await system.metric('llm_cost_usd_total{'), facts.costUsd ?? undefined);
     t.is(await system.metric('llm_rate_limit_remaining{'), 99);
   });

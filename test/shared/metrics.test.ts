@@ -34,10 +34,10 @@ test('a service exports its own metrics, and none of the others', async (t) => {
 test('names follow the conventions, and everything says what it is', async (t) => {
   for (const service of ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'])
     for (const { name, help, type } of await createMetrics(service, 'test', 1).registry.getMetricsAsJSON()) {
-      t.regex(name, /^(toka|llm)_[a-z]+(_[a-z]+)*$/);
+      t.regex(name, /^(toka|llm|gen_ai_client)_[a-z]+(_[a-z]+)*$/);
       t.is(String(type) === 'counter', name.endsWith('_total'), name);
       t.true(help.length > 10, name);
-      if (String(type) === 'histogram') t.regex(name, /_seconds$/);
+      if (String(type) === 'histogram') t.regex(name, /_seconds$|^gen_ai_client_token_usage$/);
     }
 });
 

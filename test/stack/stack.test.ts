@@ -334,7 +334,7 @@ stackTest('every expression of every panel and rule gives data', async (t) => {
     t.is(health, 'ok', `${name}: ${lastError}`);
     if (type === 'recording' && (await stack.query(query)).length === 0) empty.push(`${name}: ${query}`);
     // An alert gives nothing while all is well; what it looks at must be there.
-    for (const [metric] of query.matchAll(/\b(?:toka|llm|nodejs|process)_[a-z0-9_]+\b/g))
+    for (const [metric] of query.matchAll(/\b(?:toka|llm|gen_ai_client|nodejs|process)_[a-z0-9_]+\b/g))
       if (!names.has(metric)) empty.push(`${name}: ${metric}`);
   }
   let panels = 0;

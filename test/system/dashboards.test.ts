@@ -75,7 +75,7 @@ for (const name of names) {
   test(`${name}: every metric in it is one that a service exports`, (t) => {
     for (const { title, targets = [] } of panelsOf(read(name)))
       for (const { expr } of targets)
-        for (const [metric] of expr.matchAll(/\b(?:toka|llm)_[a-z0-9_]+\b/g))
+        for (const [metric] of expr.matchAll(/\b(?:toka|llm|gen_ai_client)_[a-z0-9_]+\b/g))
           t.true(ours.has(metric), `${title}: ${metric}`);
   });
 }
@@ -84,7 +84,8 @@ test('every metric in a rule or an alert is one that a service exports, or a rul
   const text = ['recording', 'alerts'].map((file) => readFileSync(`prometheus/rules/${file}.yml`, 'utf8')).join('\n');
   const recorded = new Set([...text.matchAll(/record: (\S+)/g)].map(([, name]) => name));
   const expressions = text.replaceAll(/^\s*#.*$|^ *(summary|description|runbook):.*$/gm, '');
-  for (const [metric] of expressions.matchAll(/\b(?:toka|llm)_[a-z0-9_]+\b/g)) t.true(ours.has(metric), metric);
+  for (const [metric] of expressions.matchAll(/\b(?:toka|llm|gen_ai_client)_[a-z0-9_]+\b/g))
+    t.true(ours.has(metric), metric);
   for (const [metric] of expressions.matchAll(/\b[a-z]+:[a-z_0-9]+:[a-z0-9_]+\b/g))
     t.true(recorded.has(metric), metric);
 });

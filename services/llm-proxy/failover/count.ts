@@ -1,26 +1,25 @@
-import { limitLabel } from '#shared/label-limit.ts';
 import type { Metrics } from '#shared/metrics.ts';
+import type { ModelLabel } from '../models/label.ts';
 import type { Target } from '../models/target.ts';
 import type { FailoverOptions } from './first-that-answers.ts';
-
-const labelsMax = 50;
 
 type FailoverCounter = Required<Pick<FailoverOptions, 'onRetry' | 'onFallback'>> & {
   /** The first of a streamed answer has come. */
   onFirst(target: Target, ms: number): void;
 };
 
-/** Counts retries and fallbacks, and times first tokens. Anyone may name any model, so only the first fifty targets have a label of their own. */
-export function createFailoverCounter(metrics: Metrics): FailoverCounter {
-  const labelOf = limitLabel(labelsMax);
+/** Counts retries and fallbacks, and times the first of streams. */
+export function createFailoverCounter(metrics: Metrics, labelOf: ModelLabel): FailoverCounter {
+  const placeOf = (target: Target) => `${target.endpoint.name}/${labelOf(target)}`;
   return {
-    onFirst: ({ endpoint, id }, ms) =>
-      metrics.llmFirstSeconds.observe({ provider: endpoint.name, model: labelOf(id) }, ms / 1_000),
+    onFirst(target, ms) {
+      // It has begun to answer.
+      const model = labelOf(target, true);
+      const provider = target.endpoint.name;
+      const labels = { gen_ai_operation_name: 'chat', gen_ai_provider_name: provider, gen_ai_request_model: model };
+      metrics.firstChunkSeconds.observe(labels, ms / 1_000);
+    },
     onRetry: ({ endpoint }, reason) => metrics.llmRetries.inc({ endpoint: endpoint.name, reason }),
-    onFallback: (from, to) =>
-      metrics.llmFallbacks.inc({
-        from: labelOf(`${from.endpoint.name}/${from.id}`),
-        to: labelOf(`${to.endpoint.name}/${to.id}`),
-      }),
+    onFallback: (from, to) => metrics.llmFallbacks.inc({ from: placeOf(from), to: placeOf(to) }),
   };
 }

@@ -8,7 +8,7 @@ import type { Answers } from '../cache/answers.ts';
 import type { Key } from '../keys/keyring.ts';
 import type { Keys } from '../keys/keys.ts';
 import type { Models, Target } from '../models/target.ts';
-import type { createCounter } from '../record.ts';
+import type { Count } from '../record.ts';
 import type { Upstreams } from '../upstreams.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { ModelRoute } from './routes.ts';
@@ -24,7 +24,7 @@ export type Parts = {
   upstreams: Upstreams;
   asker: Asker;
   answers: Answers | undefined;
-  count: ReturnType<typeof createCounter>;
+  count: Count;
   maxOutputTokens: number;
   /** LLM_DEBUG. */
   debug: boolean;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { mayHaveCost } from '../ask-model.ts';
 import { logHttpCall } from '../debug.ts';
-import type { End } from '../record.ts';
+import type { End, Operation } from '../record.ts';
 import { appendToLedger } from '../record.ts';
 import { noUsage } from '../tokens.ts';
 import type { Call, Parts } from './call.ts';
@@ -25,8 +25,8 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
     latencyMs: Math.round(performance.now() - call.beganMs),
     cache,
   };
-  const end = { facts, reached, failure, cancelled: failure === clientLeft };
-  parts.count(end);
+  const end = { facts, target, reached, failure, cancelled: failure === clientLeft };
+  parts.count(end, operationOf(call));
   if (parts.debug) logHttpCall(parts.logger, call, facts, failure);
   const writing = write(parts, call.key.id, end);
   const { pending } = parts;
@@ -50,6 +50,9 @@ function soon(): Promise<void> {
   });
   return next;
 }
+
+const operationOf = ({ route: { kind } }: Call): Operation =>
+  kind === 'embeddings' ? kind : kind === 'count' ? 'count_tokens' : 'chat';
 
 function costOf({ told, target, route, reached }: Call, failure: unknown): number | null {
   if (!reached || !target || route.kind === 'count') return 0;

@@ -106,7 +106,7 @@ function toTarget(
   isPriced = true,
 ): Target {
   return {
-    ...{ endpoint, model, id },
+    ...{ endpoint, model, id, isListed: entry !== undefined },
     traits: entry ?? openTraits,
     contextWindow: entry?.context_window,
     maxOutputTokens: entry?.max_output_tokens,

@@ -29,6 +29,8 @@ export type Target = {
   model: string;
   /** As we know it: for prices, metrics, ledger and limits. */
   id: string;
+  /** Whether `id` is of MODELS_FILE, and not whatever somebody asked for. */
+  isListed: boolean;
   traits: Traits;
   contextWindow: number | undefined;
   /** What the model puts out at most; undefined: not known. */
