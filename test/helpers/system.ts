@@ -43,9 +43,18 @@ export type System = {
   /** kill -9. */
   kill(name: Name): Promise<void>;
   start(name: Name): Promise<void>;
+  /** Starts one more of a service, with settings of its own. */
+  another(name: Name, environment?: Record<string, string>): Promise<Instance>;
   /** Waits for an event that satisfies `test`, past ones included. */
   saw(test: (event: Recorded) => boolean, timeoutMs?: number): Promise<Recorded>;
   [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** A service beside the one that the system has of its kind. */
+export type Instance = {
+  child: ChildProcess;
+  /** Sends a signal; resolves once the process has gone, where it is one to go by. */
+  signal(signal: NodeJS.Signals): Promise<void>;
 };
 
 type Options = {
@@ -103,15 +112,27 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
     child.kill('SIGKILL');
     await gone;
   };
-  const start = async (name: Name) => {
+  const others: ChildProcess[] = [];
+  const start = async (name: Name) => void children.set(name, await open(name, {}));
+  const another = async (name: Name, settings: Record<string, string> = {}): Promise<Instance> => {
+    const child = await open(name, settings);
+    others.push(child);
+    const signal = async (which: NodeJS.Signals) => {
+      const stays = which === 'SIGSTOP' || which === 'SIGCONT' || which === 'SIGHUP';
+      const gone = stays ? undefined : once(child, 'exit');
+      child.kill(which);
+      await gone;
+    };
+    return { child, signal };
+  };
+  const open = async (name: Name, settings: Record<string, string>): Promise<ChildProcess> => {
     const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
     const child = fork(`services/${name}/main.ts`, {
-      env: { ...env, NATS_USER: name, NATS_PASSWORD: passwordOf(name), ...own[name] },
+      env: { ...env, NATS_USER: name, NATS_PASSWORD: passwordOf(name), ...own[name], ...settings },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
-    children.set(name, child);
     await new Promise<void>((resolve, reject) => {
       child.once('message', () => resolve());
       child.once('exit', async (code) =>
@@ -122,6 +143,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
         ),
       );
     });
+    return child;
   };
   // Each service has its own rights on NATS, and every test of the system shows that they are enough.
   stack.defer(() => {
@@ -129,6 +151,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
     if (refused.length > 0) throw new Error(`NATS refused a service:\n${refused.join('\n')}`);
   });
   stack.defer(async () => {
+    for (const child of others) child.kill('SIGKILL');
     await Promise.all(serviceNames.map(kill));
   });
   const admin = { user: adminUser, password: passwordOf(adminUser) };
@@ -158,6 +181,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
     events,
     kill,
     start,
+    another,
     saw: (test, timeoutMs = 30_000) => eventually(() => events.find(test), timeoutMs),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
