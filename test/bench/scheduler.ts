@@ -2,6 +2,7 @@ import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { messageOf } from '#shared/errors.ts';
 import { median, rule } from './runner/table.ts';
+import { manyAgents } from './scheduler/agents.ts';
 import { openBullmq } from './scheduler/bullmq.ts';
 import { bullmqVersion, installBullmq } from './scheduler/bullmq-install.ts';
 import type { Contender, Shape } from './scheduler/contender.ts';
@@ -28,10 +29,12 @@ export async function scheduler(args: string[]): Promise<void> {
       'no-bullmq': { type: 'boolean' },
       nats: { type: 'string' },
       workers: { type: 'string' },
+      agents: { type: 'string' },
     },
   });
   const size = values.quick ? sizes.quick : sizes.full;
   const nats = values.nats ?? 'nats-server';
+  if (values.agents) return manyAgents(nats, Number(values.agents));
   const bullmq = values['no-bullmq'] ? undefined : await installBullmq().catch((error) => void say(messageOf(error)));
   const measured = new Map<string, { flat: FlatOut; pace: Paced }[]>();
   const run = async (name: string, open: () => Promise<Contender>) => {

@@ -1,12 +1,13 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { openBus } from '#shared/bus/bus.ts';
 import type { ChatRequest } from '#shared/contracts/llm.ts';
 import { chat } from '#shared/contracts/llm.ts';
 import { recallMemory } from '#shared/contracts/store.ts';
 import { answerOf } from './answer.ts';
 
-// A model without latency: what llm-proxy and store answer to a runner, at once and with nothing behind it.
+// A model, as a rule without latency: what llm-proxy and store answer to a runner, at once and with nothing behind it.
 
-const [url = '', wanted = ''] = process.argv.slice(2);
+const [url = '', wanted = '', latencyMs = '0'] = process.argv.slice(2);
 const bus = await openBus({ url, name: 'bench-model', leaseMs: 30_000, replicas: 1 }, (error) => console.error(error));
 /** Turns left of each run. */
 const left = new Map<string, number>();
@@ -21,7 +22,8 @@ const toolOf = ({ tools }: ChatRequest): string =>
 
 const turnsOf = ({ messages: [first] }: ChatRequest): number => Number(/turns=(\d+)/.exec(first?.text ?? '')?.[1] ?? 1);
 
-bus.answer(chat, (question) => {
+bus.answer(chat, async (question) => {
+  if (latencyMs !== '0') await delay(Number(latencyMs));
   const id = question.runId ?? '';
   const now = (left.get(id) ?? turnsOf(question)) - 1;
   if (now > 0) left.set(id, now);
