@@ -166,6 +166,10 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
   ]),
   llmContextSaved: counter('llm_context_saved_bytes_total', 'Bytes of conversations that calls did not have to carry'),
   llmRateLimited: counter('llm_rate_limited_total', 'Model calls that were refused by our own rate limit'),
+  llmBudgetsUnread: counter(
+    'llm_budgets_unread_total',
+    'Times that what a budget has spent could not be read from the ledger',
+  ),
   llmLimitsLocal: gauge('llm_limits_local', 'Whether limits hold by share of each instance, for Redis is away'),
   llmQueueDepth: gauge('llm_queue_depth', 'Model calls of agents that wait for a limit or for room'),
   llmQueueSeconds: histogram(

@@ -15,6 +15,7 @@ import { createBreakers } from './failover/breakers.ts';
 import { createFailoverCounter } from './failover/count.ts';
 import { openHttp } from './http/open.ts';
 import { openKeys } from './keys/keys.ts';
+import { createLedger } from './limits/ledger.ts';
 import { createLimits } from './limits/limits.ts';
 import { providerOf } from './models/endpoints.ts';
 import { createModelLabel } from './models/label.ts';
@@ -41,6 +42,7 @@ export async function open(context: Context<Config>): Promise<number> {
   );
   watchRedis(stack, redis, metrics);
   const limitsOptions = {
+    ledger: createLedger(bus, logger, metrics),
     ...{ instance, queueMax: config.LLM_QUEUE_MAX, activeMax: config.LLM_CONCURRENCY },
     endpoints: () => [
       ...new Set([

@@ -17,7 +17,7 @@ export type End = {
   failure?: unknown;
   cancelled?: boolean;
 };
-type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId'>;
+type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId' | 'workstream'>;
 
 const appendMsMax = 30_000;
 
@@ -37,10 +37,11 @@ export async function appendToLedger(
   request: Asker,
   outcome: End,
 ): Promise<void> {
-  const { facts, reached } = outcome;
+  const { facts, reached, target } = outcome;
   if (!reached && facts.cache !== 'hit' && facts.cache !== 'coalesced') return;
-  const { key, agentId = null, runId = null } = request;
-  const data = { ...facts, key, agentId, runId, outcome: outcomeOf(outcome) };
+  const { key, agentId = null, runId = null, workstream = null } = request;
+  const requestModel = target?.id ?? facts.model;
+  const data = { ...facts, key, agentId, runId, workstream, requestModel, outcome: outcomeOf(outcome) };
   const links = runId ? { correlationid: runId } : {};
   try {
     await bus.append(

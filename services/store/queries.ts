@@ -17,6 +17,7 @@ import { pageOf } from './page.ts';
 import { searchMemory, selectApproval, selectApprovals } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
+import { selectSpending } from './spending.ts';
 import { isWithin, listOf, within } from './tenancy.ts';
 
 type Answer = <
@@ -138,6 +139,10 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
     });
   });
   answer(store.listUsage, ({ by, workstreams }) => selectUsage(db, by, workstreams));
+  answer(store.getSpending, ({ spenders, workstreams }) => {
+    checkWhole(workstreams);
+    return { usd: spenders.map((spender) => selectSpending(db, spender)) };
+  });
   answer(store.getArchive, ({ workstreams }) => {
     checkWhole(workstreams);
     return {

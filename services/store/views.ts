@@ -10,9 +10,10 @@ import type { Database, Meta } from './database.ts';
 import { openFolded } from './folded.ts';
 import { keyTable, openKeys } from './keys.ts';
 import { openPeople, peopleTableNames, peopleTables } from './people.ts';
+import { openSpending, spendingTable } from './spending.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 5;
+const version = 6;
 const textCharsMax = 4_000;
 
 const tables = `
@@ -37,8 +38,9 @@ const tables = `
   ) WITHOUT ROWID;
   ${peopleTables}
   ${keyTable}
+  ${spendingTable}
 `;
-const names = ['agents', 'runs', 'steps', 'usage', 'keys', ...peopleTableNames];
+const names = ['agents', 'runs', 'steps', 'usage', 'spending', 'keys', ...peopleTableNames];
 
 /** What is asked for, folded from the events by the same pure functions that the writers decide with. */
 export function openViews(db: Database, meta: Meta) {
@@ -82,6 +84,7 @@ export function openViews(db: Database, meta: Meta) {
   const keyStates = openKeys(db);
   const folded = [agentStates, runStates, keyStates];
   const people = openPeople(db);
+  const addSpending = openSpending(db);
 
   return {
     /** Sequence of the last event that is in the views. */
@@ -102,6 +105,7 @@ export function openViews(db: Database, meta: Meta) {
         const { inputTokens, outputTokens } = usage;
         const row = [agentId ?? '', runId ?? '', model, event.time.slice(0, 10), key];
         addUsage.run(...row, inputTokens, outputTokens, costUsd ?? 0, costUsd === null ? 1 : 0);
+        addSpending(event);
       }
     },
     /** Writes what has changed: the views are then as of `seq`. */

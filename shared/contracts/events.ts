@@ -156,6 +156,9 @@ export const eventData = {
     key: z.string(),
     agentId: z.string().nullable(),
     runId: z.string().nullable(),
+    workstream: z.string().nullable().optional(),
+    /** The model as limits and prices know it; `model` is what the provider calls it. */
+    requestModel: z.string().optional(),
     outcome: z.string(),
   }),
 

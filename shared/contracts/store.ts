@@ -190,6 +190,19 @@ export const listUsage = request(
   z.object({ ...asked, by: z.enum(['agent', 'run', 'model', 'day', 'key']).default('agent') }),
   z.array(UsageRow),
 );
+/** What a budget counts: the known cost of all calls of an endpoint, a model, …, from one day (UTC) to another, both included. */
+export const Spender = z.object({
+  by: z.enum(['endpoint', 'model', 'agent', 'workstream', 'key']),
+  value: z.string().max(300),
+  from: z.iso.date(),
+  to: z.iso.date(),
+});
+export type Spender = z.infer<typeof Spender>;
+export const getSpending = request(
+  'toka.store.query.spending',
+  z.object({ ...asked, spenders: z.array(Spender).min(1).max(100) }),
+  z.object({ usd: z.array(z.number().nonnegative()) }),
+);
 export const getArchive = request(
   'toka.store.query.archive',
   z.object(asked),

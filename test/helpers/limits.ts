@@ -3,6 +3,7 @@ import { createLogger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import { createMetrics } from '#shared/metrics.ts';
 import type { Asking } from '../../services/llm-proxy/limits/counters.ts';
+import type { Ledger } from '../../services/llm-proxy/limits/ledger.ts';
 import type { Grant, Limits } from '../../services/llm-proxy/limits/limits.ts';
 import { createLimits } from '../../services/llm-proxy/limits/limits.ts';
 import type { Rule } from '../../services/llm-proxy/limits/rule.ts';
@@ -21,7 +22,7 @@ export type TestLimits = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-type Options = { instances?: number; queueMax?: number; activeMax?: number };
+type Options = { instances?: number; queueMax?: number; activeMax?: number; ledger?: Ledger };
 
 const smallest: Asking = {
   ...{ endpoint: 'openai', model: 'gpt', key: 'internal', priority: 'medium' },
@@ -30,7 +31,7 @@ const smallest: Asking = {
 
 export async function startLimits(
   rules: readonly Rule[],
-  { instances = 1, queueMax = 1_000, activeMax = 10_000 }: Options = {},
+  { instances = 1, queueMax = 1_000, activeMax = 10_000, ledger = async () => undefined }: Options = {},
 ): Promise<TestLimits> {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());
@@ -49,7 +50,7 @@ export async function startLimits(
   const logger = createLogger('llm-proxy', 'test', 'silent');
   for (let index = 0; index < instances; index++) {
     const own = createMetrics('llm-proxy', 'test', 10);
-    const options = { instance: `i-${index}`, endpoints: () => ['openai'], queueMax, activeMax };
+    const options = { instance: `i-${index}`, endpoints: () => ['openai'], ledger, queueMax, activeMax };
     all.push(stack.use(createLimits(await connect(), () => rules, options, logger, own)));
     metrics.push(own);
   }

@@ -49,6 +49,13 @@ export async function startModels(text: string, environment: Record<string, stri
   };
 }
 
+/** A models.toml of this text in a folder. */
+export async function modelsFileIn(folder: string, text: string): Promise<string> {
+  const file = join(folder, 'models.toml');
+  await writeFile(file, text);
+  return file;
+}
+
 /** A listed model of the file, at a price of nought. */
 export const modelEntry = (id: string, provider: string, more = '') =>
   `[[models]]\nid = "${id}"\nprovider = "${provider}"\ninput_usd_per_mtok = 0\ncached_input_usd_per_mtok = 0\noutput_usd_per_mtok = 0\n${more}\n`;

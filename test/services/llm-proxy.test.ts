@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ToolOffer } from '#shared/contracts/llm.ts';
 import { readSettings } from '#shared/settings.ts';
+import { modelsFileIn } from '#test/helpers/models.ts';
 import { keyOfTests, readSample, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
@@ -51,11 +52,7 @@ temperature = false
 tools_reasoning_effort = "none"
 `;
 
-async function modelsIn(folder: string): Promise<string> {
-  const file = join(folder, 'models.toml');
-  await writeFile(file, modelsFile);
-  return file;
-}
+const modelsIn = (folder: string) => modelsFileIn(folder, modelsFile);
 
 for (const wire of wires) {
   test(`${wire}: a text comes back whole, with its usage, its cost, its ledger event and its metrics`, async (t) => {
@@ -89,7 +86,10 @@ for (const wire of wires) {
     const events = await system.ledger();
     t.is(events.length, 1);
     t.like(events[0], { type: 'toka.llm.called.v1', subject: 'llm/internal', correlationid: 'run_1' });
-    t.deepEqual(events[0]?.data, { ...facts, key: 'internal', agentId: 'scout', runId: 'run_1', outcome: 'ok' });
+    t.deepEqual(events[0]?.data, {
+      ...{ ...facts, key: 'internal', agentId: 'scout', runId: 'run_1', outcome: 'ok' },
+      ...{ workstream: null, requestModel: 'priced' },
+    });
 
     t.is(await system.metric('llm_requests_total{'), 1);
     const labels = ['gen_ai_request_model="priced"', 'gen_ai_token_type="cached-input"'];

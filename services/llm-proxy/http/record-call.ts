@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { mayHaveCost } from '../ask-model.ts';
 import { logHttpCall } from '../debug.ts';
+import type { Key } from '../keys/keyring.ts';
 import type { End, Operation } from '../record.ts';
 import { appendToLedger } from '../record.ts';
 import { noUsage } from '../tokens.ts';
@@ -28,7 +29,7 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   const end = { facts, target, reached, failure, cancelled: failure === clientLeft };
   parts.count(end, operationOf(call));
   if (parts.debug) logHttpCall(parts.logger, call, facts, failure);
-  const writing = write(parts, call.key.id, end);
+  const writing = write(parts, call.key, end);
   const { pending } = parts;
   pending.add(writing);
   void writing.finally(() => pending.delete(writing));
@@ -36,9 +37,9 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
 }
 
 /** Apart, so that what waits for the ledger does not keep the call and its body. */
-async function write({ bus, writer, logger }: Parts, key: string, end: End): Promise<void> {
+async function write({ bus, writer, logger }: Parts, { id: key, workstream }: Key, end: End): Promise<void> {
   await soon();
-  await appendToLedger(bus, writer, logger, { key }, end);
+  await appendToLedger(bus, writer, logger, { key, workstream: workstream ?? undefined }, end);
 }
 
 let next: Promise<void> | undefined;

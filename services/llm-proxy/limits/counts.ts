@@ -4,19 +4,26 @@ import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Counter, Share } from './counters.ts';
 import { createLeases } from './leases.ts';
+import type { Ledger } from './ledger.ts';
+import type { LocalCounts } from './local-counts.ts';
 import { createLocalCounts } from './local-counts.ts';
+import type { Pending } from './pending.ts';
 import { createPending } from './pending.ts';
 import type { Correction, Taking } from './shared-counts.ts';
 import { createSharedCounts } from './shared-counts.ts';
+import type { ShowLeft } from './show-left.ts';
 import { createShowLeft } from './show-left.ts';
 import { placeOf } from './window.ts';
+
+/** `amount` more, or less, of the share at `at` of what was taken: in all, `whole`. */
+export type Change = { counter: Counter; amount: number; whole: number; taking: Taking; at: number };
 
 /** All counts: in Redis, or here as long as it is away. */
 export type Counts = {
   /** Takes all of it or nothing. Never throws. */
   take(shares: readonly Share[]): Promise<Taking>;
-  /** Counts so much more or less, where it was taken at `nowMs`. */
-  correct(counter: Counter, amount: number, nowMs: number): void;
+  /** Counts so much more or less of a share that was taken. */
+  correct(change: Change): void;
   /** Tells Redis at once of what was corrected, before whatever is taken next. */
   flush(): void;
   state(): 'shared' | 'local';
@@ -30,10 +37,11 @@ export function createCounts(
   redis: Redis,
   shown: () => readonly Share[],
   instance: string,
+  ledger: Ledger,
   logger: Logger,
   metrics: Metrics,
 ): Counts {
-  const shared = createSharedCounts(redis, instance);
+  const shared = createSharedCounts(redis, instance, ledger);
   const known = { instances: 1, offsetMs: 0, isAway: false };
   const local = createLocalCounts(() => known.instances);
   const leases = createLeases();
@@ -41,8 +49,8 @@ export function createCounts(
   const nowMs = () => Date.now() + known.offsetMs;
 
   const leave = (error: unknown) => {
-    const about = { reason: messageOf(error), instances: known.instances };
-    if (!known.isAway) logger.warn(about, 'limits hold by share: Redis cannot be reached');
+    const { instances, isAway } = known;
+    if (!isAway) logger.warn({ reason: messageOf(error), instances }, 'limits hold by share: Redis cannot be reached');
     known.isAway = true;
     leases.drop();
     metrics.llmLimitsLocal.set(1);
@@ -50,27 +58,26 @@ export function createCounts(
   const pending = createPending((corrections) => shared.correct(corrections, nowMs()), leave);
   const takeShared = async (shares: readonly Share[], times: number) => {
     const taking = await shared.take(shares, times, nowMs());
-    local.note(shares, taking);
-    left.note(shares, taking);
+    for (const each of [local, left]) each.note(shares, taking);
     return taking;
   };
-  const takeHere = (shares: readonly Share[]): Taking => {
-    const taking = local.take(shares, nowMs());
-    left.note(shares, taking);
-    if (!taking.blocked) correctionsOf(shares, taking).forEach(pending.add);
-    return taking;
+  const learn = createLearner(local, ledger, nowMs);
+  const takeHere = async (shares: readonly Share[]) => {
+    await learn(shares);
+    return takeLocally(shares, local, left, pending, nowMs());
+  };
+  const comeBack = async () => {
+    await pending.flush();
+    known.isAway = false;
+    local.forget();
+    metrics.llmLimitsLocal.set(0);
+    logger.info('limits are shared again: Redis is back');
+    pending.flushSoon();
   };
   const look = async () => {
     const said = await shared.announce();
     Object.assign(known, { instances: said.instances, offsetMs: said.nowMs - Date.now() });
-    if (known.isAway) {
-      await pending.flush();
-      known.isAway = false;
-      local.forget();
-      metrics.llmLimitsLocal.set(0);
-      logger.info('limits are shared again: Redis is back');
-      pending.flushSoon();
-    }
+    if (known.isAway) await comeBack();
     // Calls of other instances, and time, change what is left.
     await takeShared(shown(), 1);
   };
@@ -80,24 +87,22 @@ export function createCounts(
   look().catch(leave);
 
   return {
-    async take(shares) {
+    take(shares) {
       if (known.isAway) return takeHere(shares);
-      try {
-        return await leases.take(shares, nowMs, (times) => takeShared(shares, times));
-      } catch (error) {
-        leave(error);
-        return takeHere(shares);
-      }
+      return leases
+        .take(shares, nowMs, (times) => takeShared(shares, times))
+        .catch((error: unknown) => {
+          leave(error);
+          return takeHere(shares);
+        });
     },
-    correct(counter, amount, atMs) {
-      const correction = { counter, amount, place: placeOf(counter.rule, atMs) };
+    correct(change) {
+      const correction = correctionOf(change);
       pending.add(correction);
       if (known.isAway) local.correct(correction);
       else pending.flushSoon();
     },
-    flush() {
-      if (!known.isAway) pending.flush().catch(leave);
-    },
+    flush: () => void (known.isAway || pending.flush().catch(leave)),
     state: () => (known.isAway ? 'local' : 'shared'),
     [Symbol.dispose]() {
       clearInterval(looking);
@@ -107,6 +112,36 @@ export function createCounts(
   };
 }
 
+function takeLocally(
+  shares: readonly Share[],
+  local: LocalCounts,
+  left: ShowLeft,
+  pending: Pending,
+  nowMs: number,
+): Taking {
+  const taking = local.take(shares, nowMs);
+  left.note(shares, taking);
+  if (!taking.blocked) correctionsOf(shares, taking).forEach(pending.add);
+  return taking;
+}
+
+const correctionOf = ({ counter, amount, whole, taking, at }: Change): Correction => ({
+  ...{ counter, amount, whole, place: placeOf(counter.rule, taking.nowMs) },
+  epoch: taking.epochs?.[at] ?? -1,
+});
+
+/** Reads from the ledger what budgets have spent that nobody here has seen yet. */
+const createLearner = (local: LocalCounts, ledger: Ledger, nowMs: () => number) => async (shares: readonly Share[]) => {
+  const unread = shares.filter(({ counter }) => counter.rule.kind === 'usd' && !local.knows(counter));
+  if (unread.length === 0) return;
+  const counters = unread.map(({ counter }) => counter);
+  const sums = await ledger(counters, nowMs());
+  if (sums) local.note(unread, { nowMs: nowMs(), sums });
+};
+
 /** What Redis must hear of later. */
 const correctionsOf = (shares: readonly Share[], { nowMs }: Taking): Correction[] =>
-  shares.map(({ counter, amount }) => ({ counter, amount, place: placeOf(counter.rule, nowMs) }));
+  shares.map(({ counter, amount }) => ({
+    ...{ counter, amount, place: placeOf(counter.rule, nowMs) },
+    ...{ whole: amount, epoch: -1 },
+  }));

@@ -4,9 +4,11 @@ import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Asking, Share } from './counters.ts';
 import { amountOf, createShareFinder, nameOf } from './counters.ts';
+import type { Change } from './counts.ts';
 import { createCounts } from './counts.ts';
 import type { AnswerHeaders } from './holds.ts';
 import { createHolds } from './holds.ts';
+import type { Ledger } from './ledger.ts';
 import { keepLimitHeaders } from './limit-headers.ts';
 import type { Tried } from './queue.ts';
 import { createQueue } from './queue.ts';
@@ -39,6 +41,7 @@ type Options = {
   instance: string;
   /** Those whose limits are shown before they are asked. */
   endpoints: () => readonly string[];
+  ledger: Ledger;
   /** Calls that wait. */
   queueMax: number;
   /** Calls that are made at a time. */
@@ -52,28 +55,28 @@ const lookAgainMs = 1_000;
 export function createLimits(
   redis: Redis,
   rules: () => readonly Rule[],
-  { instance, endpoints, queueMax, activeMax }: Options,
+  { instance, endpoints, ledger, queueMax, activeMax }: Options,
   logger: Logger,
   metrics: Metrics,
 ): Limits {
   const sharesFor = createShareFinder(rules);
   const shown = () => endpoints().flatMap((endpoint) => toLookAt(sharesFor, endpoint));
-  const counts = createCounts(redis, shown, instance, logger, metrics);
+  const counts = createCounts(redis, shown, instance, ledger, logger, metrics);
   const holds = createHolds(redis);
   const queue = createQueue<Grant>(queueMax, (depth) => metrics.llmQueueDepth.set(depth));
   let active = 0;
   metrics.llmConcurrency.set(activeMax);
 
-  const grantOf = (shares: readonly Share[], { nowMs }: Taking): Grant => {
+  const grantOf = (shares: readonly Share[], taking: Taking): Grant => {
     let isOpen = true;
     return {
       settle(used) {
         if (!isOpen) return;
         isOpen = false;
         metrics.llmActive.set(--active);
-        const changes = shares.map(({ counter, amount }) => ({ counter, by: changeOf(counter.rule, amount, used) }));
-        for (const { counter, by } of changes) if (by !== 0) counts.correct(counter, by, nowMs);
-        const given = changes.filter(({ by }) => by < 0);
+        const changes = changesOf(shares, taking, used);
+        changes.filter(isNews).forEach(counts.correct);
+        const given = changes.filter(({ amount }) => amount < 0);
         if (given.length > 0 && queue.count() > 0) counts.flush();
         for (const { counter } of given) queue.free(counter.id);
         queue.free(room);
@@ -143,6 +146,15 @@ const toLookAt = (sharesFor: (asking: Asking) => readonly Share[], endpoint: str
     .map((share) => ({ ...share, amount: 0 }));
 
 const placeOf = ({ endpoint, model }: Pick<Asking, 'endpoint' | 'model'>) => `${endpoint}/${model}`;
+
+const changesOf = (shares: readonly Share[], taking: Taking, used: Used | undefined): Change[] =>
+  shares.map(({ counter, amount: counted }, at) => {
+    const amount = changeOf(counter.rule, counted, used);
+    return { counter, amount, whole: counted + amount, taking, at };
+  });
+
+/** Of budgets all is told: whether Redis still has what was counted is seen there. */
+const isNews = ({ amount, counter }: Change) => amount !== 0 || counter.rule.kind === 'usd';
 
 /** By how much what a call took differs from what was counted beforehand. */
 function changeOf(rule: Rule, counted: number, used: Used | undefined): number {

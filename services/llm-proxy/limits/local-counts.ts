@@ -8,7 +8,8 @@ type Seen = { sum: number; atMs: number };
 /** The counts of this instance alone, for as long as Redis is away. */
 export type LocalCounts = {
   /** Notes what Redis says, so that there is something to go by. */
-  note(shares: readonly Share[], taking: Taking): void;
+  note(shares: readonly Share[], taking: Pick<Taking, 'nowMs' | 'sums'>): void;
+  knows(counter: Counter): boolean;
   /** As `SharedCounts.take`, within this instance's part of each limit. */
   take(shares: readonly Share[], nowMs: number): Taking;
   correct(correction: Correction): void;
@@ -42,6 +43,7 @@ export function createLocalCounts(instances: () => number): LocalCounts {
       if (seen.size >= seenMax) seen.clear();
       for (const [at, { counter }] of shares.entries()) seen.set(counter.id, { sum: sums[at] ?? 0, atMs });
     },
+    knows: ({ id }) => seen.has(id) || counts.has(id),
     take(shares, nowMs) {
       let blocked: Share | undefined;
       let waitMs = 0;

@@ -13,7 +13,7 @@ export type Pending = {
   flush(): Promise<void>;
 };
 
-/** Corrections of one place are one. */
+/** Corrections of one place and epoch are one. */
 export function createPending(
   send: (corrections: readonly Correction[]) => Promise<void>,
   failed: (error: unknown) => void,
@@ -21,15 +21,16 @@ export function createPending(
   let pending = new Map<string, Correction>();
   let flushing: NodeJS.Timeout | undefined;
   const add = (correction: Correction) => {
-    const key = `${correction.counter.id} ${correction.place}`;
+    const key = `${correction.counter.id} ${correction.place} ${correction.epoch}`;
     const known = pending.get(key);
     // Windows pass; what was spent of a budget must never be forgotten.
     if (!known && pending.size >= max && correction.counter.rule.kind !== 'usd') return;
     if (!Number.isSafeInteger(correction.amount)) return;
-    pending.set(key, { ...correction, amount: correction.amount + (known?.amount ?? 0) });
+    const amount = correction.amount + (known?.amount ?? 0);
+    pending.set(key, { ...correction, amount, whole: correction.whole + (known?.whole ?? 0) });
   };
   const flush = async () => {
-    const all = [...pending.values()].filter(({ amount }) => amount !== 0);
+    const all = [...pending.values()].filter(({ amount, whole }) => amount !== 0 || whole !== 0);
     pending = new Map();
     for (let from = 0; from < all.length; from += atOnce) {
       try {

@@ -1,7 +1,8 @@
 import type { Result } from 'ioredis';
 
 // A window's count is a hash: a field for each bucket, `sum` over those that are held, and `first`, the oldest of them. A period's is
-// a hash, too, with `sum` alone. The keys' last fields are ours to choose, so no bucket is ever called `sum`.
+// a hash, too, with `sum`, and `epoch`: when the sum was read from the ledger. One without an epoch does not know what was spent before
+// Redis lost it. The keys' last fields are ours to choose, so no bucket is ever called `sum`.
 //
 // For each key: limit, amount, bucketMs (0: a period), heldMs (of a period: how long its key is kept).
 
@@ -34,9 +35,17 @@ local function add(key, bucket, span, oldest, place, amount)
 end
 `;
 
-/** Takes all or nothing. With amounts of 0 it only looks. */
+/** Takes all or nothing. With amounts of 0 it only looks. Behind the keys' values: whether to go on where a period has no epoch. */
 const take = `${shared}
-local sums, olds, blocked, wait = {}, {}, 0, 0
+local sums, olds, epochs, blocked, wait, unread = {}, {}, {}, 0, 0, false
+for i, key in ipairs(KEYS) do
+  epochs[i] = 0
+  if tonumber(ARGV[i * 4 - 1]) == 0 then
+    epochs[i] = tonumber(redis.call('HGET', key, 'epoch') or 0)
+    if epochs[i] == 0 then unread = true end
+  end
+end
+if unread and ARGV[#KEYS * 4 + 1] == '0' then return {now, -1, 0, {}, epochs} end
 for i, key in ipairs(KEYS) do
   local limit, amount, bucket, span = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
   sums[i], olds[i] = held(key, bucket, span)
@@ -65,14 +74,33 @@ if blocked == 0 then
     end
   end
 end
-return {now, blocked, wait, sums}`;
+return {now, blocked, wait, sums, epochs}`;
 
-/** Corrects counts: for each key place, amount, bucketMs, heldMs. What is no longer held is left alone. */
+/**
+ * Corrects counts: for each key place, amount, bucketMs, heldMs, and of a period its epoch when it was taken and what it took in all. What
+ * is no longer held is left alone. A period that was lost will be read from the ledger; one that was read since lacks what was then taken.
+ */
 const correct = `${shared}
 for i, key in ipairs(KEYS) do
-  local place, amount, bucket, span = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
+  local place, amount, bucket, span = tonumber(ARGV[i * 6 - 5]), tonumber(ARGV[i * 6 - 4]), tonumber(ARGV[i * 6 - 3]), tonumber(ARGV[i * 6 - 2])
+  local epoch, whole = tonumber(ARGV[i * 6 - 1]), tonumber(ARGV[i * 6])
   local _, oldest = held(key, bucket, span)
-  if bucket == 0 or place >= oldest then add(key, bucket, span, oldest, place, amount) end
+  if bucket > 0 then
+    if place >= oldest then add(key, bucket, span, oldest, place, amount) end
+  elseif redis.call('EXISTS', key) == 1 then
+    local known = tonumber(redis.call('HGET', key, 'epoch') or 0)
+    add(key, bucket, span, oldest, place, (epoch >= 0 and known ~= epoch) and whole or amount)
+  end
+end
+return now`;
+
+/** Begins periods with what the ledger says: for each key the sum, and how long it is kept. Who is first is right. */
+const begin = `${shared}
+for i, key in ipairs(KEYS) do
+  if redis.call('HSETNX', key, 'epoch', now) == 1 then
+    redis.call('HSET', key, 'sum', ARGV[i * 2 - 1])
+    redis.call('PEXPIRE', key, ARGV[i * 2])
+  end
 end
 return now`;
 
@@ -88,14 +116,19 @@ return {now, redis.call('ZCARD', KEYS[1])}`;
 export const limitScripts = {
   takeLimits: { lua: take },
   correctLimits: { lua: correct },
+  beginPeriods: { lua: begin },
   announceInstance: { lua: announce, numberOfKeys: 1 },
 };
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    /** Answers the time in milliseconds, the place of the key that is in the way (0: none), for how long (-1: its period), and the sums. */
+    /**
+     * Answers the time in milliseconds, the place of the key that is in the way (0: none; -1: a period without an epoch), for how long
+     * (-1: its period), the sums, and the epochs.
+     */
     takeLimits(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
     correctLimits(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
+    beginPeriods(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
     announceInstance(key: string, instance: string, keptMs: number): Result<unknown, Context>;
   }
 }
