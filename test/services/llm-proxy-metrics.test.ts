@@ -39,7 +39,7 @@ test('a failure is counted by its type, and names that no provider knows make no
     await answer.text();
   }
   await proxy.calls(5);
-  t.is(await readSample(proxy, duration, 'gen_ai_request_model="other"', 'error_type="not-found"'), 5);
+  t.is(await readSample(proxy, duration, 'gen_ai_request_model="other"', 'error_type="invalid"'), 5);
   t.is(await readSample(proxy, duration, 'gpt-made-up'), undefined);
-  t.is(await readSample(proxy, 'llm_requests_total', 'model="other"', 'outcome="not-found"'), 5);
+  t.is(await readSample(proxy, 'llm_requests_total', 'model="other"', 'outcome="invalid"'), 5);
 });
