@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import type { z } from 'zod';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/bus.ts';
+import type { StreamGroup } from './bus/streams.ts';
 import { healthSubject, metricsSubject } from './contracts/subjects.ts';
 import { Failure, messageOf } from './errors.ts';
 import type { Writer } from './event.ts';
@@ -72,7 +73,7 @@ export async function startService<S extends z.ZodObject>(
   await using setup = new AsyncDisposableStack();
 
   const bus = setup.use(
-    await openBus({ ...busOptions(common), name, declares: name === 'store' }, (error) =>
+    await openBus({ ...busOptions(common), name, declares: declaredBy[name] ?? [] }, (error) =>
       logger.error({ err: error }, 'a bug: NATS or an answer failed'),
     ),
   );
@@ -121,6 +122,9 @@ export async function startService<S extends z.ZodObject>(
     },
   };
 }
+
+/** Each stream is made by one service: see the rights in bus/users.ts. */
+const declaredBy: Partial<Record<ServiceName, StreamGroup[]>> = { store: ['log'], scheduler: ['leases'] };
 
 const busOptions = (config: CommonConfig) => ({
   url: config.NATS_URL,

@@ -22,12 +22,13 @@ import type { Snapshots } from './snapshots.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { JetStreamState } from './state.ts';
 import { readState } from './state.ts';
+import type { StreamGroup } from './streams.ts';
 import {
   declareArchiveConsumer,
   declareStreams,
-  declareTaskConsumer,
   jetStreamReady,
   resetArchiveConsumer,
+  streamGroups,
   streamsDeclared,
 } from './streams.ts';
 import type { Tasks } from './tasks.ts';
@@ -44,8 +45,8 @@ export type BusOptions = {
   leaseMs: number;
   /** Copies that JetStream keeps of each stream. */
   replicas: number;
-  /** Whether it makes the streams and consumers where they are missing; who may not waits for them. True unless it is given. */
-  declares?: boolean;
+  /** Which streams it makes where they are missing; who makes none waits for them. All unless it is given. */
+  declares?: readonly StreamGroup[];
 };
 
 /** What services meet on. Everything that knows NATS is behind it. */
@@ -96,19 +97,22 @@ export type Bus = {
 export async function openBus(options: BusOptions, problem: (error: unknown) => void): Promise<Bus> {
   const nc = await open(options);
   let up = true;
+  const manager = () => nc.jetstreamManager({ timeout: 5_000 });
+  const declare = async () =>
+    declareStreams(await jetStreamReady(manager, 30_000), options.declares ?? streamGroups, options);
   void (async () => {
     for await (const { type, permissionContext: refused } of nc.status()) {
       if (type === 'disconnect' || type === 'reconnect') up = type === 'reconnect';
+      // Leases lie in memory: a server that was started again has none.
+      if (type === 'reconnect') void declare().catch(problem);
       if (refused)
         problem(new Error(`NATS does not let ${options.user ?? 'us'} ${refused.operation} ${refused.subject}`));
     }
     up = false;
   })();
-  const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
-  if (options.declares ?? true) {
-    await declareStreams(jsm, options.replicas);
-    await declareTaskConsumer(jsm, options.leaseMs);
-  } else await streamsDeclared(jsm, 30_000);
+  const jsm = await jetStreamReady(manager, 30_000);
+  await declare();
+  await streamsDeclared(jsm, 30_000);
   const answering: { drain(): Promise<void> }[] = [];
   const drain = async () => {
     await Promise.all(answering.splice(0).map((each) => each.drain()));

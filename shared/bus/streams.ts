@@ -69,26 +69,31 @@ const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { na
   allow_rollup_hdrs: true,
 });
 
-const streams = (replicas: number) => [
-  events(replicas),
-  tasks(replicas),
-  objects(artifactsBucket, replicas),
-  objects(snapshotsBucket, replicas),
-  leases(replicas),
-];
+/** What everyone needs, and what the scheduler alone does: so it makes that itself, and stands whether the store is up or not. */
+const streams = {
+  log: (replicas: number) => [events(replicas), tasks(replicas), objects(artifactsBucket, replicas)],
+  leases: (replicas: number) => [objects(snapshotsBucket, replicas), leases(replicas)],
+};
+export type StreamGroup = keyof typeof streams;
+export const streamGroups = Object.keys(streams) as StreamGroup[];
 
-/** The log, the work queue, the object stores and the leases, made where they are missing. */
-export async function declareStreams(jsm: JetStreamManager, replicas: number): Promise<void> {
-  for (const wanted of streams(replicas)) {
+/** Makes the streams of these groups, and the runners' consumer with the queue, where they are missing. */
+export async function declareStreams(
+  jsm: JetStreamManager,
+  groups: readonly StreamGroup[],
+  { replicas, leaseMs: holdMs }: { replicas: number; leaseMs: number },
+): Promise<void> {
+  for (const wanted of groups.flatMap((group) => streams[group](replicas))) {
     const info = await declareStream(jsm, wanted);
     checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
   }
+  if (groups.includes('log')) await declareTaskConsumer(jsm, holdMs);
 }
 
-/** Waits until another has made them. Throws `unavailable` after `deadlineMs`. */
+/** Waits until another has made the streams that everyone needs. Throws `unavailable` after `deadlineMs`. */
 export async function streamsDeclared(jsm: JetStreamManager, deadlineMs: number): Promise<void> {
   const until = Date.now() + deadlineMs;
-  for (const { name } of streams(1)) {
+  for (const { name } of streams.log(1)) {
     while (!(await jsm.streams.info(name).catch(() => undefined))) {
       if (Date.now() > until)
         throw new Failure('unavailable', `there is no stream ${name} yet: the store makes it; is it running?`);
@@ -111,7 +116,7 @@ async function declareStream(jsm: JetStreamManager, wanted: Partial<StreamConfig
 export const runnersConsumer = 'runners';
 
 /** The durable consumer on the work queue; a task that is not renewed within `holdMs` goes to another runner. */
-export async function declareTaskConsumer(jsm: JetStreamManager, holdMs: number): Promise<void> {
+async function declareTaskConsumer(jsm: JetStreamManager, holdMs: number): Promise<void> {
   const isThere = await jsm.consumers.info(tasksStream, runnersConsumer).catch(() => undefined);
   // Earlier versions had one for each priority; a work queue bears no two for the same messages.
   const former = isThere ? [] : ['critical', 'high', 'medium', 'low'].map((priority) => `runners-${priority}`);

@@ -42,6 +42,7 @@ const readLog = api(`STREAM.MSG.GET.${eventsStream}`);
 const pullLog = api(`CONSUMER.MSG.NEXT.${eventsStream}.*`, `CONSUMER.DELETE.${eventsStream}.*`);
 const followLog = [...api(`CONSUMER.CREATE.${eventsStream}`, `CONSUMER.CREATE.${eventsStream}.>`), ...pullLog];
 const readArtifacts = api(`STREAM.MSG.GET.${artifacts}`);
+const mayMake = (stream: string) => api(`STREAM.CREATE.${stream}`, `STREAM.UPDATE.${stream}`);
 
 type Permissions = { publish: string[]; subscribe: string[] };
 
@@ -67,6 +68,7 @@ const own: Record<ServiceUser, Permissions> = {
       ...followLog,
       tasksSubjects,
       'toka.control.run.*',
+      ...[snapshots, leases].flatMap(mayMake),
       `$KV.${leasesBucket}.>`,
       `$O.${snapshotsBucket}.>`,
       ...api(`STREAM.MSG.GET.${leases}`, `STREAM.MSG.GET.${snapshots}`, `STREAM.PURGE.${snapshots}`),
@@ -104,9 +106,7 @@ const own: Record<ServiceUser, Permissions> = {
     publish: [
       ...readLog,
       ...followLog,
-      ...[eventsStream, tasksStream, artifacts, snapshots, leases].flatMap((stream) =>
-        api(`STREAM.CREATE.${stream}`, `STREAM.UPDATE.${stream}`),
-      ),
+      ...[eventsStream, tasksStream, artifacts].flatMap(mayMake),
       ...[eventsStream, tasksStream].flatMap((stream) =>
         api(`CONSUMER.CREATE.${stream}.>`, `CONSUMER.DURABLE.CREATE.${stream}.*`, `CONSUMER.INFO.${stream}.*`),
       ),

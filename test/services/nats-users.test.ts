@@ -5,6 +5,7 @@ import test from 'ava';
 import type { NatsConnection } from 'nats';
 import { connect } from 'nats';
 import { openBus } from '#shared/bus/bus.ts';
+import type { StreamGroup } from '#shared/bus/streams.ts';
 import type { ServiceUser, UserName } from '#shared/bus/users.ts';
 import { adminUser, inboxPrefix, serviceUsers } from '#shared/bus/users.ts';
 import { openSecrets } from '#shared/dev/launch/secrets.ts';
@@ -16,7 +17,7 @@ import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 // What each service's user of NATS may not do, on a real server with the streams that the store makes.
 
-const open = (url: string, user: UserName, declares = false) =>
+const open = (url: string, user: UserName, declares: StreamGroup[] = []) =>
   openBus(
     { url, user, password: passwordOf(user), name: user, leaseMs: 1_000, replicas: 1, declares },
     () => undefined,
@@ -160,7 +161,7 @@ const nobodyMayHear = [
 test('no service may do what is not its own, and what it may still works afterwards', async (t) => {
   await using nats = await startNatsWithUsers();
   await using stack = new AsyncDisposableStack();
-  stack.use(await open(nats.url, 'store', true));
+  stack.use(await open(nats.url, 'store', ['log']));
   for (const user of serviceUsers) {
     const nc = await raw(stack, nats.url, user);
     for (const subject of [...mayNotPublish[user], ...nobodyMayPublish])
@@ -193,7 +194,7 @@ const forged = newEvent({ type: 'toka.agent.paused.v1', data: { reason: 'forged'
 test("what a runner may write and read cannot be turned into an agent's event", async (t) => {
   await using nats = await startNatsWithUsers();
   await using stack = new AsyncDisposableStack();
-  const admin = stack.use(await open(nats.url, adminUser, true));
+  const admin = stack.use(await open(nats.url, adminUser, ['log', 'leases']));
   const nc = await raw(stack, nats.url, 'agent-runner');
   const js = nc.jetstream();
   const { seq } = await js.publish(`toka.events.run.${run}`, JSON.stringify(forged));
@@ -229,7 +230,7 @@ test("what a runner may write and read cannot be turned into an agent's event", 
 test('a service that starts first waits for the streams that the store makes', async (t) => {
   await using nats = await startNatsWithUsers();
   const waiting = open(nats.url, 'agent-runner');
-  await using _store = await open(nats.url, 'store', true);
+  await using _store = await open(nats.url, 'store', ['log']);
   await using runner = await waiting;
   const bytes = Buffer.alloc(400_000, 'abc');
   const ref = await runner.artifacts.put(bytes);
@@ -239,7 +240,7 @@ test('a service that starts first waits for the streams that the store makes', a
 
 test('the largest event that can be written can be read', async (t) => {
   await using nats = await startNatsWithUsers();
-  await using bus = await open(nats.url, adminUser, true);
+  await using bus = await open(nats.url, adminUser, ['log', 'leases']);
   const reason = 'x'.repeat(7_400_000);
   await bus.append(newEvent({ type: 'toka.run.dispatched.v1', data: { reason } }, `run/${run}`, forged), 0);
   const [event] = await bus.read('run', run);
@@ -257,4 +258,18 @@ test('secrets of an earlier version are kept, and passwords for the users added 
   t.is(new Set(Object.values(secrets.NATS_PASSWORDS)).size, serviceUsers.length);
   t.deepEqual(openSecrets(folder.path), secrets);
   t.is(statSync(join(folder.path, 'secrets.json')).mode & 0o777, 0o600);
+});
+
+test('a scheduler leads again after NATS was killed, whether the store is there or not', async (t) => {
+  await using nats = await startNatsWithUsers();
+  const store = await open(nats.url, 'store', ['log']);
+  await using scheduler = await open(nats.url, 'scheduler', ['leases']);
+  await store[Symbol.asyncDispose]();
+  await using lease = scheduler.lead('scheduler', 'me', () => undefined);
+  await eventually(() => lease.isHeld());
+  await nats.kill();
+  await eventually(() => !lease.isHeld());
+  await nats.start();
+  await eventually(() => lease.isHeld());
+  t.deepEqual(violations(nats), []);
 });
