@@ -57,6 +57,13 @@ export function tenantBus(bus: Bus, denied: Denied): Bus {
       if ((await bus.lastSeq(`toka.events.${entity}.${id}`)) > 0) hidden(limit.ctx, `${entity}/${id}`);
       return [];
     },
+    async readAt(sequences) {
+      const limit = limited();
+      const events = await bus.readAt(sequences);
+      if (!limit) return events;
+      const own = await Promise.all(events.map((event) => owners.ofEvent(event, limit.allowed)));
+      return events.filter((_, index) => own[index]);
+    },
     async append(event, expected, deadlineMs) {
       const limit = limited();
       if (limit) await checkAppend(owners, event, limit.allowed);
@@ -99,7 +106,10 @@ function ownerOf(event: TokaEvent): string | null | undefined {
 
 /** The events that belong to these workstreams, in order. */
 async function* only(events: AsyncGenerator<RawEvent>, owners: Owners, allowed: ReadonlySet<string>) {
-  for await (const raw of events) if (await owners.ofEvent(raw, allowed)) yield raw;
+  for await (const raw of events) {
+    const event = parsed(raw);
+    if (event && (await owners.ofEvent(event, allowed))) yield raw;
+  }
 }
 
 type Owners = ReturnType<typeof createOwners>;
@@ -130,9 +140,7 @@ function createOwners(bus: Bus) {
   };
   return {
     has,
-    async ofEvent(raw: RawEvent, allowed: ReadonlySet<string>): Promise<boolean> {
-      const event = parsed(raw);
-      if (!event) return false;
+    async ofEvent(event: TokaEvent, allowed: ReadonlySet<string>): Promise<boolean> {
       const [entity = '', id = ''] = event.subject.split('/');
       if (event.type === 'toka.agent.registered.v1' || event.type === 'toka.agent.updated.v1') agents.delete(id);
       if (event.type !== 'toka.llm.called.v1') {
