@@ -280,7 +280,7 @@ test('the state of JetStream, NATS, SQLite and the disk is in its metrics', asyn
   t.true((value('toka_jetstream_stream_messages{stream="EVENTS"') ?? 0) >= 1);
   t.is(value('toka_jetstream_stream_messages{stream="TASKS"'), 0);
   t.is(value('toka_jetstream_stream_replicas{stream="EVENTS"'), 1);
-  t.is(value('toka_jetstream_consumer_pending{stream="TASKS",consumer="runners-high"'), 0);
+  t.is(value('toka_jetstream_consumer_pending{stream="TASKS",consumer="runners"'), 0);
   t.is(value('toka_nats_up{server="127.0.0.1"'), 1);
   t.is(value('toka_nats_up{server="localhost"'), 0, 'nobody is there');
   t.true((value('toka_nats_connections{') ?? 0) >= 2);
