@@ -20,6 +20,8 @@ export type Board = {
   active: Map<string, Run>;
   /** By `workKey`. */
   latest: Map<string, Latest>;
+  /** How runs of schedules stand, by `timeKey`, the last of them: works of one time may depend on each other. */
+  times: Map<string, RunStatus>;
   /** What came of runs that other runs asked for, until those have been told. */
   endedChildren: Map<string, ChildEnded>;
   /** Runs in a row that failed, by agent. */
@@ -31,12 +33,17 @@ export const emptyBoard = (): Board => ({
   agents: new Map(),
   active: new Map(),
   latest: new Map(),
+  times: new Map(),
   endedChildren: new Map(),
   failures: new Map(),
   session: null,
 });
 
 export const workKey = (agentId: string, workId: string) => `${agentId}/${workId}`;
+/** `time`: one of a schedule's, ISO 8601. */
+export const timeKey = (agentId: string, workId: string, time: string) => `${workKey(agentId, workId)}@${time}`;
+
+const timesMax = 10_000;
 
 /** What an event was about: the agent, the run as it is after it, and whether the run ended by it. */
 export type Touched = { agent?: Agent; run?: Run; ended?: boolean };
@@ -64,7 +71,14 @@ export function apply(board: Board, event: Recorded): Touched {
   const key = workKey(run.agentId, run.work.id);
   const latest = board.latest.get(key);
   if (latest?.runId === id) board.latest.set(key, { ...latest, status: run.status, endedAt: run.endedAt });
+  if (run.trigger === 'schedule') setTime(board, run);
   return { run, ended: runs.hasEnded(run) };
+}
+
+function setTime({ times }: Board, { agentId, work, since, status }: Run): void {
+  times.set(timeKey(agentId, work.id, since), status);
+  const [oldest] = times.size > timesMax ? times.keys() : [];
+  if (oldest !== undefined) times.delete(oldest);
 }
 
 function begin(board: Board, run: Run): void {

@@ -8,7 +8,7 @@ import { worksOf } from '#shared/domain/works.ts';
 import type { Occasion } from '#shared/occasion.ts';
 import { isPassedOver, nextTime, occasionOf } from '#shared/occasion.ts';
 import type { Board, Latest } from './board.ts';
-import { workKey } from './board.ts';
+import { timeKey, workKey } from './board.ts';
 
 /** Times in seconds; `quarantineAfter`: failures in a row, 0 for never. */
 export type Limits = { spawnTimeoutS: number; workstreamTimeoutS: number; quarantineAfter: number };
@@ -143,26 +143,29 @@ function dependenciesOf(run: Run, board: Board): Dependency[] {
   if (run.trigger === 'api' || run.trigger === 'delegate') return [];
   const inside = run.work.dependsOn.map((workId) => ({
     name: `"${workId}"`,
-    status: statusOn(board, run.agentId, workId, run.trigger === 'schedule' ? run.since : undefined),
+    status:
+      run.trigger === 'schedule'
+        ? board.times.get(timeKey(run.agentId, workId, run.since))
+        : statusOf(board, run.agentId, workId),
   }));
   const outside = run.work.dependsOnAgents.flatMap((name): Dependency[] => {
     const agent = board.agents.get(name);
     if (!agent || agent.status === 'removed') return [{ name: `agent "${name}"`, status: undefined }];
     return worksOf(agent.spec).map(({ id }) => ({
       name: `"${id}" of agent "${name}"`,
-      status: statusOn(board, name, id, undefined),
+      status: statusOf(board, name, id),
     }));
   });
   return [...inside, ...outside];
 }
 
-/** How a work's newest run stands; undefined where that is for another occasion than the present, or than `time` of a schedule. */
-function statusOn(board: Board, agentId: string, workId: string, time: string | undefined): Run['status'] | undefined {
+/** How a work's newest run stands; undefined where that is for another occasion than the present. */
+function statusOf(board: Board, agentId: string, workId: string): Run['status'] | undefined {
   const latest = board.latest.get(workKey(agentId, workId));
   const agent = board.agents.get(agentId);
   if (!latest || !agent) return undefined;
-  const wanted = time ?? (timetableOf(agent.spec) ? latest.since : agent.since[workId]?.eventId);
-  return latest.since === wanted ? latest.status : undefined;
+  const isPresent = timetableOf(agent.spec) !== undefined || latest.since === agent.since[workId]?.eventId;
+  return isPresent ? latest.status : undefined;
 }
 
 /** The agents that a run waits for something of: when one of these changes, the run is looked at again. */

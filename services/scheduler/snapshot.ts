@@ -12,7 +12,7 @@ import { emptyBoard } from './board.ts';
 const version = 1;
 const snapshotName = 'scheduler';
 const linesPerTurn = 200;
-const mapNames = ['agents', 'active', 'latest', 'endedChildren', 'failures'] as const;
+const mapNames = ['agents', 'active', 'latest', 'times', 'endedChildren', 'failures'] as const;
 
 /** A board as of a sequence, in compressed lines of JSON: a head, then one for each entry. It is made in turns, so that nothing waits for it. */
 export async function pack(board: Board, seq: number): Promise<Uint8Array> {
@@ -32,10 +32,9 @@ export async function unpack(bytes: Uint8Array): Promise<{ board: Board; seq: nu
   const { version: found, seq, session } = JSON.parse(head);
   if (found !== version) return undefined;
   const entries = lines.map((line) => JSON.parse(line) as [string, string, never]);
-  const mapOf = (name: (typeof mapNames)[number]) =>
-    new Map(entries.filter(([of]) => of === name).map(([, key, value]) => [key, value]));
-  const [agents, active, latest, endedChildren, failures] = mapNames.map(mapOf);
-  return { board: { agents, active, latest, endedChildren, failures, session } as Board, seq };
+  const mapOf = (name: string) => new Map(entries.filter(([of]) => of === name).map(([, key, value]) => [key, value]));
+  const maps = Object.fromEntries(mapNames.map((name) => [name, mapOf(name)]));
+  return { board: { ...maps, session } as Board, seq };
 }
 
 /** The board that was kept last, and the sequence that it is as of; an empty one as of 0 where there is none that can be used. */

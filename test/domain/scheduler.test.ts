@@ -2,7 +2,7 @@ import test from 'ava';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import type { Draft, Recorded } from '#shared/contracts/events.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
-import { occasionOf } from '#shared/occasion.ts';
+import { occasionOf, scheduled } from '#shared/occasion.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { recorded } from '#test/helpers/events.ts';
 import type { PlanLimits } from '#test/helpers/plan.ts';
@@ -219,6 +219,32 @@ test('a schedule queues only the latest time that has come, and never two runs a
     ['dispatch scout/objective-1'],
     'the next time waits',
   );
+});
+
+test('works of a time that is made up for depend on those of the same time', (t) => {
+  const w = world();
+  w.agent({ schedule: '0 6 * * *', objectives: [objective('a'), objective('b', ['a'])] });
+  const agent = w.board.agents.get('scout');
+  if (!agent) return t.fail();
+  const queue = (workId: string, day: number) => {
+    const work = worksOf(agent.spec).find(({ id }) => id === workId);
+    const occasion = scheduled(agent, workId, `2026-01-0${day}T06:00:00.000Z`);
+    if (work) w.do({ do: 'queue', agent, work, occasion });
+    return occasion.runId;
+  };
+  const complete = (runId: string) => w.happen(`run/${runId}`, { type: 'toka.run.completed.v1', data: { result: '' } });
+  const [newA, newB] = [queue('a', 9), queue('b', 9)];
+  const [oldA, oldB] = [queue('a', 3), queue('b', 3)];
+  const now = Date.UTC(2026, 0, 9, 6, 1);
+  const ready = () =>
+    w.plan(now, { workstreamTimeoutS: 1e9 }).flatMap((action) => (action.do === 'dispatch' ? [action.run.id] : []));
+  t.deepEqual(ready(), [newA], 'one at a time');
+  complete(newA);
+  t.deepEqual(ready(), [newB]);
+  complete(newB);
+  t.deepEqual(ready(), [oldA]);
+  complete(oldA);
+  t.deepEqual(ready(), [oldB]);
 });
 
 test('the same occasion always names the same run', (t) => {
