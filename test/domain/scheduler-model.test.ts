@@ -124,8 +124,8 @@ function createWorld() {
 }
 type World = ReturnType<typeof createWorld>;
 
-/** What could be started now, by the rules alone. */
-function startable({ scheduler: { board }, atWork, nowMs }: World): Run[] {
+/** What could be started at that time, by the rules alone. */
+function startable({ scheduler: { board }, atWork }: World, atMs: number): Run[] {
   const working = atWork();
   // A run that was put back after its start keeps its branch.
   const holders = [...board.active.values()].filter(
@@ -133,7 +133,7 @@ function startable({ scheduler: { board }, atWork, nowMs }: World): Run[] {
   );
   const isReady = (run: Run) => {
     if (board.agents.get(run.agentId)?.status !== 'active') return false;
-    if (run.status === 'waiting') return run.retryAt !== null && Date.parse(run.retryAt) <= nowMs();
+    if (run.status === 'waiting') return run.retryAt !== null && Date.parse(run.retryAt) <= atMs;
     if (run.status !== 'queued') return false;
     if (run.trigger === 'api') return true;
     const completed = (agentId: string, workId: string) =>
@@ -166,12 +166,13 @@ const dueOf = (run: Run) => Math.max(Date.parse(run.queuedAt), run.retryAt ? Dat
 /** Lets the scheduler do one round, and checks what it starts. */
 function round(world: World): void {
   const { scheduler, nowMs, carryOut, atWork, started, passed } = world;
-  const actions = scheduler.due(nowMs(), 100);
+  const atMs = nowMs();
+  const actions = scheduler.due(atMs, 100);
   // What is queued in the same round was not known when it was decided who starts.
   for (const action of actions) {
     if (action.do !== 'dispatch') continue;
     const { run } = action;
-    const could = startable(world);
+    const could = startable(world, atMs);
     assert.ok(
       could.some(({ id }) => id === run.id),
       `${run.id} could not be started: a limit, or it is not ready`,
