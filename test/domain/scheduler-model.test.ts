@@ -83,6 +83,7 @@ function createWorld() {
   const started: Run[] = [];
   /** By run, the starts of others since it could have been started. */
   const passed = new Map<string, number>();
+  const most = { active: 0 };
   let seq = 0;
   let inputs = 0;
   const happen = (subject: string, ...drafts: Draft[]) => {
@@ -110,7 +111,7 @@ function createWorld() {
   };
   const atWork = () => [...scheduler.board.active.values()].filter(({ status }) => status === 'running');
   return {
-    ...{ scheduler, started, passed, happen, nowMs, carryOut, atWork },
+    ...{ scheduler, started, passed, most, happen, nowMs, carryOut, atWork },
     input(agentId: string) {
       const agent = scheduler.board.agents.get(agentId);
       const [work] = agent ? worksOf(agent.spec) : [];
@@ -165,7 +166,7 @@ const dueOf = (run: Run) => Math.max(Date.parse(run.queuedAt), run.retryAt ? Dat
 
 /** Lets the scheduler do one round, and checks what it starts. */
 function round(world: World): void {
-  const { scheduler, nowMs, carryOut, atWork, started, passed } = world;
+  const { scheduler, nowMs, carryOut, atWork, started, passed, most } = world;
   const atMs = nowMs();
   const actions = scheduler.due(atMs, 100);
   // What is queued in the same round was not known when it was decided who starts.
@@ -179,8 +180,9 @@ function round(world: World): void {
     );
     for (const id of passed.keys()) if (!could.some((other) => other.id === id)) passed.delete(id);
     for (const { id } of could) passed.set(id, (passed.get(id) ?? 0) + 1);
+    most.active = Math.max(most.active, scheduler.board.active.size);
     const mostPassed = Math.max(...passed.values());
-    assert.ok(mostPassed <= oldestEvery * (scheduler.board.active.size + 1), `one was passed ${mostPassed} times`);
+    assert.ok(mostPassed <= oldestEvery * (most.active + 1), `one was passed ${mostPassed} times`);
     const isTurnOfOldest = started.length % oldestEvery === oldestEvery - 1;
     const criticalAtWork = atWork().some(({ work }) => work.priority === 'critical');
     assert.ok(!criticalAtWork || isTurnOfOldest, 'something was started beside a critical run');
@@ -264,8 +266,9 @@ test('whatever comes, no limit is passed, nothing goes before its turn, and all 
         new Set(fresh?.filter(({ do: what }) => what !== 'dispatch').map(({ do: what }) => what)),
         new Set(left.filter(({ do: what }) => what !== 'dispatch').map(({ do: what }) => what)),
       );
-      // Beside a critical run only the one whose turn it is by waiting may start, and turns are counted anew.
-      if (!atWork().some(({ work }) => work.priority === 'critical'))
+      // Turns are counted anew: they decide who starts beside a critical run, and who is before one that waits in turn for a branch.
+      const byTurns = shapes.some(({ branch, repository }) => branch === 'queue' && repository !== undefined);
+      if (!byTurns && !atWork().some(({ work }) => work.priority === 'critical'))
         assert.equal(
           fresh?.some(({ do: what }) => what === 'dispatch'),
           left.some(({ do: what }) => what === 'dispatch'),
