@@ -2,15 +2,16 @@ import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import type { Context } from 'koa';
 import type { Bus } from '#shared/bus/bus.ts';
-import type { RawEvent } from '#shared/bus/log.ts';
-import { parseRaw } from '#shared/bus/log.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
+import type { Written } from './read-on.ts';
+import { readOn } from './read-on.ts';
 
 type StreamOptions = {
   /** The first sequence to send. */
   from: number;
-  /** A subject of the log, wildcards included; undefined: all. */
+  /** `run/run_1` or `run/*`; undefined: all. */
   subject: string | undefined;
-  wanted(type: string): boolean;
+  wanted(event: Recorded): Promise<boolean>;
   /** Aborted: the stream ends. */
   signal: AbortSignal;
 };
@@ -23,13 +24,14 @@ const defaults = {
   farewellMsMax: 1_000,
 };
 
-/** Sends the log as Server-Sent Events, each with its sequence as id, at the reader's own pace. Resolves when either side ends it. */
+/** Sends the log as Server-Sent Events, each with its sequence as id, at the reader's own pace. Resolves when either side ends it: `stuck` where the reader was too slow. */
 export async function streamEvents(
   bus: Bus,
   ctx: Context,
   { from, subject, wanted, signal }: StreamOptions,
   { heartbeatMs, stuckMsMax, farewellMsMax } = defaults,
-): Promise<void> {
+): Promise<'ended' | 'stuck'> {
+  let stuck = false;
   const out = new PassThrough();
   ctx.set({ 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' });
   ctx.type = 'text/event-stream';
@@ -43,30 +45,25 @@ export async function streamEvents(
     if (!out.writableNeedDrain) out.write(': \n\n');
   }, heartbeatMs);
   try {
-    for await (const raw of bus.follow({ from, signal: ended, ...(subject === undefined ? {} : { subject }) })) {
-      const message = messageOf(raw, wanted);
-      if (message === undefined || ended.aborted) continue;
-      if (!out.write(message) && !(await drained(out, stuckMsMax, ended))) closed.abort();
+    for await (const written of readOn(bus, { from, subject, signal: ended })) {
+      if (ended.aborted || !(await wanted(written.event))) continue;
+      if (out.write(messageOf(written)) || (await drained(out, stuckMsMax, ended)) || ended.aborted) continue;
+      stuck = true;
+      // Without an id: the reader's Last-Event-ID stays that of the last event.
+      out.write(`event: cut\ndata: {"reason":"nothing was read for ${stuckMsMax} ms; go on with Last-Event-ID"}\n\n`);
+      closed.abort();
     }
   } finally {
     clearInterval(beat);
     out.end();
-    setTimeout(() => ctx.res.destroy(), signal.aborted ? farewellMsMax : 0).unref();
+    setTimeout(() => ctx.res.destroy(), signal.aborted || stuck ? farewellMsMax : 0).unref();
   }
+  return stuck ? 'stuck' : 'ended';
 }
 
-/** Undefined for what is not wanted, and for somebody else's message, which is not passed on. */
-function messageOf(raw: RawEvent, wanted: (type: string) => boolean): string | undefined {
-  try {
-    const { seq, ...event } = parseRaw(raw);
-    if (!wanted(event.type)) return undefined;
-    // JSON may have lines, a field of an event stream may not.
-    const data = new TextDecoder().decode(raw.bytes).replace(/[\r\n]+/g, ' ');
-    return `id: ${seq}\nevent: ${event.type}\ndata: ${data}\n\n`;
-  } catch {
-    return undefined;
-  }
-}
+/** JSON may have lines, a field of an event stream may not. */
+const messageOf = ({ event: { seq, type }, text }: Written): string =>
+  `id: ${seq}\nevent: ${type}\ndata: ${text.replace(/[\r\n]+/g, ' ')}\n\n`;
 
 /** Whether the reader took what was waiting, within `msMax`. */
 async function drained(out: PassThrough, msMax: number, signal: AbortSignal): Promise<boolean> {

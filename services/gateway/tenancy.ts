@@ -115,7 +115,7 @@ async function* only(events: AsyncGenerator<RawEvent>, owners: Owners, allowed: 
 type Owners = ReturnType<typeof createOwners>;
 
 /** Whose agents, runs and keys are, as the log has it. A run never changes hands; an agent may, and is looked up anew. */
-function createOwners(bus: Bus) {
+export function createOwners(bus: Pick<Bus, 'read'>) {
   const runs = new LRUCache<string, string>({ max: ownersMax });
   const agents = new LRUCache<string, string>({ max: ownersMax, ttl: ownerMsMax });
   const find = async (entity: Entity, id: string): Promise<string | null | undefined> => {

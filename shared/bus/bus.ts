@@ -13,7 +13,7 @@ import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
 import type { FollowOptions, RawEvent } from './log.ts';
-import { append, follow, lastSeq, read, readAt } from './log.ts';
+import { append, firstSeq, follow, lastSeq, read, readAt } from './log.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions, Handle } from './requests.ts';
@@ -58,6 +58,8 @@ export type Bus = {
   readAt(sequences: readonly number[]): Promise<Recorded[]>;
   /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
   lastSeq(subject?: string): Promise<number>;
+  /** Of the oldest event that the stream still keeps. */
+  firstSeq(): Promise<number>;
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
   /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
   declareArchive(name: string, from: number): Promise<void>;
@@ -125,6 +127,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     read: (entity, id, from, until) => read(nc, entity, id, from, until),
     readAt: (sequences) => readAt(nc, sequences),
     lastSeq: (subject) => lastSeq(jsm, subject),
+    firstSeq: () => firstSeq(jsm),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
     resetArchive: (name, from) => resetArchiveConsumer(jsm, name, from),

@@ -134,6 +134,10 @@ export async function lastSeq(jsm: JetStreamManager, subject?: string): Promise<
   return (await storedMessage(jsm, eventsStream, { last_by_subj: subject }))?.seq ?? 0;
 }
 
+/** The sequence of the oldest event that the stream still keeps; what came before is in the archive. */
+export const firstSeq = async (jsm: JetStreamManager): Promise<number> =>
+  (await jsm.streams.info(eventsStream)).state.first_seq;
+
 export type FollowOptions = { from: number; subject?: string; signal: AbortSignal };
 
 /**

@@ -4,7 +4,10 @@ import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import Koa from 'koa';
 import { connect } from 'nats';
+import { getArchive } from '#shared/contracts/store.ts';
 import { newEvent } from '#shared/event.ts';
+import { agentInput } from '#test/helpers/agents.ts';
+import { facts } from '#test/helpers/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { Gateway } from '#test/helpers/gateway.ts';
 import { startGateway, token } from '#test/helpers/gateway.ts';
@@ -117,6 +120,49 @@ test("somebody else's message on the log is passed over, and lines in one break 
   t.deepEqual(instances(await take(gateway, 2, '?subject=system/mine&since=0')), ['on many lines', 'next']);
 });
 
+test('what the stream keeps no longer comes from the archive, and the rest from the stream, without gap or double', async (t) => {
+  await using gateway = await startGateway();
+  const nc = await connect({ servers: gateway.nats.url });
+  const jsm = await nc.jetstreamManager();
+  const total = 700;
+  let middle = 0;
+  for (const instance of numbers(total)) {
+    const seq = await append(gateway, 'mine', instance);
+    await append(gateway, 'another', instance);
+    if (instance === '450') middle = seq;
+  }
+  await gateway.bus.ask(getArchive, { minSeq: await gateway.bus.lastSeq() });
+  await jsm.streams.purge('EVENTS', { seq: middle });
+  await nc.close();
+  t.deepEqual(instances(await take(gateway, total, '?subject=system/mine&since=0')), numbers(total));
+  const all = await take(gateway, 900, '?since=0&type=toka.system.st*&subject=system/*');
+  t.deepEqual(
+    all.map(({ id }) => id),
+    Array.from({ length: 900 }, (_, index) => (all[0]?.id ?? 0) + index),
+  );
+  const rest = await take(gateway, 5, '?subject=system/mine', { 'last-event-id': String(middle - 4) });
+  t.deepEqual(instances(rest), ['449', '450', '451', '452', '453']);
+});
+
+test("a stream holds one agent's events alone, or one workstream's, its runs' among them", async (t) => {
+  await using gateway = await startGateway();
+  const { call, bus } = gateway;
+  for (const [name, workstream] of Object.entries({ one: 'docs', two: 'docs', three: 'main' })) {
+    await call('POST', '/agents', agentInput({ name, workstream }));
+    await call('POST', `/agents/${name}/runs`, { input: 'look' });
+  }
+  const data = { ...facts, key: 'internal', agentId: 'one', runId: null, outcome: 'ok' };
+  await bus.append(newEvent({ type: 'toka.llm.called.v1', data }, 'llm/internal', writer));
+  const types = async (count: number, query: string) =>
+    (await take(gateway, count, `?since=0&${query}`)).map(({ event }) => event.slice(5, -3));
+  t.deepEqual(await types(3, 'agent=one'), ['agent.registered', 'run.queued', 'llm.called']);
+  t.deepEqual(await types(5, 'workstream=docs'), [
+    ...['agent.registered', 'run.queued', 'agent.registered', 'run.queued', 'llm.called'],
+  ]);
+  t.deepEqual(await types(2, 'workstream=main'), ['agent.registered', 'run.queued']);
+  t.deepEqual(await types(2, 'agent=one&type=toka.run.*,toka.llm.called.v1'), ['run.queued', 'llm.called']);
+});
+
 test('as many streams as allowed are open at a time, however many come at once', async (t) => {
   await using gateway = await startGateway({ SSE_CLIENTS_MAX: '3' });
   const abort = new AbortController();
@@ -160,9 +206,9 @@ test('a silent stream has heartbeats; whoever reads nothing is cut off, and hold
   const app = new Koa();
   app.use((ctx) => {
     const { signal } = new AbortController();
-    const options = { from: 1, subject: 'toka.events.system.mine', wanted: () => true, signal };
+    const options = { from: 1, subject: 'system/mine', wanted: async () => true, signal };
     const timing = { heartbeatMs: 50, stuckMsMax: 3_000, farewellMsMax: 50 };
-    void streamEvents(bus, ctx, options, timing).then(() => ends.push(ctx.path));
+    void streamEvents(bus, ctx, options, timing).then((how) => ends.push(`${ctx.path} ${how}`));
   });
   app.silent = true;
   const server = app.listen(0, '127.0.0.1');
@@ -183,11 +229,11 @@ test('a silent stream has heartbeats; whoever reads nothing is cut off, and hold
   stuck.pause().on('error', () => undefined);
   for (let index = 0; index < 60; index++) await append(gateway, 'mine', 'x'.repeat(200_000));
   await eventually(() => blocks.filter((block) => block.startsWith('id: ')).length === 60, 60_000);
-  await eventually(() => ends.includes('/stuck'), 60_000);
-  t.deepEqual(ends, ['/stuck']);
+  await eventually(() => ends.includes('/stuck stuck'), 60_000);
+  t.deepEqual(ends, ['/stuck stuck']);
   quiet.abort();
   await t.throwsAsync(reading, { name: 'AbortError' });
-  await eventually(() => ends.includes('/quiet'));
+  await eventually(() => ends.includes('/quiet ended'));
   server.closeAllConnections();
   server.close();
 });

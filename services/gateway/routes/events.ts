@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
-import { subjectOf } from '#shared/contracts/events.ts';
+import { AgentId } from '#shared/contracts/ids.ts';
 import { EventView, listEvents } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
@@ -9,11 +9,13 @@ import { Sequence } from '../input.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import { streamEvents } from '../sse.ts';
+import { createWanted } from '../wanted.ts';
 
 type EventOptions = { bus: Bus; metrics: Metrics; logger: Logger; clientsMax: number; stopping: AbortSignal };
 
 /** The log, live and by sequence. */
 export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: EventOptions): Route[] {
+  const wanted = createWanted(bus);
   let clients = 0;
   const count = (change: 1 | -1) => {
     clients += change;
@@ -28,32 +30,43 @@ export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: Even
       query: z.strictObject({
         subject: z
           .string()
-          .regex(/^(agent|run|llm|system)\/([A-Za-z0-9_-]{1,100}|\*)$/, 'must be such as "run/run_01…", or "run/*"')
+          .regex(
+            /^(agent|run|memory|key|llm|system)\/([A-Za-z0-9_-]{1,100}|\*)$/,
+            'must be such as "run/run_01…", or "run/*"',
+          )
           .optional(),
         type: z
           .string()
-          .regex(/^[a-z0-9.-]{1,100}\*?$/, 'must be a type such as "toka.run.completed.v1", or its beginning and "*"')
+          .regex(
+            /^[a-z0-9.-]{1,100}\*?(,[a-z0-9.-]{1,100}\*?){0,19}$/,
+            'must be types such as "toka.run.completed.v1", or their beginnings and "*", with commas between',
+          )
           .optional(),
+        agent: AgentId.optional().describe('Its own events, and those of its runs, memory and model calls'),
+        workstream: z.string().min(1).max(100).optional(),
         since: Sequence.optional(),
       }),
       headers: z.object({ 'Last-Event-ID': Sequence.optional() }),
       answer: { mediaType: 'text/event-stream' },
-      async handle({ query: { subject, type, since }, headers, caller, ctx }) {
+      async handle({ query: { subject, type, since, ...whose }, headers, caller, ctx }) {
         const last = headers['Last-Event-ID'] ?? since ?? (await bus.lastSeq());
         if (clients >= clientsMax)
           throw new Failure('unavailable', `${clients} event streams are open, which is as many as may be`, {
             retryAfterMs: 5_000,
           });
         const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
+        const filter = { ...whose, types: type?.split(',') };
         const sent = streamEvents(bus, ctx, {
           from: last + 1,
-          subject: subject === undefined ? undefined : subjectOf({ subject }),
-          wanted: (each) =>
-            type === undefined || (type.endsWith('*') ? each.startsWith(type.slice(0, -1)) : each === type),
+          subject,
+          wanted: (event) => wanted(event, filter),
           signal: AbortSignal.any([stopping, expires]),
         });
         count(1);
-        void sent.catch((error) => logger.warn({ err: error }, 'an event stream broke')).finally(() => count(-1));
+        void sent
+          .then((how) => how === 'stuck' && logger.warn({ sub: caller.sub }, 'an event stream was cut off: not read'))
+          .catch((error) => logger.warn({ err: error }, 'an event stream broke'))
+          .finally(() => count(-1));
       },
     }),
     route({
