@@ -7,13 +7,13 @@ import { messageOf } from '#shared/errors.ts';
 import { repeat } from '#shared/repeat.ts';
 import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
+import { createSlots } from '#shared/slots.ts';
 import { Config } from './config.ts';
 import type { Outcome, Runner } from './execute.ts';
 import { execute } from './execute.ts';
 import { startIntake } from './intake.ts';
 import { removeLeftovers } from './repository.ts';
 import { openSandboxes } from './sandbox/sandboxes.ts';
-import { createSlots } from './slots.ts';
 
 const slotsMs = 2_000;
 

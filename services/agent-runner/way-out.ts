@@ -1,3 +1,4 @@
+import { exemptions } from '#shared/egress/rules.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Config } from './config.ts';
 import { refuse } from './egress/answer.ts';
@@ -9,11 +10,7 @@ import type { Journal } from './journal.ts';
 import { covers } from './tools/capabilities.ts';
 
 /** Private addresses that whoever runs Toka lets agents reach. */
-export const exemptOf = ({ EGRESS_EXEMPT }: Config): string[] =>
-  (EGRESS_EXEMPT ?? '')
-    .split(',')
-    .map((entry) => entry.trim())
-    .filter((entry) => entry !== '');
+export const exemptOf = ({ EGRESS_EXEMPT }: Config): string[] => exemptions(EGRESS_EXEMPT);
 
 /** The way out, for agents that may have one at all; what is refused on it goes to the log and a metric. */
 export function wayOutOf({ config, logger, metrics }: Runner, journal: Journal): Egress | undefined {

@@ -10,12 +10,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import test from 'ava';
+import { isPublic } from '#shared/egress/addresses.ts';
+import { normaliseHost } from '#shared/egress/host.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
-import { isPublic } from '../../services/agent-runner/egress/addresses.ts';
 import { createFetch } from '../../services/agent-runner/egress/create-fetch.ts';
 import type { Egress } from '../../services/agent-runner/egress/egress.ts';
 import { openEgress } from '../../services/agent-runner/egress/egress.ts';
-import { normaliseHost } from '../../services/agent-runner/egress/host.ts';
 
 const never = new AbortController().signal;
 const bounds = { signal: never, bytesMax: 10_000, timeoutMs: 5_000 };

@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { createLogger } from '#shared/log.ts';
 import { readSettings } from '#shared/settings.ts';
+import { createSlots } from '#shared/slots.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { Config } from '../../services/agent-runner/config.ts';
 import type { LeaseWish } from '../../services/agent-runner/sandbox/sandboxes.ts';
 import { openSandboxes } from '../../services/agent-runner/sandbox/sandboxes.ts';
-import { createSlots } from '../../services/agent-runner/slots.ts';
 
 const never = new AbortController().signal;
 const silent = createLogger('agent-runner', 'test', 'silent');

@@ -11,6 +11,7 @@ import { newId } from '#shared/ids.ts';
 import { createLogger } from '#shared/log.ts';
 import { createMetrics } from '#shared/metrics.ts';
 import { readSettings } from '#shared/settings.ts';
+import { createSlots } from '#shared/slots.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { dispatched, facts, started } from '#test/helpers/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
@@ -20,7 +21,6 @@ import { callTool, callTools } from '../../services/agent-runner/call-tool.ts';
 import { Config } from '../../services/agent-runner/config.ts';
 import { openJournal } from '../../services/agent-runner/journal.ts';
 import { openSandboxes } from '../../services/agent-runner/sandbox/sandboxes.ts';
-import { createSlots } from '../../services/agent-runner/slots.ts';
 import { openToolbox } from '../../services/agent-runner/toolbox.ts';
 
 const { signal } = new AbortController();

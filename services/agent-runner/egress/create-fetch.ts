@@ -1,6 +1,6 @@
+import { pairsOf } from '#shared/egress/headers.ts';
+import type { Answer } from '#shared/egress/send.ts';
 import type { Egress } from './egress.ts';
-import { pairsOf } from './headers.ts';
-import type { Answer } from './send.ts';
 
 export type FetchLike = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 

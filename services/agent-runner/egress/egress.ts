@@ -1,17 +1,16 @@
-import { lookup } from 'node:dns/promises';
 import type { Duplex } from 'node:stream';
-import type { Traffic } from './dialer.ts';
-import { openDialer } from './dialer.ts';
+import type { Traffic } from '#shared/egress/dialer.ts';
+import { openDialer } from '#shared/egress/dialer.ts';
+import type { Denied } from '#shared/egress/routes.ts';
+import { createRoutes } from '#shared/egress/routes.ts';
+import { createRules } from '#shared/egress/rules.ts';
+import type { Answer, Sending } from '#shared/egress/send.ts';
+import { createSend } from '#shared/egress/send.ts';
 import type { Fetched, FetchInit } from './fetch.ts';
 import { fetchBounded } from './fetch.ts';
 import type { Redirects } from './follow.ts';
 import { follow } from './follow.ts';
 import { openProxy } from './proxy.ts';
-import type { Denied } from './routes.ts';
-import { createRoutes } from './routes.ts';
-import { createRules } from './rules.ts';
-import type { Answer, Sending } from './send.ts';
-import { createSend } from './send.ts';
 
 /** One agent's way out. */
 export type Egress = {
@@ -39,9 +38,14 @@ type Options = {
 const usual = { connections: 64, connectMs: 10_000, idleMs: 60_000 };
 
 export function openEgress(options: Options): Egress {
-  const { allow, exempt = [], resolve = lookUp, denied = () => undefined } = options;
+  const { allow, exempt = [], resolve, denied } = options;
   const limits = { ...usual, ...options.limits };
-  const routes = createRoutes({ rules: createRules(allow, exempt), resolve, denied, connectMs: limits.connectMs });
+  const routes = createRoutes({
+    rules: createRules(allow, exempt),
+    connectMs: limits.connectMs,
+    ...(resolve && { resolve }),
+    ...(denied && { denied }),
+  });
   const dialer = openDialer(limits);
   const proxy = openProxy({ routes, dialer, ...limits });
   const send = createSend({ routes, dialer });
@@ -55,5 +59,3 @@ export function openEgress(options: Options): Egress {
     },
   };
 }
-
-const lookUp = async (host: string) => (await lookup(host, { all: true })).map(({ address }) => address);

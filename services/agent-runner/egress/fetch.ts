@@ -1,7 +1,7 @@
+import { pairsOf } from '#shared/egress/headers.ts';
+import type { Send } from '#shared/egress/send.ts';
 import { Failure } from '#shared/errors.ts';
 import { follow } from './follow.ts';
-import { pairsOf } from './headers.ts';
-import type { Send } from './send.ts';
 
 export type FetchInit = {
   method?: string;

@@ -1,6 +1,6 @@
+import { pairsOf } from '#shared/egress/headers.ts';
+import type { Answer, Send, Sending } from '#shared/egress/send.ts';
 import { Failure } from '#shared/errors.ts';
-import { pairsOf } from './headers.ts';
-import type { Answer, Send, Sending } from './send.ts';
 
 export type Redirects = 'follow' | 'error' | 'manual';
 

@@ -2,13 +2,13 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { request as open } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
+import type { Dialer } from '#shared/egress/dialer.ts';
+import { onwardHeaders } from '#shared/egress/headers.ts';
+import type { Target } from '#shared/egress/host.ts';
+import { parseTarget } from '#shared/egress/host.ts';
+import type { Route, Routes } from '#shared/egress/routes.ts';
 import { Failure } from '#shared/errors.ts';
 import { answerFailure } from './answer.ts';
-import type { Dialer } from './dialer.ts';
-import { onwardHeaders } from './headers.ts';
-import type { Target } from './host.ts';
-import { parseTarget } from './host.ts';
-import type { Route, Routes } from './routes.ts';
 
 type Options = { routes: Routes; dialer: Dialer; headerBytesMax: number };
 

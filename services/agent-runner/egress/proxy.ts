@@ -1,12 +1,12 @@
 import { createServer } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { closeAll } from '#shared/egress/close-all.ts';
+import type { Dialer } from '#shared/egress/dialer.ts';
+import { parseTarget } from '#shared/egress/host.ts';
+import type { Route, Routes } from '#shared/egress/routes.ts';
 import { Failure } from '#shared/errors.ts';
 import { answerFailure, refuse } from './answer.ts';
-import { closeAll } from './close-all.ts';
-import type { Dialer } from './dialer.ts';
 import { forward } from './forward.ts';
-import { parseTarget } from './host.ts';
-import type { Route, Routes } from './routes.ts';
 import { openTunnel } from './tunnel.ts';
 
 /** Speaks HTTP, as a proxy does, on connections that come out of a sandbox. */

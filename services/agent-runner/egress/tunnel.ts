@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream';
+import type { Dialer } from '#shared/egress/dialer.ts';
+import type { Target } from '#shared/egress/host.ts';
+import { normaliseHost } from '#shared/egress/host.ts';
+import type { Route, Routes } from '#shared/egress/routes.ts';
 import { refuse } from './answer.ts';
 import type { Opening } from './client-hello.ts';
 import { readOpening } from './client-hello.ts';
-import type { Dialer } from './dialer.ts';
-import type { Target } from './host.ts';
-import { normaliseHost } from './host.ts';
 import { release, tie } from './join.ts';
-import type { Route, Routes } from './routes.ts';
 
 type Options = {
   routes: Routes;

@@ -1,6 +1,7 @@
+import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { Failure } from '#shared/errors.ts';
-import { createSlots } from '../slots.ts';
+import { createSlots } from '#shared/slots.ts';
 import type { Target } from './host.ts';
 import { authorityOf, normaliseHost } from './host.ts';
 import type { Rules } from './rules.ts';
@@ -19,13 +20,26 @@ export type Routes = {
   denyUnreadable(written: string): Failure;
 };
 
-type Options = { rules: Rules; resolve: (host: string) => Promise<string[]>; denied: Denied; connectMs: number };
+type Options = {
+  rules: Rules;
+  resolve?: (host: string) => Promise<string[]>;
+  denied?: Denied;
+  connectMs: number;
+  /** What to do about an address that is not public. */
+  advice?: string;
+};
 
 // Names are looked up on a few threads that all agents of a process share.
 const lookupsMax = 2;
 
 /** Finds ways under an agent's rules: the list first, then one look-up, all of whose answers must be good. */
-export function createRoutes({ rules, resolve, denied, connectMs }: Options): Routes {
+export function createRoutes({
+  rules,
+  resolve = lookUp,
+  denied = () => undefined,
+  connectMs,
+  advice = 'Name a public host in network.allow of the agent.',
+}: Options): Routes {
   const slots = createSlots(lookupsMax);
 
   const deny = (target: Target, reason: string) => {
@@ -33,7 +47,7 @@ export function createRoutes({ rules, resolve, denied, connectMs }: Options): Ro
     return new Failure('forbidden', `${authorityOf(target)}: ${reason}`);
   };
 
-  const lookUp = async (host: string): Promise<string[]> => {
+  const lookUpInTurn = async (host: string): Promise<string[]> => {
     const signal = AbortSignal.timeout(connectMs);
     const giveBack = await slots.take(signal);
     const answers = resolve(host).finally(giveBack);
@@ -51,11 +65,11 @@ export function createRoutes({ rules, resolve, denied, connectMs }: Options): Ro
       const { host } = target;
       if (!rules.allows(target)) throw deny(target, fix(target));
       const answers =
-        isIP(host) === 0 ? await lookUp(host).catch((cause) => Promise.reject(notFound(host, cause))) : [host];
+        isIP(host) === 0 ? await lookUpInTurn(host).catch((cause) => Promise.reject(notFound(host, cause))) : [host];
       const addresses = answers.map((each) => (isIP(each) === 0 ? undefined : normaliseHost(each)));
       if (addresses.length === 0) throw notFound(host);
       if (!addresses.every((each) => each !== undefined) || !addresses.every((each) => rules.accepts(target, each))) {
-        throw deny(target, 'leads to a network that is not public. Name a public host in network.allow of the agent.');
+        throw deny(target, `leads to a network that is not public. ${advice}`);
       }
       return { ...target, addresses };
     },
@@ -69,3 +83,5 @@ const notFound = (host: string, cause?: unknown) =>
   cause instanceof DOMException
     ? new Failure('timeout', `${host}: looking up its name took too long`)
     : new Failure('upstream', `${host}: there is no such name`, { cause });
+
+const lookUp = async (host: string) => (await lookup(host, { all: true })).map(({ address }) => address);

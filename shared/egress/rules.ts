@@ -12,6 +12,13 @@ export type Rules = {
   accepts(target: Target, address: string): boolean;
 };
 
+/** A setting's list of exemptions, with commas between. */
+export const exemptions = (setting: string | undefined): string[] =>
+  (setting ?? '')
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+
 type Entry = { host: string; below: boolean; port: number | undefined };
 
 /** `allow`: "host", "*.host", each with ":port" or for 443 and 80. `exempt`: "host:port", "address:port", or a subnet. */
