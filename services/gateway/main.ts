@@ -4,6 +4,7 @@ import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
 import { createAdmit } from './admit.ts';
 import { createApp } from './app.ts';
+import { asyncApiRoute } from './asyncapi.ts';
 import { createAuth } from './auth.ts';
 import { watchBacklog } from './backlog.ts';
 import { Config } from './config.ts';
@@ -42,6 +43,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
     ...keyRoutes(bus, writer),
     ...eventRoutes({ bus, metrics, logger, clientsMax: config.SSE_CLIENTS_MAX, stopping }),
     ...systemRoutes(bus),
+    asyncApiRoute(),
   ];
   const management = [...managementRoutes(bus, config.PUBLIC_STATUS), ...api];
   const shared = {

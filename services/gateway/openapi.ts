@@ -85,7 +85,8 @@ function contentOf(answer: Answer) {
   return { content: { 'application/json': { schema: schemaOf(answer, 'output') } } };
 }
 
-function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output') {
+/** A zod schema as JSON Schema 2020-12. */
+export function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output') {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
   return json;
 }
