@@ -8,6 +8,7 @@ import type { Admit } from './admit.ts';
 import { readJson } from './body.ts';
 import type { Denied } from './boundary.ts';
 import { boundary } from './boundary.ts';
+import { nameRequest } from './request-id.ts';
 import type { Route } from './route.ts';
 import { readCall } from './route.ts';
 import { asCaller } from './tenancy.ts';
@@ -43,6 +44,7 @@ export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied
     // A client that went away is no fault of ours.
     if (!goneAway.has(error.code ?? '')) logger.error({ err: error }, 'a bug: a response failed');
   });
+  app.use(nameRequest);
   app.use(measure(metrics));
   app.use(boundary(logger, denied));
   app.use(router.routes());
@@ -51,7 +53,11 @@ export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied
     const others = router.stack.filter(({ regexp }) => regexp.test(ctx.path)).flatMap(({ methods }) => methods);
     if (others.length === 0) throw new Failure('not-found', `there is nothing at ${ctx.path}; see /openapi.json`);
     const allowed = [...new Set(others)].join(', ');
-    ctx.set('Allow', allowed);
+    ctx.set('Allow', `${allowed}, OPTIONS`);
+    if (ctx.method === 'OPTIONS') {
+      ctx.status = 204;
+      return;
+    }
     throw new Failure('not-allowed', `${ctx.method} does not work at ${ctx.path}; ${allowed} do`);
   });
   return app;

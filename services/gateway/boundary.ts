@@ -32,7 +32,8 @@ export function boundary(logger: Logger, denied: Denied) {
         throw new Failure('invalid', `the request has more than ${headersMax} headers`);
       await next();
     } catch (error) {
-      if (!(error instanceof Failure)) logger.error({ err: error, path: ctx.path }, 'a bug: a request failed');
+      if (!(error instanceof Failure))
+        logger.error({ err: error, path: ctx.path, requestId: ctx.state.requestId }, 'a bug: a request failed');
       const failure = error instanceof Failure ? error : new Failure('internal', 'an internal error; it is in the log');
       answer(ctx, failure);
       if (failure.code === 'unauthorized' || failure.code === 'forbidden') {

@@ -92,7 +92,7 @@ export async function startGateway(environment: Record<string, string> = {}): Pr
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       const text = await response.text();
-      const json = /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined;
+      const json = text && /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined;
       return { status: response.status, headers: response.headers, text, json };
     },
     another: async () => ({ url: owned.use(await open()).url }),

@@ -116,7 +116,7 @@ const bad: [string, string, unknown, number, string][] = [
     '/events?type=*',
     undefined,
     400,
-    'type must be a type such as "toka.run.completed.v1", or its beginning and "*"',
+    'type must be types such as "toka.run.completed.v1", or their beginnings and "*", with commas between',
   ],
   ['GET', '/events?since=yesterday', undefined, 400, `since ${noSeq}`],
   ['GET', '/events/0', undefined, 404, 'there is no event 0'],
