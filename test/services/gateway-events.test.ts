@@ -67,6 +67,38 @@ test('a stream that reconnects again and again with Last-Event-ID misses nothing
   );
 });
 
+test('a thousand disconnects at random places under load: each of twenty readers has every event of the log once, in order', async (t) => {
+  await using gateway = await startGateway();
+  const [readers, cuts, total] = [20, 55, 2_000];
+  let written = 0;
+  const appending = (async () => {
+    for (const instance of numbers(total)) {
+      await append(gateway, 'mine', instance);
+      written += 1;
+    }
+  })();
+  let disconnects = 0;
+  const readAll = async () => {
+    const ids: number[] = [];
+    for (let connection = 0; ids.length < total; connection++) {
+      const left = total - ids.length;
+      const count = connection < cuts ? Math.ceil((Math.random() * 2 * left) / (cuts - connection + 1)) : left;
+      const last = String(ids.at(-1) ?? 0);
+      const got = await take(gateway, Math.min(count, left), '?subject=system/mine', { 'last-event-id': last });
+      ids.push(...got.map(({ id }) => id));
+      disconnects += 1;
+    }
+    return ids;
+  };
+  const read = await Promise.all(Array.from({ length: readers }, readAll));
+  await appending;
+  t.true(disconnects >= 1_000, `${disconnects} disconnects`);
+  t.is(written, total);
+  const logged = (await gateway.bus.read('system', 'mine')).map(({ seq }) => seq);
+  t.is(logged.length, total);
+  for (const ids of read) t.deepEqual(ids, logged);
+});
+
 test('a stream goes on without gap or double when nats-server is killed and comes back', async (t) => {
   await using gateway = await startGateway();
   const { nats } = gateway;
