@@ -63,7 +63,7 @@ export async function open(context: Context<Config>): Promise<number> {
   const upstreams = stack.use(
     openUpstreams({
       connections: config.LLM_CONCURRENCY,
-      viaProxy: context.secret('NODE_USE_ENV_PROXY') === '1',
+      proxy: context.secret('NODE_USE_ENV_PROXY') === '1' ? {} : undefined,
     }),
   );
   const labelOf = createModelLabel();

@@ -33,11 +33,13 @@ export type Upstreams = {
 };
 
 type Options = {
-  /** Connections to each endpoint at most. */
+  /** Connections to each endpoint at most, whether they go there straight or through a proxy. */
   connections: number;
-  /** Whether the environment's proxy is to be used. */
-  viaProxy: boolean;
+  /** The proxy to go through: what it leaves out, HTTP_PROXY, HTTPS_PROXY and NO_PROXY say. Undefined: none. */
+  proxy: ProxySettings | undefined;
 };
+
+type ProxySettings = Pick<EnvHttpProxyAgent.Options, 'httpProxy' | 'httpsProxy' | 'noProxy'>;
 
 /** An endpoint that models.toml gives another address is another one: its predecessor's connections are closed once they are idle. */
 export function openUpstreams(options: Options): Upstreams {
@@ -70,18 +72,20 @@ export function openUpstreams(options: Options): Upstreams {
 
 const fixedHeaders = { 'content-type': 'application/json', 'accept-encoding': 'identity', 'user-agent': 'toka' };
 
-function openRemote(endpoint: Endpoint, { connections, viaProxy }: Options): Remote | undefined {
+function openRemote(endpoint: Endpoint, { connections, proxy }: Options): Remote | undefined {
   const { wire, official, baseUrl, upstream } = endpoint;
   if (wire === 'demo') return undefined;
   const url = new URL(baseUrl);
   const common = { connect: { timeout: 10_000 }, headersTimeout: 0, bodyTimeout: 0 };
+  const openPool = (origin: string | URL, given: object) => new Pool(origin, { ...given, connections, pipelining: 1 });
   return {
     native: wire,
     wire: wire === 'anthropic' ? anthropic : openAiChat,
     upstream,
-    dispatcher: viaProxy
-      ? new EnvHttpProxyAgent(common)
-      : new Pool(url.origin, { ...common, connections, pipelining: 1 }),
+    // Its own pools, to the proxy and through it, would have no bound.
+    dispatcher: proxy
+      ? new EnvHttpProxyAgent({ ...common, ...proxy, factory: openPool })
+      : openPool(url.origin, common),
     origin: url.origin,
     basePath: url.pathname.replace(/\/+$/, ''),
     headers: () => ({ ...fixedHeaders, ...authorization(endpoint, url) }),

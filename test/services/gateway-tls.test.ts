@@ -1,25 +1,10 @@
-import { execFile } from 'node:child_process';
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
-import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { promisify } from 'node:util';
 import test from 'ava';
+import { makeCertificates } from '#test/helpers/certificates.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { startGateway } from '#test/helpers/gateway.ts';
-import { temporaryFolder } from '#test/helpers/temporary.ts';
-
-const run = promisify(execFile);
-
-async function makeCertificates() {
-  const folder = await temporaryFolder();
-  const make = () =>
-    run('compose/certificates.sh', [], { env: { PATH: process.env.PATH, CERTIFICATES_DIR: folder.path } });
-  await make();
-  const cert = join(folder.path, 'gateway.crt');
-  const key = join(folder.path, 'gateway.key');
-  return { make, cert, key, ca: () => readFile(join(folder.path, 'ca.crt')), folder };
-}
 
 /** Asks for /health: the status, and the serial number of the certificate that was shown. */
 const look = (url: string, ca: Buffer) =>
@@ -35,8 +20,7 @@ const look = (url: string, ca: Buffer) =>
 
 test('the gateway serves HTTPS, takes a renewed certificate, and keeps the old one where the new is no good', async (t) => {
   t.timeout(90_000);
-  const made = await makeCertificates();
-  await using _folder = made.folder;
+  await using made = await makeCertificates();
   await using gateway = await startGateway({ TLS_CERT_FILE: made.cert, TLS_KEY_FILE: made.key });
   const ca = await made.ca();
   const first = await look(gateway.url, ca);
