@@ -9,7 +9,7 @@ import type { Stack } from '#test/helpers/stack.ts';
 import { docker, openStack, wanted } from '#test/helpers/stack.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
-// compose/tls.yaml, cluster.yaml, nats-port.yaml, each on a stack that works off the shipped agents.
+// compose/tls.yaml, cluster.yaml, nats-port.yaml, llm-port.yaml, each on a stack that works off the shipped agents.
 
 const stackTest = wanted ? test.serial : test.serial.skip;
 const run = promisify(execFile);
@@ -124,3 +124,33 @@ stackTest('nats-port.yaml: NATS answers on this machine, to those who have the p
   t.true(connection.info?.jetstream);
   await connection.close();
 });
+
+stackTest(
+  'llm-port.yaml: clients on this machine reach models with a key that the gateway made, and not without',
+  async (t) => {
+    t.timeout(180_000);
+    await using stack = await openStack({ overlays: ['compose/llm-port.yaml'], settings: { LLM_PORT: '0' } });
+    await stack.up('gateway', 'llm-proxy', 'store', 'scheduler');
+    const [id = ''] = await stack.containers('llm-proxy');
+    const [address = ''] = (await docker('port', id, '4000')).split('\n');
+    t.regex(address, /^127\.0\.0\.1:\d+$/);
+    const body = JSON.stringify({ model: 'demo', messages: [{ role: 'user', content: 'Hello?' }] });
+    const call = (secret: string) =>
+      fetch(`http://${address}/v1/chat/completions`, {
+        ...{ method: 'POST', headers: { authorization: `Bearer ${secret}` }, body },
+      });
+    t.is((await call('toka_none')).status, 401);
+    const { id: keyId, secret } = await stack.ask<{ id: string; secret: string }>('/llm/keys', { name: 'ci' });
+    const answer = await eventually(async () => {
+      const response = await call(secret);
+      return response.status !== 401 && response;
+    }, 10_000);
+    t.is(answer.status, 200);
+    t.like(await answer.json(), { object: 'chat.completion', choices: [{ finish_reason: 'stop' }] });
+    const usage = await eventually(async () => {
+      const { items } = await stack.ask<{ items: { key: string; calls: number }[] }>('/usage?by=key');
+      return items.find(({ key }) => key === keyId);
+    }, 10_000);
+    t.is(usage.calls, 1);
+  },
+);
