@@ -1,10 +1,12 @@
 import test from 'ava';
 import { connect } from 'nats';
 import { z } from 'zod';
+import { adminUser } from '#shared/bus/users.ts';
 import { chat } from '#shared/contracts/llm.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeRequest } from '#test/helpers/fake-provider.ts';
 import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { passwordOf } from '#test/helpers/servers.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
 const turns = 20;
@@ -39,7 +41,7 @@ test('a run of twenty turns sends only what is new, and its model sees the whole
     },
   });
   const calls: { bytes: number; sent: z.infer<typeof Sent> }[] = [];
-  const nc = await connect({ servers: system.nats.url });
+  const nc = await connect({ servers: system.nats.url, user: adminUser, pass: passwordOf(adminUser) });
   nc.subscribe(chat.subject, {
     callback: (_error, msg) => void calls.push({ bytes: msg.data.byteLength, sent: Sent.parse(msg.json()) }),
   });

@@ -90,7 +90,11 @@ stackTest(
       t.is((await stack.containers(service)).length, 2, service);
     await allDone(stack, 'https://localhost:9000');
     const streams = await stack.shell('nats', "wget -qO- 'http://127.0.0.1:8222/jsz?streams=true&config=true'");
-    t.is(streams.match(/"num_replicas": 3/g)?.length, 3, 'the log, the queue and the artifacts');
+    t.is(
+      streams.match(/"num_replicas": 3/g)?.length,
+      5,
+      'the log, the queue, the artifacts, the kept states, the leases',
+    );
 
     for (const service of ['scheduler', 'llm-proxy', 'store', 'nats-2'])
       await docker('kill', (await stack.containers(service))[0] ?? '');

@@ -82,25 +82,28 @@ async function allWell(t: ExecutionContext, { system }: Stage, runs: readonly st
 const leaderOf = async ({ system }: Stage) =>
   (await system.bus.ask(getScheduling, {}).catch(() => null))?.leader ?? null;
 
-test('a leader that is killed is followed in three seconds by another, and no run is dispatched twice or forgotten', async (t) => {
-  await using stack = new AsyncDisposableStack();
-  const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '4' });
-  const { system } = stage;
-  await system.another('scheduler', { INSTANCE: 'second' });
-  const runs = await ask(stage, 60);
-  const first = await eventually(() => leaderOf(stage));
-  t.not(first, 'second');
-  await eventually(() => count(system.events, 'completed') > 10);
-  await system.kill('scheduler');
-  const killedMs = performance.now();
-  await eventually(async () => (await leaderOf(stage)) === 'second');
-  const tookMs = performance.now() - killedMs;
-  t.log(`another led after ${Math.round(tookMs)} ms`);
-  t.true(tookMs < 3_000, `${tookMs}`);
-  await allWell(t, stage, runs);
-});
+test.serial(
+  'a leader that is killed is followed in three seconds by another, and no run is dispatched twice or forgotten',
+  async (t) => {
+    await using stack = new AsyncDisposableStack();
+    const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '4' });
+    const { system } = stage;
+    await system.another('scheduler', { INSTANCE: 'second' });
+    const runs = await ask(stage, 60);
+    const first = await eventually(() => leaderOf(stage));
+    t.not(first, 'second');
+    await eventually(() => count(system.events, 'completed') > 10);
+    await system.kill('scheduler');
+    const killedMs = performance.now();
+    await eventually(async () => (await leaderOf(stage)) === 'second');
+    const tookMs = performance.now() - killedMs;
+    t.log(`another led after ${Math.round(tookMs)} ms`);
+    t.true(tookMs < 3_000, `${tookMs}`);
+    await allWell(t, stage, runs);
+  },
+);
 
-test('a leader that was paused and wakes does no harm', async (t) => {
+test.serial('a leader that was paused and wakes does no harm', async (t) => {
   await using stack = new AsyncDisposableStack();
   const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '4' });
   const { system } = stage;
@@ -122,7 +125,7 @@ test('a leader that was paused and wakes does no harm', async (t) => {
   await allWell(t, stage, runs);
 });
 
-test('a runner that is killed with fifty runs at work leaves all of them to another', async (t) => {
+test.serial('a runner that is killed with fifty runs at work leaves all of them to another', async (t) => {
   await using stack = new AsyncDisposableStack();
   const gate = Promise.withResolvers<void>();
   const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '50', LLM_CONCURRENCY: '200' }, async () => {
@@ -139,7 +142,7 @@ test('a runner that is killed with fifty runs at work leaves all of them to anot
   t.is(count(system.events, 'started'), 100);
 });
 
-test('three runners share the work', async (t) => {
+test.serial('three runners share the work', async (t) => {
   await using stack = new AsyncDisposableStack();
   const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '5' });
   const { system } = stage;
@@ -160,35 +163,39 @@ test('three runners share the work', async (t) => {
   t.true(Math.min(...shares) >= 15, 'none is idle while the others work');
 });
 
-test('a runner that is told to go takes nothing more, and what waited for it is begun elsewhere at once', async (t) => {
-  await using stack = new AsyncDisposableStack();
-  const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '2', SHUTDOWN_GRACE: '10' }, async () => {
-    await delay(1_000);
-    return { text: 'Done.' };
-  });
-  const { system } = stage;
-  await system.kill('agent-runner');
-  const leaving = await system.another('agent-runner', { INSTANCE: 'leaving' });
-  const runs = await ask(stage, 6);
-  await eventually(() => count(system.events, 'started') === 2);
-  await system.another('agent-runner', { WORKSPACE_DIR: `${system.folder}/workspaces-2`, INSTANCE: 'staying' });
-  const toldMs = Date.now();
-  await leaving.signal('SIGTERM');
-  await allWell(t, stage, runs);
-  const late = system.events.filter(
-    ({ type, data, time }) =>
-      type === 'toka.run.started.v1' &&
-      (data as DataOf<'toka.run.started.v1'>).runner === 'leaving' &&
-      Date.parse(time) > toldMs + 200,
-  );
-  t.deepEqual(late, []);
-  const next = system.events.find(
-    ({ type, data }) => type === 'toka.run.started.v1' && (data as DataOf<'toka.run.started.v1'>).runner === 'staying',
-  );
-  t.true(Date.parse(next?.time ?? '') - toldMs < 2_000);
-});
+test.serial(
+  'a runner that is told to go takes nothing more, and what waited for it is begun elsewhere at once',
+  async (t) => {
+    await using stack = new AsyncDisposableStack();
+    const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '2', SHUTDOWN_GRACE: '10' }, async () => {
+      await delay(1_000);
+      return { text: 'Done.' };
+    });
+    const { system } = stage;
+    await system.kill('agent-runner');
+    const leaving = await system.another('agent-runner', { INSTANCE: 'leaving' });
+    const runs = await ask(stage, 6);
+    await eventually(() => count(system.events, 'started') === 2);
+    await system.another('agent-runner', { WORKSPACE_DIR: `${system.folder}/workspaces-2`, INSTANCE: 'staying' });
+    const toldMs = Date.now();
+    await leaving.signal('SIGTERM');
+    await allWell(t, stage, runs);
+    const late = system.events.filter(
+      ({ type, data, time }) =>
+        type === 'toka.run.started.v1' &&
+        (data as DataOf<'toka.run.started.v1'>).runner === 'leaving' &&
+        Date.parse(time) > toldMs + 200,
+    );
+    t.deepEqual(late, []);
+    const next = system.events.find(
+      ({ type, data }) =>
+        type === 'toka.run.started.v1' && (data as DataOf<'toka.run.started.v1'>).runner === 'staying',
+    );
+    t.true(Date.parse(next?.time ?? '') - toldMs < 2_000);
+  },
+);
 
-test('services that are restarted one after the other under load lose nothing', async (t) => {
+test.serial('services that are restarted one after the other under load lose nothing', async (t) => {
   await using stack = new AsyncDisposableStack();
   const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '5' });
   const { system } = stage;
@@ -218,7 +225,7 @@ test('services that are restarted one after the other under load lose nothing', 
   await allWell(t, stage, runs);
 });
 
-test('a cancelled run ends a command in its sandbox in less than a second', async (t) => {
+test.serial('a cancelled run ends a command in its sandbox in less than a second', async (t) => {
   await using stack = new AsyncDisposableStack();
   const seconds = '98764';
   const stage = await open(
