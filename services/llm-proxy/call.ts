@@ -29,7 +29,7 @@ const Entry = z.object({ answer: Answer, usage: Usage, model: z.string(), provid
 type Entry = z.infer<typeof Entry>;
 
 /** An answer that was made for this call. */
-type Made = { entry: Entry; costUsd: number | null; target: Target };
+type Made = { entry: Entry; estimated: boolean; costUsd: number | null; target: Target };
 
 /** What became of a call: `reached` tells whether a provider was asked. */
 export type Outcome = End & { response?: ChatResponse };
@@ -57,7 +57,8 @@ export async function call(caller: Caller, request: ChatRequest, onText?: (text:
     const { provider, model, usage } = entry;
     const isOwn = cache === 'miss' || cache === 'bypass';
     if (!isOwn && entry.answer.text) onText?.(entry.answer.text);
-    const facts = factsOf({ provider, model, usage, cache, costUsd: isOwn && made ? made.costUsd : 0 });
+    const estimated = isOwn && made?.estimated ? { estimated: true as const } : {};
+    const facts = factsOf({ provider, model, usage, ...estimated, cache, costUsd: isOwn && made ? made.costUsd : 0 });
     const target = asked ?? targets[0];
     return { facts, target, reached: asked !== undefined, response: { answer: entry.answer, facts } };
   } catch (failure) {
@@ -107,7 +108,8 @@ function askFor(
     const { answer, usage = estimate(request, answer) } = completion;
     marks.took(usage);
     const entry = { answer, usage, model: completion.model, provider: endpoint.name };
-    return { entry, target, costUsd: completion.usage ? target.cost(usage) : null };
+    const estimated = completion.usage === undefined;
+    return { entry, target, estimated, costUsd: estimated ? null : target.cost(usage) };
   });
 }
 

@@ -5,6 +5,9 @@ const imageTokens = 1_600;
 /** Of a call that took nothing, or does not say. */
 export const noUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 
+/** More tokens than most texts of so many bytes have. */
+export const tokensOfBytes = (bytes: number): number => Math.ceil(bytes / 3);
+
 /** For servers that count no tokens, so that a run's limits still hold: about four characters to a token. */
 export function estimate({ system, messages, tools }: ChatRequest, answer: Answer): CallFacts['usage'] {
   const tokens = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4);

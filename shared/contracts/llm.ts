@@ -114,6 +114,8 @@ export const CallFacts = z.object({
   provider: z.string(),
   model: z.string(),
   usage: Usage,
+  /** `usage`, and the cost with it, is our own count, in part at least: the provider had not told it when the call ended. */
+  estimated: z.literal(true).optional(),
   costUsd: z.number().nonnegative().nullable(),
   latencyMs: z.number().nonnegative(),
   /** `coalesced`: an equal call was under way, and its answer is this one's too. */

@@ -2,6 +2,7 @@ import { askModel } from '../ask-model.ts';
 import type { Made } from '../cache/entry.ts';
 import type { Marks } from '../failover/attempt.ts';
 import type { Target } from '../models/target.ts';
+import { tokensOfBytes } from '../tokens.ts';
 import type { Call, Parts } from './call.ts';
 import { recordCall } from './record-call.ts';
 
@@ -42,7 +43,7 @@ const limitNames = ['max_completion_tokens', 'max_tokens', 'max_output_tokens'] 
 /** Of the prompt a third of its bytes, which most texts do not have in tokens; of the answer the most that any of its limits lets it be. */
 function sizeOf({ maxOutputTokens }: Parts, { raw, body, route }: Call, target: Target) {
   if (route.kind === 'count') return { inputTokens: 0, outputTokens: 0 };
-  const inputTokens = Math.ceil(raw.length / 3);
+  const inputTokens = tokensOfBytes(raw.length);
   if (route.kind === 'embeddings') return { inputTokens, outputTokens: 0 };
   const asked = Math.max(...limitNames.map((name) => countOf(body[name]) ?? -1));
   const each = asked >= 0 ? asked : (target.maxOutputTokens ?? maxOutputTokens);

@@ -22,6 +22,7 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
     provider: target?.endpoint.name ?? 'none',
     model,
     usage: told.usage ?? noUsage,
+    ...(told.estimated ? { estimated: true as const } : {}),
     costUsd: costOf(call, failure),
     latencyMs: Math.round(performance.now() - call.beganMs),
     cache,
@@ -57,6 +58,6 @@ const operationOf = ({ route: { kind } }: Call): Operation =>
 
 function costOf({ told, target, route, reached }: Call, failure: unknown): number | null {
   if (!reached || !target || route.kind === 'count') return 0;
-  if (told.usage && (told.ended || told.stopped)) return target.cost(told.usage);
+  if (told.usage && (told.ended || told.stopped || told.estimated)) return target.cost(told.usage);
   return failure === undefined || failure === clientLeft || mayHaveCost(failure) ? null : 0;
 }

@@ -1,6 +1,7 @@
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import { mayHaveCost } from '../ask-model.ts';
 import type { Upstream } from '../upstream.ts';
 import { answered, unreachable } from '../upstream.ts';
 import type { Remote } from '../upstreams.ts';
@@ -12,12 +13,16 @@ import { exchange } from './exchange.ts';
 import type { Received } from './receiver.ts';
 import { createReceiver } from './receiver.ts';
 import { keepRawAnswer } from './reply.ts';
+import { countSoFar } from './said.ts';
+import { newTold } from './tally.ts';
 
 /** Asks a provider over HTTP. A stream goes to the client as it comes; all else is the caller's to send. */
 export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter: Adapter): Run {
   const { dispatcher, origin, upstream } = remote;
   const { path, headers, body } = adapter;
   return async (signal, marks) => {
+    // An attempt before this one may have told something.
+    call.told = newTold();
     const receiver = createReceiver(call, adapter, upstream.label, marks);
     const { received } = receiver;
     let broken: Failure | undefined;
@@ -31,12 +36,14 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
     // As long as the client has got nothing of it, another may still answer.
     if (channel && (received.began || !broken)) {
       const { last, failure } = channel.end(broken);
-      // Some tell of the prompt first: who leaves before the end has had more than that.
-      if (channel.told.ended || channel.told.stopped) marks.took(channel.told.usage);
+      const { told } = channel;
+      if (failure && (signal.aborted || mayHaveCost(failure))) countSoFar(told);
+      // Some tell of the prompt first, which alone is not what it took.
+      if (told.ended || told.stopped || told.estimated) marks.took(told.usage);
       received.deliver(last);
       call.response.end();
       if (failure) throw failure;
-      const { whole, ended } = channel.told;
+      const { whole, ended } = told;
       const type = received.headers['content-type'] ?? 'text/event-stream';
       return { body: received.bytes(), type, keep: whole && ended };
     }

@@ -3,6 +3,7 @@ import { Failure } from '#shared/errors.ts';
 import { cutOff, upstreamError } from '../wires/errors.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { usageIn } from '../wires/usage.ts';
+import { saidIn } from './said.ts';
 
 /** What a line of a stream must contain to be worth reading; all else passes unread. */
 export type StreamMarks = {
@@ -12,6 +13,8 @@ export type StreamMarks = {
   ends: readonly Buffer[];
   /** Whether a reason to stop says it too: not every server sends the last line. */
   endsByReason: boolean;
+  /** Names of fields, with their quotes, whose texts are what the model says. */
+  says: readonly Buffer[];
 };
 
 const bytes = (...texts: string[]) => texts.map((text) => Buffer.from(text));
@@ -21,22 +24,29 @@ export const chatMarks: StreamMarks = {
   fields: bytes('"usage"', '"finish_reason"', '"error"'),
   ends: bytes('data: [DONE]', 'data:[DONE]'),
   endsByReason: true,
+  says: bytes('"content"', '"reasoning_content"', '"refusal"', '"arguments"'),
 };
 export const responsesMarks: StreamMarks = {
   fields: bytes('"usage"', '"error"'),
   ends: bytes('"response.completed"', '"response.incomplete"'),
   endsByReason: false,
+  says: bytes('"delta"'),
 };
 export const anthropicMarks: StreamMarks = {
   fields: bytes('"usage"', '"stop_reason"', '"error"'),
   ends: bytes('"message_stop"'),
   endsByReason: false,
+  says: bytes('"text"', '"thinking"', '"partial_json"'),
 };
 
 /** What an answer told of itself. */
 export type Told = {
   model: string | undefined;
   usage: Usage | undefined;
+  /** Whether `usage` is our own count, in part at least. */
+  estimated: boolean;
+  /** The length of what the model said so far, in a stream. */
+  saidBytes: number;
   /** The model said why it stopped. */
   stopped: boolean;
   /** The answer came to its end. */
@@ -50,6 +60,8 @@ export type Told = {
 export const newTold = (): Told => ({
   model: undefined,
   usage: undefined,
+  estimated: false,
+  saidBytes: 0,
   stopped: false,
   ended: false,
   whole: true,
@@ -114,7 +126,7 @@ export type Tally = {
 const empty = Buffer.alloc(0);
 
 /** Watches a stream of server-sent events that passes by. `hideUsage`: the chunk that has only the usage is left out. */
-export function createTally({ fields, ends, endsByReason }: StreamMarks, hideUsage: boolean): Tally {
+export function createTally({ fields, ends, endsByReason, says }: StreamMarks, hideUsage: boolean): Tally {
   const told = newTold();
   let rest: Buffer[] = [];
   let restBytes = 0;
@@ -122,6 +134,7 @@ export function createTally({ fields, ends, endsByReason }: StreamMarks, hideUsa
 
   const look = (block: Buffer): Buffer => {
     told.ended ||= ends.some((end) => block.includes(end));
+    if (!told.ended) told.saidBytes += saidIn(block, says);
     let read = -1;
     let from = 0;
     const kept: Buffer[] = [];

@@ -74,6 +74,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
 function note(event: PivotEvent, told: Told): void {
   if (event.type === 'start') told.model = event.model;
   if ((event.type === 'start' || event.type === 'usage') && event.usage) told.usage = event.usage;
+  if ('delta' in event) told.saidBytes += Buffer.byteLength(event.delta);
   if (event.type === 'stop') {
     told.ended = true;
     told.whole = wholeReasons.has(event.reason);
