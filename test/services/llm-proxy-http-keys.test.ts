@@ -53,3 +53,14 @@ test("a key's limit of calls holds, and says when it may go on", async (t) => {
   const headers = { authorization: `Bearer ${other.secret}` };
   t.is((await proxy.post('/v1/chat/completions', shortChat, headers)).status, 200, 'others are not touched');
 });
+
+test("a key's limit of tokens counts beforehand what a request only names", async (t) => {
+  await using proxy = await startHttpProxy('openai', {
+    script: () => said,
+    terms: { limits: { requests: 100, tokens: 10_000, window: 60 } },
+  });
+  const body = { model, input: 'And then?', max_output_tokens: 10 };
+  const refused = await proxy.post('/v1/responses', { ...body, previous_response_id: 'resp_1' });
+  t.is(refused.status, 413, await refused.text());
+  t.is((await proxy.post('/v1/responses', body)).status, 404, 'the fake, which was asked, does not have the path');
+});

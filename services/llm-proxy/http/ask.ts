@@ -5,6 +5,7 @@ import type { Target } from '../models/target.ts';
 import { tokensOfBytes } from '../tokens.ts';
 import type { Call, Parts } from './call.ts';
 import { recordCall } from './record-call.ts';
+import { unseenTokens } from './unseen.ts';
 
 /** Makes the call at one target. */
 export type Run = (signal: AbortSignal, marks: Marks) => Promise<Made>;
@@ -40,10 +41,10 @@ export async function ask(
 
 const limitNames = ['max_completion_tokens', 'max_tokens', 'max_output_tokens'] as const;
 
-/** Of the prompt a third of its bytes, which most texts do not have in tokens; of the answer the most that any of its limits lets it be. */
+/** Of the prompt a third of its bytes, which most texts do not have in tokens, and what the provider is to fetch; of the answer the most that any of its limits lets it be. */
 function sizeOf({ maxOutputTokens }: Parts, { raw, body, route }: Call, target: Target) {
   if (route.kind === 'count') return { inputTokens: 0, outputTokens: 0 };
-  const inputTokens = tokensOfBytes(raw.length);
+  const inputTokens = tokensOfBytes(raw.length) + unseenTokens(body);
   if (route.kind === 'embeddings') return { inputTokens, outputTokens: 0 };
   const asked = Math.max(...limitNames.map((name) => countOf(body[name]) ?? -1));
   const each = asked >= 0 ? asked : (target.maxOutputTokens ?? maxOutputTokens);
