@@ -74,7 +74,8 @@ function spanAt(timetable: Timetable, nowMs: number): Span {
   const { span } = entry;
   if (span && nowMs >= span.fromMs && nowMs < (span.nextMs ?? Number.POSITIVE_INFINITY)) return span;
   const now = new Date(nowMs);
-  const latestMs = entry.cron.previousRuns(1, now)[0]?.getTime();
+  // It leaves out the moment that it is asked for, and a time has come in its very millisecond.
+  const latestMs = entry.cron.previousRuns(1, new Date(nowMs + 1))[0]?.getTime();
   entry.span = { fromMs: latestMs ?? nowMs, latestMs, nextMs: entry.cron.nextRun(now)?.getTime() };
   return entry.span;
 }

@@ -35,14 +35,19 @@ export function startIntake({ max, stopping, take, work, changed }: Options): { 
     // While some are asked for already, more are asked for in large numbers only: each question costs as much as many tasks.
     if (stopping.aborted || free <= 0 || (asked > 0 && free < max / 4)) return;
     let open = free;
+    let isOver = false;
     asked += free;
     const pulling = take(free, stopping, (lease) => {
-      open -= 1;
-      asked -= 1;
+      // One that comes after all was not waited for any more.
+      if (!isOver) {
+        open -= 1;
+        asked -= 1;
+      }
       begin(lease);
     })
       .catch(() => undefined)
       .finally(() => {
+        isOver = true;
         asked -= open;
         asking.delete(pulling);
         plan();

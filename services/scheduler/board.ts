@@ -12,6 +12,9 @@ export type Latest = { since: string; runId: string; status: RunStatus; endedAt:
 /** A stretch of work: from the first run that is queued while there is none to the end of the last. */
 export type Session = { id: string; startedAt: string; queued: number; completed: number; failed: number };
 
+/** Whether what a run was asked for by is a time of a schedule, not an event. */
+export const isTime = ({ since }: Latest): boolean => !since.startsWith('evt_');
+
 type ChildEnded = DataOf<'toka.run.child-ended.v1'>;
 
 /** What the scheduler knows: a fold of the log. Of runs that have ended, no more than the newest of each work is kept. */
@@ -90,7 +93,7 @@ function begin(board: Board, run: Run): void {
   const key = workKey(run.agentId, run.work.id);
   const before = board.latest.get(key);
   // A time of the past that is made up for is not the newest.
-  if (run.trigger === 'schedule' && before && before.since > run.since) return;
+  if (run.trigger === 'schedule' && before && isTime(before) && before.since > run.since) return;
   board.latest.set(key, { since: run.since, runId: run.id, status: run.status, endedAt: null });
 }
 

@@ -7,8 +7,8 @@ import type { Run } from '#shared/domain/run.ts';
 import { worksOf } from '#shared/domain/works.ts';
 import type { Occasion } from '#shared/occasion.ts';
 import { isPassedOver, nextTime, occasionOf } from '#shared/occasion.ts';
-import type { Board, Latest } from './board.ts';
-import { timeKey, workKey } from './board.ts';
+import type { Board } from './board.ts';
+import { isTime, timeKey, workKey } from './board.ts';
 
 /** Times in seconds; `quarantineAfter`: failures in a row, 0 for never. */
 export type Limits = { spawnTimeoutS: number; workstreamTimeoutS: number; quarantineAfter: number };
@@ -53,9 +53,6 @@ function dueForWork(agent: Agent, work: Work, board: Board, nowMs: number): Acti
   const reason = 'its schedule has come round again, and says that this ends the run before (overlap)';
   return timetable.overlap === 'cancel' ? [{ do: 'cancel', run: running, reason }] : [];
 }
-
-/** Whether what a run was asked for by is a time of a schedule, not an event. */
-const isTime = ({ since }: Latest) => !since.startsWith('evt_');
 
 /** What is due for a run: an action, or how it stands, and when to look at it again though nothing happens. */
 export type Due = {

@@ -47,6 +47,9 @@ export async function lead({ context, scheduler, position, bell, lease, slots, r
     }
   };
   const mendQueue = createQueueMender(bus, logger, scheduler.board);
+  /** What fails here again and again must not keep runs from going. */
+  const attempt = (work: () => Promise<void>) =>
+    work().catch((error) => logger.warn({ reason: messageOf(error) }, 'this will be tried again'));
   let leads = false;
   let mendedMs = 0;
   while (!signal.aborted) {
@@ -57,10 +60,10 @@ export async function lead({ context, scheduler, position, bell, lease, slots, r
         logger.info('this scheduler leads');
         await caughtUp(await bus.lastSeq(), position, bell, signal);
       }
-      if (leads) await roster(begins);
+      if (leads) await attempt(() => roster(begins));
       if (leads && (begins || performance.now() - mendedMs > queueCheckMs)) {
         mendedMs = performance.now();
-        await mendQueue();
+        await attempt(mendQueue);
       }
       for (const action of lease.isHeld() ? scheduler.due(now(), slots()) : []) {
         while (doing.size >= actionsMax) await Promise.race(doing);

@@ -17,9 +17,12 @@ export function createRoster(hands: Hands, file: string, board: Board) {
     },
     async load(isNew: boolean) {
       if (!isDue && !isNew) return;
-      isDue = true;
-      await loadRoster(hands, file, board);
+      // A change while it is loaded makes it due again.
       isDue = false;
+      await loadRoster(hands, file, board).catch((error) => {
+        isDue = true;
+        throw error;
+      });
     },
   };
 }

@@ -43,7 +43,10 @@ export function pull(
     const channel = idle?.pop() ?? openChannel(nc);
     let received = 0;
     let silence: NodeJS.Timeout | undefined;
+    let isFinished = false;
     const finish = (end: PullEnd) => {
+      if (isFinished) return;
+      isFinished = true;
       clearTimeout(silence);
       signal?.removeEventListener('abort', aborted);
       if (idle && end === 'done' && !signal?.aborted) idle.push(channel);

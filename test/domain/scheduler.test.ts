@@ -221,6 +221,27 @@ test('a schedule queues only the latest time that has come, and never two runs a
   );
 });
 
+test('a time that is looked at in its very millisecond has come', (t) => {
+  const w = world();
+  w.agent({ schedule: '*/10 * * * *' });
+  t.deepEqual(said(w.plan(start + 600_000)), ['queue scout/objective-1']);
+});
+
+test('an agent that gets a schedule has no more than one run of a work, whatever it did before', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  w.carryOut();
+  w.end('scout', 'completed');
+  const spec = agentSpec({ schedule: '*/10 * * * *' });
+  w.happen('agent/scout', { type: 'toka.agent.updated.v1', data: { spec, origin: 'file' } });
+  for (const minutes of [10, 20, 30]) {
+    const [first] = w.plan(start + minutes * 60_000 + 7);
+    if (first?.do === 'queue') w.do(first);
+  }
+  t.is(w.board.active.size, 1);
+});
+
 test('works of a time that is made up for depend on those of the same time', (t) => {
   const w = world();
   w.agent({ schedule: '0 6 * * *', objectives: [objective('a'), objective('b', ['a'])] });

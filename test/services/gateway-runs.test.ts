@@ -67,6 +67,7 @@ test('times of a schedule that were missed are made up for, each once, and not t
   const wrong = [
     { from: span(4), to: span(1) },
     { from: '2020-01-01T00:00:00Z', to: span(1) },
+    { from: '1960-01-01T00:00:00Z', to: '1961-01-01T00:00:00Z' },
     { from: span(1), to: '2999-01-01T00:00:00Z' },
     { from: span(1) },
   ];

@@ -22,6 +22,8 @@ import { route } from '../route.ts';
 import { readAgent } from './agents.ts';
 
 const backfillMax = 500;
+/** The ids of runs begin with their time, which counts from 1970 on. */
+const firstMs = 86_400_000;
 
 const Time = z.iso.datetime({ offset: true, message: 'must be a time such as "2026-01-31T06:00:00Z"' });
 const Backfill = z.strictObject({ from: Time, to: Time });
@@ -86,6 +88,7 @@ async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof Ba
   if (!timetable) throw new Failure('conflict', `agent "${agent.id}" has no schedule`);
   const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
   if (fromMs > toMs) throw refusal([{ field: 'to', message: 'must not be before "from"' }]);
+  if (fromMs < firstMs) throw refusal([{ field: 'from', message: 'must not be before 1970-01-02' }]);
   if (toMs > Date.now()) throw refusal([{ field: 'to', message: 'must not lie in the future' }]);
   const works = worksOf(agent.spec);
   const times = timesBetween(timetable, fromMs, toMs, backfillMax + 1);
