@@ -11,24 +11,28 @@ import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
 import type { Action } from './due.ts';
 
-/** Does one action: appends its event, and puts a dispatched run on the queue. False: another writer was first. */
-export async function act(bus: Bus, writer: Writer, action: Action): Promise<boolean> {
+/**
+ * Does one action: appends its event, and puts a dispatched run on the queue. Where another writer was first, nothing is done: what it
+ * wrote is on its way here.
+ */
+export async function act(bus: Bus, writer: Writer, action: Action): Promise<void> {
   if (action.do === 'quarantine') {
-    return (await commandAgent(bus, action.agent.id, { type: 'quarantine', reason: action.reason }, writer)).changed;
+    await commandAgent(bus, action.agent.id, { type: 'quarantine', reason: action.reason }, writer);
+    return;
   }
   if (action.do === 'queue') {
     const { agent, work, occasion } = action;
     const { runId, since, trigger } = occasion;
     const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
-    return (await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0)) !== undefined;
+    await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0);
+    return;
   }
   const { run } = action;
   const [draft] = decide(run, commandOf(action));
   const written = draft && (await append(bus, writer, run.id, draft, run.version));
-  if (!written) return false;
+  if (!written) return;
   if (action.do !== 'dispatch') bus.nudge(run.id);
   else await bus.tasks.add(run.work.priority, taskOf(run, written.seq), written.eventId);
-  return true;
 }
 
 /** A run that nothing has happened to since it was queued has just these two events. */
@@ -52,6 +56,7 @@ function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): Run
   }
 }
 
+/** Undefined: another writer was first. */
 async function append(bus: Bus, writer: Writer, runId: string, draft: RunDraft, expected: number) {
   const event = newEvent(draft as Draft, `run/${runId}`, writer, { correlationid: runId });
   try {

@@ -1,6 +1,7 @@
 /** Wakes one who waits. */
 export type Bell = {
-  ring(): void /** Resolves when it rings, or has rung since, or after `ms`. */;
+  ring(): void;
+  /** Resolves when it rings, or has rung since the last time, or after `ms`. */
   wait(ms: number): Promise<void>;
 };
 

@@ -113,7 +113,7 @@ function endOf(run: Run, board: Board, nowMs: number, limits: Limits): Action | 
   if (!agent || agent.status === 'removed') return { do: 'cancel', run, reason: 'its agent was removed' };
   if (run.parent && !board.active.has(run.parent.runId))
     return { do: 'cancel', run, reason: 'the run that asked for it has ended' };
-  // Time that a person takes is not the run's.
+  // It does not end while a person is asked.
   const since = Math.max(timeOf(run.queuedAt), timeOf(run.runAt));
   if (!waitsForPerson(run) && nowMs - since >= limits.workstreamTimeoutS * 1000) {
     const message = `it had not ended ${limits.workstreamTimeoutS} s after it was queued (WORKSTREAM_TIMEOUT)`;

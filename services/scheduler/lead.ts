@@ -37,7 +37,6 @@ export async function lead({ context, scheduler, position, bell, lease, slots, r
   const run = async (action: Action) => {
     try {
       if (action.do === 'put-back') context.metrics.spawnTimeouts.inc();
-      // Not done: another writer was first, and what it wrote is on its way here.
       await act(bus, context.writer, action);
     } catch (error) {
       logger.warn({ reason: messageOf(error) }, 'scheduling will be tried again');

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import type { JetStreamClient, JetStreamManager } from 'nats';
 import type { ArtifactRef } from '#shared/contracts/artifact.ts';
 import { artifactsBucket } from '#shared/contracts/subjects.ts';
-import { Failure, messageOf } from '#shared/errors.ts';
+import { Failure } from '#shared/errors.ts';
 import { addObject, objectInfo, readObject } from './objects.ts';
+import { patiently } from './patiently.ts';
 
 /** Bytes named by their SHA-256, for what is too big for an event. */
 export type Artifacts = {
@@ -16,14 +17,14 @@ export function openArtifacts(js: JetStreamClient, jsm: JetStreamManager): Artif
   return {
     async put(bytes) {
       const ref = { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength };
-      return patiently('kept', async () => {
+      return patiently('an artifact could not be kept', async () => {
         if (!(await objectInfo(jsm, artifactsBucket, ref.sha256)))
           await addObject(js, artifactsBucket, ref.sha256, bytes);
         return ref;
       });
     },
     async get({ sha256 }) {
-      const bytes = await patiently('fetched', () => readObject(jsm, artifactsBucket, sha256));
+      const bytes = await patiently('an artifact could not be fetched', () => readObject(jsm, artifactsBucket, sha256));
       if (!bytes) throw new Failure('not-found', `there is no artifact ${sha256}`);
       if (createHash('sha256').update(bytes).digest('hex') !== sha256) {
         throw new Failure('internal', `artifact ${sha256} is not what it was: its bytes have another hash`);
@@ -31,20 +32,4 @@ export function openArtifacts(js: JetStreamClient, jsm: JetStreamManager): Artif
       return bytes;
     },
   };
-}
-
-const attemptsMax = 20;
-
-/** NATS may be away for a moment; both operations can be repeated. */
-export async function patiently<T>(what: string, work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (attempt === attemptsMax) {
-        throw new Failure('unavailable', `an artifact could not be ${what}: ${messageOf(error)}`, { cause: error });
-      }
-      await new Promise((resolve) => setTimeout(resolve, Math.min(100 * attempt, 1_000)));
-    }
-  }
 }

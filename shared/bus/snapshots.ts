@@ -1,7 +1,7 @@
 import type { JetStreamClient, JetStreamManager } from 'nats';
 import { snapshotsBucket } from '#shared/contracts/subjects.ts';
-import { patiently } from './artifacts.ts';
 import { readObject } from './objects.ts';
+import { patiently } from './patiently.ts';
 
 /** States by name, the newest of each: what was kept before is replaced. */
 export type Snapshots = {
@@ -13,7 +13,8 @@ export type Snapshots = {
 export function openSnapshots(js: JetStreamClient, jsm: JetStreamManager): Snapshots {
   const bucket = () => js.views.os(snapshotsBucket);
   return {
-    put: (name, bytes) => patiently('kept', async () => void (await (await bucket()).putBlob({ name }, bytes))),
-    get: (name) => patiently('fetched', () => readObject(jsm, snapshotsBucket, name)),
+    put: (name, bytes) =>
+      patiently('a state could not be kept', async () => void (await (await bucket()).putBlob({ name }, bytes))),
+    get: (name) => patiently('a kept state could not be fetched', () => readObject(jsm, snapshotsBucket, name)),
   };
 }

@@ -1,6 +1,7 @@
 import type { RunError } from '#shared/contracts/events.ts';
 import type { PendingCall, Run } from './run.ts';
-import { hasEnded, isParked } from './run.ts';
+import { hasEnded } from './run.ts';
+import { isParked } from './run-work.ts';
 
 /** The limits of a run, all set: the agent's own, or the defaults. Time in seconds, cost in US dollars. `contextTokens`: the conversation is compacted beyond. */
 export type RunLimits = {

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
+import { followEvents } from './follow-events.ts';
 import type { TestServer } from './servers.ts';
 import { passwordOf, startNatsWithUsers, startRedis, violations } from './servers.ts';
 import { temporaryFolder } from './temporary.ts';
@@ -158,15 +158,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
   const bus = stack.use(
     await openBus({ url: nats.url, ...admin, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined),
   );
-  const events: Recorded[] = [];
-  const stop = new AbortController();
-  const following = (async () => {
-    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) events.push(parseRaw(raw));
-  })();
-  stack.defer(async () => {
-    stop.abort();
-    await following;
-  });
+  const events = followEvents(stack, bus);
   await Promise.all(serviceNames.map(start));
 
   const owned = stack.move();

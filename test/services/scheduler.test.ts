@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
-import type { DataOf, Draft, Recorded } from '#shared/contracts/events.ts';
+import type { DataOf, Draft } from '#shared/contracts/events.ts';
 import { getScheduling } from '#shared/contracts/scheduling.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
@@ -13,6 +12,7 @@ import { startService } from '#shared/service.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { queued } from '#test/helpers/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
+import { followEvents } from '#test/helpers/follow-events.ts';
 import { startNats } from '#test/helpers/servers.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { Config } from '../../services/scheduler/config.ts';
@@ -37,15 +37,7 @@ async function open(environment: Record<string, string> = {}) {
   // It makes the streams.
   stack.use(await startService('store', StoreConfig, startStore, env));
   const bus = stack.use(await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined));
-  const events: Recorded[] = [];
-  const stop = new AbortController();
-  const following = (async () => {
-    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) events.push(parseRaw(raw));
-  })();
-  stack.defer(async () => {
-    stop.abort();
-    await following;
-  });
+  const events = followEvents(stack, bus);
   let shiftMs = 0;
   const owned = stack.move();
   return {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { openBus } from '#shared/bus/bus.ts';
+import type { Bus } from '#shared/bus/bus.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
 import { getScheduling } from '#shared/contracts/scheduling.ts';
 import { metricsSubject } from '#shared/contracts/subjects.ts';
@@ -10,10 +10,9 @@ import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
-import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { atATime } from '../runner/batch.ts';
-import { startNats } from '../runner/nats.ts';
 import { startModule } from '../runner/process.ts';
+import { openServices } from './services.ts';
 
 const writer = { source: '/toka/gateway/bench', actor: 'service:gateway' };
 const runners = 2;
@@ -25,29 +24,14 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 /** So many agents, each with one run of one model call of two seconds: whether all end well, and what each process took. */
 export async function manyAgents(program: string, count: number): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder()).path;
-  const nats = stack.use(await startNats(program, false));
-  const env = {
-    NATS_URL: nats.url,
-    METRICS_PORT: '0',
-    METRICS_HOST: '127.0.0.1',
-    CONFIG_FILE: 'none',
-    LOG_LEVEL: 'warn',
-  };
-  const open = async (file: string, more: Record<string, string> = {}, args: string[] = []) =>
-    stack.use(await startModule(file, args, { ...env, ...more })).pid;
-  const pids: Record<string, number> = { nats: nats.pid };
-  pids.store = await open('services/store/main.ts', { DATABASE_FILE: `${folder}/toka.sqlite` });
-  pids.scheduler = await open('services/scheduler/main.ts', { TASKS_AHEAD: '100' });
-  pids.model = await open('test/bench/runner/model.ts', {}, [nats.url, '', String(latencyMs)]);
+  const { folder, url, bus, open, pids: opened } = await openServices(stack, program, 100);
+  const pids: Record<string, number> = { ...opened };
+  pids.model = stack.use(await startModule('test/bench/runner/model.ts', [url, '', String(latencyMs)])).pid;
   for (let index = 1; index <= runners; index++)
     pids[`runner ${index}`] = await open('services/agent-runner/main.ts', {
       ...{ MAX_CONCURRENT_AGENTS: String(slots), REPOSITORY_ROOTS: folder },
       ...{ WORKSPACE_DIR: `${folder}/workspaces-${index}`, DELIVERABLES_DIR: `${folder}/deliverables` },
     });
-  const bus = stack.use(
-    await openBus({ url: nats.url, name: 'bench', leaseMs: 30_000, replicas: 1 }, (error) => console.error(error)),
-  );
   const watched = createWatch(bus);
   const startedMs = performance.now();
   await atATime(128, count, async (index) => {
@@ -94,7 +78,7 @@ const Metrics = z.array(
 );
 
 /** What the services say of themselves while it lasts. */
-function createWatch(bus: Awaited<ReturnType<typeof openBus>>) {
+function createWatch(bus: Bus) {
   const worst = new Map<string, number>();
   let most = 0;
   return {

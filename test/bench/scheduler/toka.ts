@@ -1,6 +1,5 @@
 import Sqlite from 'better-sqlite3';
 import { connect } from 'nats';
-import { openBus } from '#shared/bus/bus.ts';
 import { runnerSlots } from '#shared/contracts/scheduling.ts';
 import { entitySubject } from '#shared/contracts/subjects.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
@@ -8,10 +7,9 @@ import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
-import { temporaryFolder } from '#test/helpers/temporary.ts';
-import { startNats } from '../runner/nats.ts';
 import { startModule } from '../runner/process.ts';
 import type { Contender, Shape } from './contender.ts';
+import { openServices } from './services.ts';
 
 const writer = { source: '/toka/gateway/bench', actor: 'service:gateway' };
 const agents = 20;
@@ -19,28 +17,12 @@ const agents = 20;
 /** The log, a store, a scheduler, and runners whose runs do nothing, each a process of its own. */
 export async function openToka(program: string, { workers, concurrency }: Shape): Promise<Contender> {
   await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder()).path;
-  const nats = stack.use(await startNats(program, false));
-  const env = {
-    NATS_URL: nats.url,
-    METRICS_PORT: '0',
-    METRICS_HOST: '127.0.0.1',
-    CONFIG_FILE: 'none',
-    LOG_LEVEL: 'warn',
-  };
-  const database = `${folder}/toka.sqlite`;
-  const store = stack.use(await startModule('services/store/main.ts', [], { ...env, DATABASE_FILE: database }));
-  const scheduler = stack.use(
-    await startModule('services/scheduler/main.ts', [], { ...env, TASKS_AHEAD: String(workers * 8) }),
-  );
-  const bus = stack.use(
-    await openBus({ url: nats.url, name: 'bench', leaseMs: 30_000, replicas: 1 }, (error) => console.error(error)),
-  );
+  const { url, database, bus, pids } = await openServices(stack, program, workers * 8);
   const told = new Set<string>();
   bus.hear(runnerSlots, ({ instance }) => told.add(instance));
   const runners = await Promise.all(
     Array.from({ length: workers }, (_, index) =>
-      startModule('test/bench/scheduler/noop-runner.ts', [nats.url, String(concurrency), `runner-${index}`]),
+      startModule('test/bench/scheduler/noop-runner.ts', [url, String(concurrency), `runner-${index}`]),
     ),
   );
   for (const each of runners) stack.use(each);
@@ -55,7 +37,7 @@ export async function openToka(program: string, { workers, concurrency }: Shape)
     );
   await eventually(() => told.size === workers);
   const on: Contender['on'] = { started: () => undefined, completed: () => undefined };
-  const watch = await connect({ servers: nats.url });
+  const watch = await connect({ servers: url });
   stack.defer(() => watch.close());
   watch.subscribe(entitySubject('run', '*'), {
     callback: (_, { subject, data }) => {
@@ -87,10 +69,10 @@ export async function openToka(program: string, { workers, concurrency }: Shape)
       await eventually(() => (archived.get()?.seq ?? 0) >= last, 60_000);
     },
     pids: {
-      scheduler: [scheduler.pid],
-      store: [store.pid],
+      scheduler: [pids.scheduler],
+      store: [pids.store],
       runners: runners.map(({ pid }) => pid),
-      nats: [nats.pid],
+      nats: [pids.nats],
       bench: [process.pid],
     },
     newId: () => newId('run'),
