@@ -85,7 +85,8 @@ export async function openLease(sandbox: Sandbox, { serveEgress, watch, ...start
   let cpuBefore = 0;
 
   const call: Lease['call'] = async (tool, args, timeoutMs, signal) => {
-    exceeded = undefined;
+    // What ended it between two calls is the next one's to tell.
+    if (!gone) exceeded = undefined;
     watching?.takePeak();
     const { answered, ...result } = await tryCall(session, tool, args, timeoutMs, signal);
     const cpuSeconds = result.cpuSeconds === 0 ? 0 : Math.max(0, result.cpuSeconds - cpuBefore);

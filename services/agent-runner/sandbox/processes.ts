@@ -15,6 +15,7 @@ const killedAtBytes = 64 * 1024 ** 2;
 const graceMs = 300;
 /** Of those that multiply while they are ended. */
 const sweepsMax = 1_000;
+const calmLooks = 3;
 /** A socket's memory is seen by no watcher: there may be few of them. */
 const openFilesMax = 256;
 
@@ -83,10 +84,13 @@ export function openProcesses({ workspace, scratch, homes, confine }: Options): 
   };
   const sweep = () => {
     if (confine === undefined || running.size > 0) return;
+    // Where nobody is to be spared but the first process and this one, the kernel ends all others at once: none can slip away.
+    if (kept.size === 0 && process.ppid <= 1) return end(-1);
     const ended = new Set<number>();
-    for (let turn = 0; turn < sweepsMax; turn++) {
+    // Who forks and goes while /proc is read may stand in neither place: looks that find nothing new must follow each other.
+    for (let turn = 0, calm = 0; turn < sweepsMax && calm < calmLooks; turn++) {
       const found = strangers(new Set([...kept].map(({ pid }) => pid)));
-      if (found.every((pid) => ended.has(pid))) return;
+      calm = found.every((pid) => ended.has(pid)) ? calm + 1 : 0;
       for (const pid of found) {
         end(pid);
         ended.add(pid);

@@ -6,6 +6,7 @@ const everyMs = 50;
 const burstMs = 1_000;
 const ticksPerSecond = 100; // USER_HZ of Linux
 const threadsMax = 256; // a process has one at least
+const processesMax = 1_024; // those that have ended and wait to be collected too
 
 export type Exceeded = 'memory' | 'processes';
 export type Watch = {
@@ -34,13 +35,13 @@ export function watchTree({ pid, memoryBytes, cpus, exceeded }: Options): Watch 
     const [inside] = childrenOf(pid);
     const [executor] = inside === undefined ? [] : childrenOf(inside);
     if (inside === undefined || executor === undefined) return;
-    const all = treeOf(inside, threadsMax * 4);
+    const all = treeOf(inside, processesMax);
     const tools = all.filter((each) => each !== inside && each !== executor);
     const sizes = all.map(sizeOf);
     const bytes = sizes.reduce((sum, size) => sum + size.bytes, 0);
     const threads = sizes.reduce((sum, size) => sum + size.threads, 0);
     peak = Math.max(peak, bytes);
-    if (threads > threadsMax) {
+    if (threads > threadsMax || all.length >= processesMax) {
       exceeded('processes');
       signal([pid, inside], 'SIGKILL'); // with the first process of a namespace all others end
       return;
@@ -109,11 +110,12 @@ function treeOf(root: number, max: number): number[] {
   return found;
 }
 
-/** Memory of its own and what it shares with others through memory alone, and its threads. */
+/** Memory of its own and what it shares with others through memory alone, and its threads: none where it has ended and was not collected yet. */
 function sizeOf(pid: number): { bytes: number; threads: number } {
   const status = read(`/proc/${pid}/status`);
   const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
-  return { bytes: (field('RssAnon') + field('RssShmem')) * 1024, threads: field('Threads') };
+  const ended = /^State:\s+[ZX]/m.test(status);
+  return { bytes: (field('RssAnon') + field('RssShmem')) * 1024, threads: ended ? 0 : field('Threads') };
 }
 
 /** Its own time and that of children that have ended: what a child took passes to its parent, and is never lost. */
