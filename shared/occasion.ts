@@ -33,10 +33,14 @@ export const scheduled = (agent: Agent, workId: string, time: string): Occasion 
   trigger: 'schedule',
 });
 
-/** Whether a scheduled time has gone by for good: it was missed, or the run before took longer than until then, and such are passed over. */
+/**
+ * Whether a scheduled time has gone by for good: the run before took longer than until then, and such are passed over; or it was
+ * missed. What waited for the run before is missed once that has ended.
+ */
 export function isPassedOver({ missed, overlap }: Timetable, time: string, lastEndedAt: string | null, nowMs: number) {
-  if (missed === 'skip' && nowMs - Date.parse(time) > missedAfterMs) return true;
-  return overlap === 'skip' && lastEndedAt !== null && lastEndedAt > time;
+  const wasHeldUp = lastEndedAt !== null && lastEndedAt > time;
+  if (wasHeldUp && overlap === 'skip') return true;
+  return missed === 'skip' && nowMs - Date.parse(wasHeldUp ? lastEndedAt : time) > missedAfterMs;
 }
 
 /** When the schedule comes round next after `nowMs`, in epoch milliseconds. */

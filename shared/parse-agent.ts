@@ -1,4 +1,4 @@
-import { CronPattern } from 'croner';
+import { Cron } from 'croner';
 import { AgentSpec, timetableOf } from './contracts/agent.ts';
 import { messageOf } from './errors.ts';
 import type { Located, Path } from './field-problems.ts';
@@ -17,16 +17,21 @@ function scheduleProblems(spec: AgentSpec): Located[] {
   if (!timetable) return [];
   const problems: Located[] = [];
   const at = (field: string): Path => (typeof spec.schedule === 'string' ? ['schedule'] : ['schedule', field]);
-  try {
-    new CronPattern(timetable.cron);
-  } catch (error) {
-    const detail = messageOf(error).replace(/^CronPattern: /, '');
-    const message = `is no cron line such as "0 6 * * 1-5" (minute hour day month weekday): ${detail}`;
-    problems.push({ path: at('cron'), message });
-  }
+  const fault = cronFault(timetable.cron);
+  if (fault !== undefined) problems.push({ path: at('cron'), message: fault });
   if (!isTimeZone(timetable.timezone))
     problems.push({ path: at('timezone'), message: 'is no time zone such as "Europe/Berlin" or "UTC"' });
   return problems;
+}
+
+function cronFault(line: string): string | undefined {
+  try {
+    const next = new Cron(line, { mode: '5-part', timezone: 'UTC', paused: true }).nextRun();
+    return next === null ? 'never comes: no date is like that' : undefined;
+  } catch (error) {
+    const detail = messageOf(error).replace(/^CronPattern: /, '');
+    return `is no cron line such as "0 6 * * 1-5" (minute hour day month weekday): ${detail}`;
+  }
 }
 
 function isTimeZone(name: string): boolean {

@@ -37,7 +37,9 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<voi
 
 /** A run that nothing has happened to since it was queued has just these two events. */
 const taskOf = (run: Run, dispatchSeq: number): Task =>
-  run.version === run.first ? { runId: run.id, events: [run.first, dispatchSeq] } : { runId: run.id };
+  run.version === run.first
+    ? { runId: run.id, dispatch: dispatchSeq, events: [run.first, dispatchSeq] }
+    : { runId: run.id, dispatch: dispatchSeq };
 
 function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): RunCommand {
   switch (action.do) {

@@ -45,6 +45,7 @@ export function createAttention(board: Board): Attention {
       index(run, !ended);
       if (!ended) return void noted.run.add(run.id);
       noted.run.delete(run.id);
+      timers.drop('run', run.id);
       noted.agent.add(run.agentId);
       note(waitingFor.get(run.agentId));
       note(childrenOf.get(run.id));
@@ -77,24 +78,39 @@ function createIndex() {
 
 type Timer = { atMs: number; kind: Kind; id: string };
 
-function createTimers() {
-  const queue = new TinyQueue<Timer>([], (a, b) => a.atMs - b.atMs);
-  /** The next time of each: an earlier one makes those after it needless. */
-  const next = new Map<string, number>();
+const byTime = (a: Timer, b: Timer) => a.atMs - b.atMs;
+const nameOf = ({ kind, id }: Pick<Timer, 'kind' | 'id'>) => `${kind} ${id}`;
+const needlessMax = 1_000;
+
+export function createTimers() {
+  let queue = new TinyQueue<Timer>([], byTime);
+  /** The next time of each: an earlier one makes those after it needless, for who is looked at then says when to look again. */
+  const next = new Map<string, Timer>();
+  const tidy = () => {
+    if (queue.length > 2 * next.size + needlessMax) queue = new TinyQueue([...next.values()], byTime);
+  };
   return {
     add(kind: Kind, id: string, atMs: number): void {
-      const name = `${kind} ${id}`;
-      if ((next.get(name) ?? Number.POSITIVE_INFINITY) <= atMs) return;
-      next.set(name, atMs);
-      queue.push({ atMs, kind, id });
+      const timer = { atMs, kind, id };
+      const name = nameOf(timer);
+      if ((next.get(name)?.atMs ?? Number.POSITIVE_INFINITY) <= atMs) return;
+      next.set(name, timer);
+      queue.push(timer);
+      tidy();
+    },
+    drop(kind: Kind, id: string): void {
+      next.delete(nameOf({ kind, id }));
+      tidy();
     },
     *until(nowMs: number): Generator<Timer> {
       for (let first = queue.peek(); first && first.atMs <= nowMs; first = queue.peek()) {
         queue.pop();
-        const name = `${first.kind} ${first.id}`;
-        if (next.get(name) === first.atMs) next.delete(name);
+        const name = nameOf(first);
+        if (next.get(name) !== first) continue;
+        next.delete(name);
         yield first;
       }
     },
+    size: () => queue.length,
   };
 }

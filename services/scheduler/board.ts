@@ -47,6 +47,7 @@ export const workKey = (agentId: string, workId: string) => `${agentId}/${workId
 export const timeKey = (agentId: string, workId: string, time: string) => `${workKey(agentId, workId)}@${time}`;
 
 const timesMax = 10_000;
+const timesPerSweep = 1_000;
 
 /** What an event was about: the agent, the run as it is after it, and whether the run ended by it. */
 export type Touched = { agent?: Agent; run?: Run; ended?: boolean };
@@ -78,10 +79,22 @@ export function apply(board: Board, event: Recorded): Touched {
   return { run, ended: runs.hasEnded(run) };
 }
 
-function setTime({ times }: Board, { agentId, work, since, status }: Run): void {
+/** An event that cannot be read: what is appended next to its run comes after it. */
+export function passOver(board: Board, subject: string, seq: number): void {
+  const run = board.active.get(subject.split('.').at(-1) ?? '');
+  if (run) board.active.set(run.id, { ...run, version: seq });
+}
+
+function setTime({ times, active }: Board, { agentId, work, since, status }: Run): void {
   times.set(timeKey(agentId, work.id, since), status);
-  const [oldest] = times.size > timesMax ? times.keys() : [];
-  if (oldest !== undefined) times.delete(oldest);
+  if (times.size <= timesMax || times.size % timesPerSweep !== 0) return;
+  const needed = new Set(
+    active.values().flatMap(({ agentId, work, since }) => work.dependsOn.map((id) => timeKey(agentId, id, since))),
+  );
+  for (const key of times.keys()) {
+    if (times.size <= timesMax) break;
+    if (!needed.has(key)) times.delete(key);
+  }
 }
 
 function begin(board: Board, run: Run): void {
@@ -98,7 +111,12 @@ function begin(board: Board, run: Run): void {
 }
 
 /** Ends that say nothing of the agent: nobody let it work. */
-const blameless: ReadonlySet<string> = new Set(['dependency-failed', 'workstream-timeout', 'spawn-timeout']);
+const blameless: ReadonlySet<string> = new Set([
+  'dependency-failed',
+  'workstream-timeout',
+  'spawn-timeout',
+  'branch-circle',
+]);
 
 function end(board: Board, run: Run): void {
   board.active.delete(run.id);

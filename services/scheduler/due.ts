@@ -4,11 +4,14 @@ import type { Decided } from '#shared/contracts/approval.ts';
 import type { DataOf, RunError } from '#shared/contracts/events.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
+import { heldMsOf, waitsForPerson } from '#shared/domain/run.ts';
 import { worksOf } from '#shared/domain/works.ts';
 import type { Occasion } from '#shared/occasion.ts';
 import { isPassedOver, nextTime, occasionOf } from '#shared/occasion.ts';
 import type { Board } from './board.ts';
 import { isTime, timeKey, workKey } from './board.ts';
+
+const circleCheckMs = 5_000;
 
 /** Times in seconds; `quarantineAfter`: failures in a row, 0 for never. */
 export type Limits = { spawnTimeoutS: number; workstreamTimeoutS: number; quarantineAfter: number };
@@ -64,33 +67,37 @@ export type Due = {
 
 export function dueForRun(run: Run, board: Board, nowMs: number, limits: Limits): Due {
   const action = endOf(run, board, nowMs, limits) ?? newsFor(run, board, nowMs);
-  const startMs = Math.max(timeOf(run.queuedAt), timeOf(run.runAt));
+  const startMs = startOf(run);
   const dueMs = Math.max(startMs, run.status === 'waiting' ? timeOf(run.retryAt) : 0);
+  // When it was queued says nothing of when it may go: that clock may be ahead of this one.
+  const readyMs = timeOf(run.status === 'waiting' ? run.retryAt : run.runAt);
   const looks = [
     ...(run.status === 'dispatched' ? [timeOf(run.dispatchedAt) + limits.spawnTimeoutS * 1000] : []),
-    ...(waitsForPerson(run) ? [] : [startMs + limits.workstreamTimeoutS * 1000]),
+    ...(waitsForPerson(run) ? [] : [startMs + heldMsOf(run, nowMs) + limits.workstreamTimeoutS * 1000]),
     ...run.approvals.filter(({ decided }) => decided === null).map(({ expiresAt }) => timeOf(expiresAt)),
-    dueMs,
+    readyMs,
+    // Which of a circle's runs closes it, by parking, cannot be told.
+    ...(run.parent && run.startedAt === null ? [nowMs + circleCheckMs] : []),
   ].filter((ms) => ms > nowMs);
   const lookMs = looks.length > 0 ? Math.min(...looks) : undefined;
-  return { ...(action && { action }), state: stateOf(run, board, nowMs, dueMs), ...(lookMs && { lookMs }), dueMs };
+  return { ...(action && { action }), state: stateOf(run, board, readyMs <= nowMs), ...(lookMs && { lookMs }), dueMs };
 }
 
 const timeOf = (time: string | null) => (time === null ? 0 : Date.parse(time));
+/** From when on it could have been at work. */
+const startOf = (run: Run) => Math.max(timeOf(run.queuedAt), timeOf(run.runAt));
 
-function stateOf(run: Run, board: Board, nowMs: number, dueMs: number): Due['state'] {
+function stateOf(run: Run, board: Board, hasCome: boolean): Due['state'] {
   if (run.status === 'dispatched' || run.status === 'running') return 'at-work';
   const isStarted = run.startedAt !== null;
-  const isDue = run.status === 'waiting' ? run.retryAt !== null && dueMs <= nowMs : isReady(run, board, dueMs, nowMs);
+  const isDue = hasCome && (run.status === 'waiting' ? run.retryAt !== null : isReady(run, board));
   const mayGo = isDue && run.status !== 'paused' && board.agents.get(run.agentId)?.status === 'active';
   if (mayGo) return 'ready';
   return isStarted ? 'parked' : 'waiting';
 }
 
-const isReady = (run: Run, board: Board, dueMs: number, nowMs: number) =>
-  run.status === 'queued' && dueMs <= nowMs && dependenciesOf(run, board).every(({ status }) => status === 'completed');
-
-const waitsForPerson = (run: Run) => run.status === 'paused' || run.approvals.some(({ decided }) => decided === null);
+const isReady = (run: Run, board: Board) =>
+  run.status === 'queued' && dependenciesOf(run, board).every(({ status }) => status === 'completed');
 
 /** What a run that waits can be told: that nobody has answered in time, or that a run which it asked for has ended. */
 function newsFor(run: Run, board: Board, nowMs: number): Action | undefined {
@@ -114,14 +121,16 @@ function endOf(run: Run, board: Board, nowMs: number, limits: Limits): Action | 
   if (run.parent && !board.active.has(run.parent.runId))
     return { do: 'cancel', run, reason: 'the run that asked for it has ended' };
   // It does not end while a person is asked.
-  const since = Math.max(timeOf(run.queuedAt), timeOf(run.runAt));
-  if (!waitsForPerson(run) && nowMs - since >= limits.workstreamTimeoutS * 1000) {
+  const tookMs = nowMs - startOf(run) - heldMsOf(run, nowMs);
+  if (!waitsForPerson(run) && tookMs >= limits.workstreamTimeoutS * 1000) {
     const message = `it had not ended ${limits.workstreamTimeoutS} s after it was queued (WORKSTREAM_TIMEOUT)`;
     return { do: 'fail', run, error: { code: 'workstream-timeout', message } };
   }
   if (run.status === 'dispatched' && nowMs - timeOf(run.dispatchedAt) >= limits.spawnTimeoutS * 1000) {
     const message = `no runner started it within ${limits.spawnTimeoutS} s (AGENT_SPAWN_TIMEOUT); is an agent-runner up, with a free slot?`;
-    return { do: 'put-back', run, error: { code: 'spawn-timeout', message }, at: new Date(nowMs).toISOString() };
+    // One that was never begun keeps its place.
+    const at = new Date(run.startedAt === null ? startOf(run) : nowMs).toISOString();
+    return { do: 'put-back', run, error: { code: 'spawn-timeout', message }, at };
   }
   if (run.status !== 'queued') return undefined;
   if (run.trigger === 'objective' && agent.since[run.work.id]?.eventId !== run.since) {

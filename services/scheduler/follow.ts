@@ -1,3 +1,4 @@
+import type { RawEvent } from '#shared/bus/log.ts';
 import { parseRaw } from '#shared/bus/log.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { messageOf } from '#shared/errors.ts';
@@ -5,6 +6,7 @@ import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Context } from '#shared/service.ts';
 import type { Bell } from './bell.ts';
+import { passOver } from './board.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** How far the scheduler has followed the log. */
@@ -27,12 +29,13 @@ export async function followLog(
   }
 }
 
-function fold(scheduler: Scheduler, raw: Parameters<typeof parseRaw>[0], logger: Logger) {
+function fold(scheduler: Scheduler, raw: RawEvent, logger: Logger) {
   try {
     return scheduler.apply(parseRaw(raw));
   } catch (error) {
     const reason = messageOf(error).slice(0, 300);
     logger.warn({ seq: raw.seq, reason }, 'an event that cannot be read was passed over');
+    passOver(scheduler.board, raw.subject, raw.seq);
     return {};
   }
 }

@@ -18,6 +18,8 @@ export type Lanes = {
   hold(run: Run, how: Hold): void;
   /** Takes the run that goes next out of its lane, with all that it needs. Undefined: none can go now. */
   take(): Run | undefined;
+  /** Who keeps a run from its branch. */
+  rivals(run: Run): string[];
   size(): number;
   /** When the run that is due longest became so, in epoch milliseconds. */
   oldestMs(): number | undefined;
@@ -43,11 +45,10 @@ export function createLanes(caps: Caps, parentOf: (runId: string) => string | un
     places.delete(runId);
     lane.entries.splice(lane.entries.indexOf(entry), 1);
     if (lane.entries.length === 0) lanes.delete(lane.name);
-    isStirred = true;
+    if (entry.keys.some(isInTurn)) isStirred = true;
   };
   const hold = (run: Run, how: Hold) => {
-    holders.set(run.id, keysOf(run, caps), how);
-    isStirred = true;
+    if (holders.set(run.id, keysOf(run, caps), how)) isStirred = true;
   };
   const next = (): Entry | undefined => {
     if (turn % oldestEvery === oldestEvery - 1)
@@ -84,6 +85,7 @@ export function createLanes(caps: Caps, parentOf: (runId: string) => string | un
       hold(entry.run, 'at-work');
       return entry.run;
     },
+    rivals: (run) => holders.rivals(run.id, keysOf(run, caps), aboveOf(run, parentOf)),
     size: () => places.size,
     oldestMs: () =>
       lanes.values().reduce<number | undefined>((least, { entries: [first] }) => {
@@ -92,17 +94,25 @@ export function createLanes(caps: Caps, parentOf: (runId: string) => string | un
   };
 }
 
+const isInTurn = (key: Key) => key.kind === 'branch' && key.access === 'queue';
+
 /** The first run of each lane that could go now, the most urgent lane first, and among equals the one that was served longest ago. */
 function* candidates(lanes: ReadonlyMap<string, Lane>, holders: ReturnType<typeof createHolders>): Generator<Entry> {
   const awaited = new Set<string>();
+  /** Counts that are used up: many may wait for the same one. */
+  const full = new Set<string>();
   for (const lane of [...lanes.values()].toSorted((a, b) => a.level - b.level || a.served - b.served)) {
     const first = lane.entries.find(({ run, keys, isAbove }) => {
       // Who holds a branch, or works for who does, is not kept from it by who waits for it: neither would ever go.
       const isOwn = (holder: string) => holder === run.id || isAbove(holder);
       const isFree = ({ name }: Key) => !awaited.has(name) || holders.isHeldBy(name, isOwn);
-      const goes = keys.every(isFree) && holders.allows(run.id, keys, isAbove);
-      if (!goes) for (const key of keys) if (key.kind === 'branch' && key.access === 'queue') awaited.add(key.name);
-      return goes;
+      const isKnown = keys.some(({ name }) => full.has(name));
+      if (!isKnown && keys.every(isFree) && holders.allows(run.id, keys, isAbove)) return true;
+      for (const key of keys) {
+        if (isInTurn(key)) awaited.add(key.name);
+        if (!isKnown && holders.isFull(key)) full.add(key.name);
+      }
+      return false;
     });
     if (first) yield first;
   }

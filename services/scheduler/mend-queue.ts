@@ -14,7 +14,11 @@ export function createQueueMender(bus: Bus, logger: Logger, board: Board): () =>
     const missing = underWay.filter(({ id, version }) => !queued.has(id) && board.active.get(id)?.version === version);
     for (const run of missing.filter(({ id, version }) => seen.get(id) === version)) {
       logger.warn({ runId: run.id }, 'a run was under way without a task; it is put on the queue again');
-      await bus.tasks.add(run.work.priority, { runId: run.id }, `${run.id}-${run.version}-${Date.now()}`);
+      await bus.tasks.add(
+        run.work.priority,
+        { runId: run.id, dispatch: run.dispatch },
+        `${run.id}-${run.version}-${Date.now()}`,
+      );
     }
     seen = new Map(missing.map(({ id, version }) => [id, version]));
   };

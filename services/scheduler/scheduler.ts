@@ -3,6 +3,7 @@ import type { Run, RunStatus } from '#shared/domain/run.ts';
 import { createAttention } from './attention.ts';
 import type { Board, Touched } from './board.ts';
 import { apply } from './board.ts';
+import { createCircleFinder } from './circle.ts';
 import type { Action, Limits } from './due.ts';
 import { dueForAgent, dueForRun } from './due.ts';
 import type { Caps } from './keys.ts';
@@ -25,6 +26,8 @@ export type Scheduler = {
   again(action: Action): void;
   /** How many runs are as this. */
   count(status: RunStatus): number;
+  /** Runs that could be at work and that no runner has begun, or gone on with. */
+  backlog(): number;
   /** When the run that has been ready longest became so; undefined: none waits. */
   oldestMs(): number | undefined;
 };
@@ -33,6 +36,7 @@ export type Scheduler = {
 export function createScheduler(board: Board, limits: SchedulerLimits): Scheduler {
   const attention = createAttention(board);
   const lanes = createLanes(limits.caps, (id) => board.active.get(id)?.parent?.runId);
+  const circleOf = createCircleFinder(board.active, lanes.rivals);
   const counts = createCounts(board.active.values());
   /** Runs that were dispatched here at this version, until the log shows it. */
   const dispatched = new Map<string, number>();
@@ -48,7 +52,9 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
     const run = board.active.get(id);
     if (!run || dispatched.get(id) === run.version) return [];
     dispatched.delete(id);
-    const { action, state, lookMs, dueMs } = dueForRun(run, board, nowMs, limits);
+    const { action: due, state, lookMs, dueMs } = dueForRun(run, board, nowMs, limits);
+    const circle = due || state !== 'ready' ? undefined : circleOf(run);
+    const action = circle ? ({ do: 'fail', run, error: circle } as const) : due;
     if (lookMs !== undefined) attention.later('run', id, lookMs);
     lanes.hold(run, state === 'at-work' ? state : run.startedAt === null ? 'none' : 'parked');
     if (state === 'ready' && !action) lanes.add(run, dueMs);
@@ -65,11 +71,6 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
     }
     return actions;
   };
-  const ended = (run: Run) => {
-    dispatched.delete(run.id);
-    lanes.remove(run.id);
-    lanes.hold(run, 'none');
-  };
 
   return {
     board,
@@ -78,7 +79,10 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
       attention.touched(touched);
       const { run } = touched;
       if (run) counts.set(run.id, touched.ended ? undefined : run.status);
-      if (run && touched.ended) ended(run);
+      if (!run || !touched.ended) return touched;
+      dispatched.delete(run.id);
+      lanes.remove(run.id);
+      lanes.hold(run, 'none');
       return touched;
     },
     due(nowMs, slots) {
@@ -95,6 +99,7 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
       attention.add('run', action.run.id);
     },
     count: counts.of,
+    backlog: () => lanes.size() + counts.of('dispatched') + dispatched.size,
     oldestMs: lanes.oldestMs,
   };
 }

@@ -8,14 +8,14 @@ import type { Scheduler } from './scheduler.ts';
 const openStatuses = runStatuses.slice(0, 5);
 
 /** How scheduling stands, for people. */
-export function view({ board, count }: Scheduler, slots: number, leader: string | null): SchedulingView {
+export function view({ board, count, backlog }: Scheduler, slots: number, leader: string | null): SchedulingView {
   const { session } = board;
   const ended = session ? session.completed + session.failed : 0;
   return {
     leader,
     session: session && { ...session, progress: session.queued === 0 ? 0 : Math.min(1, ended / session.queued) },
     phase: phaseOf(board),
-    backlog: count('queued') + count('dispatched'),
+    backlog: backlog(),
     slots,
     runs: Object.fromEntries(openStatuses.map((status) => [status, count(status)])),
   };

@@ -11,11 +11,17 @@ import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import { runnersConsumer } from './streams.ts';
 
+const Sequence = z.number().int().positive();
+
 /**
- * A run that a runner may take now. `events`: the sequences of all its events, where they are few; the last is its dispatch, and a
- * start is the next one.
+ * A run that a runner may take now. `dispatch`: the sequence of its dispatch; a later one has a task of its own. `events`: the
+ * sequences of all its events, where they are few; the last is its dispatch, and a start is the next one.
  */
-export const Task = z.object({ runId: RunId, events: z.array(z.number().int().positive()).min(1).max(8).optional() });
+export const Task = z.object({
+  runId: RunId,
+  dispatch: Sequence.optional(),
+  events: z.array(Sequence).min(1).max(8).optional(),
+});
 export type Task = z.infer<typeof Task>;
 
 export type Lease = Pick<Delivery, 'ack' | 'nak' | 'working'> & { task: Task };

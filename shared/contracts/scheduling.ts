@@ -26,7 +26,7 @@ export const SchedulingView = z.object({
     .nullable(),
   /** What is worked on: critical agents, then those of high priority, then the rest. */
   phase: z.enum(phases),
-  /** Runs that no runner has begun. */
+  /** Runs that could be at work and wait for a runner: none that is for later, or waits for another. */
   backlog: z.number(),
   /** Runs that runners may execute at a time in all. */
   slots: z.number(),

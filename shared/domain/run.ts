@@ -87,12 +87,18 @@ export type Run = {
   error: RunError | null;
   runner: string | null;
   retryAt: string | null;
+  /** Since when it waits for a person: it is paused, or somebody is asked. Null: it does not. */
+  heldSince: string | null;
+  /** How long it waited for people before that, in milliseconds; `heldMsAtStart`: of it, before it was first started. */
+  heldMs: number;
+  heldMsAtStart: number;
   queuedAt: string;
   dispatchedAt: string | null;
   startedAt: string | null;
   endedAt: string | null;
-  /** Sequence of its first event. */
+  /** Sequences of its first event, and of its last dispatch. */
   first: number;
+  dispatch: number;
   /** Sequence of its last event: the expectation of the next append. */
   version: number;
 };
@@ -103,14 +109,34 @@ const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited']);
 export const hasEnded = (run: Pick<Run, 'status'>): boolean =>
   run.status === 'completed' || run.status === 'failed' || run.status === 'cancelled';
 
+/** Whether it goes on when a person says so, and not before: that time is not the run's. */
+export const waitsForPerson = ({ status, approvals }: Pick<Run, 'status' | 'approvals'>): boolean =>
+  status === 'paused' || approvals.some(({ decided }) => decided === null);
+
+/** How long a run has waited for people so far, in milliseconds; `sinceStart`: no more than after its first start. */
+export function heldMsOf(run: Run, nowMs: number, sinceStart = false): number {
+  const present = run.heldSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.heldSince));
+  return run.heldMs + present - (sinceStart ? run.heldMsAtStart : 0);
+}
+
 /** What has happened: folds one event into the run. */
 export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run | undefined {
   if (event.type === 'toka.run.queued.v1') return before ?? queued(event);
-  if (!before) return before;
+  return before && holding(after(before, event), event.time);
+}
+
+/** Keeps the time that people take. */
+function holding(run: Run, time: string): Run {
+  const waits = waitsForPerson(run) && !hasEnded(run);
+  if (waits === (run.heldSince !== null)) return run;
+  return waits ? { ...run, heldSince: time } : { ...run, heldSince: null, heldMs: heldMsOf(run, Date.parse(time)) };
+}
+
+function after(before: Run, event: Exclude<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
   const run: Run = { ...before, version: event.seq };
   switch (event.type) {
     case 'toka.run.dispatched.v1':
-      return { ...run, status: 'dispatched', dispatchedAt: event.time, retryAt: null };
+      return { ...run, status: 'dispatched', dispatchedAt: event.time, retryAt: null, dispatch: event.seq };
     case 'toka.run.started.v1':
       return {
         ...run,
@@ -119,6 +145,7 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
         startsWithoutProgress: run.startsWithoutProgress + 1,
         runner: event.data.runner,
         startedAt: run.startedAt ?? event.time,
+        heldMsAtStart: run.startedAt === null ? run.heldMs : run.heldMsAtStart,
       };
     case 'toka.run.step-completed.v1':
     case 'toka.run.tool-called.v1':
@@ -205,11 +232,15 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     error: null,
     runner: null,
     retryAt: null,
+    heldSince: null,
+    heldMs: 0,
+    heldMsAtStart: 0,
     queuedAt: event.time,
     dispatchedAt: null,
     startedAt: null,
     endedAt: null,
     first: event.seq,
+    dispatch: 0,
     version: event.seq,
   };
 }

@@ -219,6 +219,16 @@ const bad: [what: string, text: string, problems: string[]][] = [
     ['f:7: agents[1].schedule is no cron line such as "0 6 * * 1-5" (minute hour day month weekday): '],
   ],
   [
+    'a schedule that never comes',
+    withChange('branch =', 'schedule = "0 0 30 2 *"\nbranch ='),
+    ['f:7: agents[1].schedule never comes: no date is like that'],
+  ],
+  [
+    'a schedule that comes each second',
+    withChange('branch =', 'schedule = "* * * * * *"\nbranch ='),
+    ['f:7: agents[1].schedule is no cron line such as "0 6 * * 1-5" (minute hour day month weekday): '],
+  ],
+  [
     'an unknown limit',
     withChange('branch =', 'limits = { steps = 3 }\nbranch ='),
     ['f:7: agents[1].limits.steps is not a known field; did you mean "max_steps"?'],

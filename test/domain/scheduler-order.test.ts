@@ -144,6 +144,39 @@ test('a branch that one has alone is held while its run is parked, but not again
   t.deepEqual(w.go(10), ['sharer']);
 });
 
+test('two that hold a branch each and wait for runs that want the other one do not wait for ever', (t) => {
+  const w = world();
+  for (const branch of ['a', 'b']) {
+    w.agent({ name: `holds-${branch}`, repository: 'r', branch, ownership: { branch: 'wait' } });
+    w.agent({ name: `wants-${branch}`, repository: 'r', branch, ownership: { branch: 'wait' } });
+  }
+  const holders = [w.run('holds-a'), w.run('holds-b')];
+  t.deepEqual(w.go(10).toSorted(), ['holds-a', 'holds-b']);
+  const delegate = (parent = '', agentId = '') => {
+    const runId = w.run(agentId, parent);
+    w.happen(`run/${parent}`, step('c', 'delegate'), {
+      type: 'toka.run.delegated.v1',
+      data: { callId: 'c-1', runId, agentId },
+    });
+    return runId;
+  };
+  delegate(holders[0], 'wants-b');
+  t.deepEqual(w.go(10), [], 'it may end well yet');
+  delegate(holders[1], 'wants-a');
+  const failed = w.scheduler.due(startMs + 60_000, 10).filter((action) => action.do === 'fail');
+  t.deepEqual(
+    failed.map(({ run, error }) => `${run.agentId}: ${error.code}`),
+    ['wants-a: branch-circle'],
+    'one of them',
+  );
+  w.happen(`run/${failed[0]?.run.id}`, { type: 'toka.run.failed.v1', data: { code: 'branch-circle', message: 'x' } });
+  t.deepEqual(
+    w.scheduler.due(startMs + 60_000, 10).map((action) => action.do),
+    ['tell-parent'],
+    'the other one waits for a branch that will be free',
+  );
+});
+
 test('one that waits in turn for a branch is not passed by those behind it; one that just waits is', (t) => {
   for (const [access, then] of [
     ['wait', ['sharer']],

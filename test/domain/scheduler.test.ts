@@ -1,14 +1,16 @@
 import test from 'ava';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import type { Draft, Recorded } from '#shared/contracts/events.ts';
+import { heldMsOf } from '#shared/domain/run.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
-import { occasionOf, scheduled } from '#shared/occasion.ts';
+import { isPassedOver, occasionOf, scheduled } from '#shared/occasion.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { recorded } from '#test/helpers/events.ts';
 import type { PlanLimits } from '#test/helpers/plan.ts';
 import { planOf } from '#test/helpers/plan.ts';
+import { createTimers } from '../../services/scheduler/attention.ts';
 import type { Board } from '../../services/scheduler/board.ts';
-import { apply, emptyBoard } from '../../services/scheduler/board.ts';
+import { apply, emptyBoard, passOver } from '../../services/scheduler/board.ts';
 import type { Action } from '../../services/scheduler/due.ts';
 import { rosterChanges } from '../../services/scheduler/roster.ts';
 
@@ -188,6 +190,99 @@ test('a run that takes longer than the workstream timeout fails', (t) => {
   w.agent();
   w.carryOut();
   t.deepEqual(said(w.plan(start + 3_700_000)), ['fail scout/objective-1']);
+});
+
+test("the time that a person takes is not the run's", (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  const [{ id } = { id: '' }] = w.board.active.values();
+  w.happen(`run/${id}`, { type: 'toka.run.paused.v1', data: { reason: 'x' } });
+  const pausedMs = w.nowMs() - 1000;
+  t.deepEqual(said(w.plan(start + 36_000_000)), [], 'paused for ten hours');
+  const run = w.board.active.get(id);
+  t.is(run && heldMsOf(run, pausedMs + 36_000_000), 36_000_000);
+  w.happen(`run/${id}`, { type: 'toka.run.resumed.v1', data: { reason: 'x' } });
+  t.is(w.board.active.get(id)?.heldMs, 1_000, 'by the times of the events');
+  t.deepEqual(said(w.plan(start + 3_602_000)), ['dispatch scout/objective-1'], 'as much later as it was paused');
+  t.deepEqual(said(w.plan(start + 3_604_000)), ['fail scout/objective-1']);
+});
+
+test('a run that was queued by a clock that is ahead goes at once, and in its place', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  t.deepEqual(said(w.plan(start - 600_000)), ['dispatch scout/objective-1']);
+});
+
+test('one that no runner began in time keeps its place', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  w.carryOut();
+  const [run] = w.board.active.values();
+  const [back] = w.plan(start + 200_000);
+  t.is(back?.do, 'put-back');
+  t.is(back?.do === 'put-back' ? back.at : undefined, run?.queuedAt);
+});
+
+test('a time that waited for the run before is not missed, however long that took', (t) => {
+  const w = world();
+  w.agent({ schedule: { cron: '*/10 * * * *', missed: 'skip' } });
+  const minute = (count: number) => start + count * 60_000 + 5;
+  const [first] = w.plan(minute(10));
+  if (first?.do !== 'queue') return t.fail('nothing was queued');
+  w.do(first);
+  t.is(w.plan(minute(25), { workstreamTimeoutS: 1e9 }).filter((action) => action.do === 'queue').length, 0);
+  const ended = (minutes: number) => new Date(minute(minutes)).toISOString();
+  const timetable = { cron: '*/10 * * * *', timezone: 'UTC', missed: 'skip', overlap: 'queue' } as const;
+  const time = ended(20).replace('.005', '.000');
+  t.false(isPassedOver(timetable, time, ended(25), minute(25)));
+  t.true(isPassedOver(timetable, time, ended(25), minute(29)), 'nobody was there then');
+  t.true(isPassedOver(timetable, time, ended(19), minute(25)), 'nothing held it up');
+  t.true(isPassedOver({ ...timetable, overlap: 'skip' }, time, ended(25), minute(25)));
+});
+
+test('what became of a time is known for as long as another run of it waits', (t) => {
+  const w = world();
+  w.agent({ schedule: '* * * * *', objectives: [objective('a'), objective('b', ['a'])] });
+  const agent = w.board.agents.get('scout');
+  const [a, b] = agent ? worksOf(agent.spec) : [];
+  if (!agent || !a || !b) return t.fail();
+  const queue = (work: typeof a, minute: number) => {
+    const occasion = scheduled(agent, work.id, new Date(start + minute * 60_000).toISOString());
+    w.do({ do: 'queue', agent, work, occasion });
+    return occasion.runId;
+  };
+  const complete = (runId: string) => w.happen(`run/${runId}`, { type: 'toka.run.completed.v1', data: { result: '' } });
+  complete(queue(a, 0));
+  const waiting = queue(b, 0);
+  for (let minute = 1; minute <= 11_500; minute++) complete(queue(a, minute));
+  t.true(w.board.times.size <= 11_000);
+  const ready = w
+    .plan(start, { workstreamTimeoutS: 1e9 })
+    .flatMap((each) => (each.do === 'dispatch' ? [each.run.id] : []));
+  t.deepEqual(ready, [waiting]);
+});
+
+test('the timers of what has ended or is looked at earlier do not pile up', (t) => {
+  const timers = createTimers();
+  for (let count = 0; count < 10_000; count++) {
+    timers.add('run', String(count), 1e6 + count);
+    timers.add('run', String(count), 1e5 + count);
+    if (count !== 7) timers.drop('run', String(count));
+  }
+  t.true(timers.size() < 1_100);
+  t.deepEqual([...timers.until(2e6)], [{ kind: 'run', id: '7', atMs: 1e5 + 7 }]);
+});
+
+test('after an event that cannot be read the next append comes after it', (t) => {
+  const w = world();
+  w.agent();
+  w.carryOut();
+  const [{ id } = { id: '' }] = w.board.active.values();
+  passOver(w.board, `toka.events.run.${id}`, 99);
+  t.is(w.board.active.get(id)?.version, 99);
 });
 
 test('default tasks run with their own priority, after the agents that they name', (t) => {

@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
+import { newId } from '#shared/ids.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeReply, FakeRequest } from '#test/helpers/fake-provider.ts';
 import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
@@ -152,6 +153,8 @@ test('a run that is cancelled ends at once, in the middle of a model call', asyn
   await fetch(`${system.api}/agents`, { method: 'POST', headers, body: JSON.stringify(agentInput()) });
   const { subject } = await system.saw(({ type }) => type === 'toka.run.started.v1');
   const id = subject.slice('run/'.length);
+  // The task of a dispatch that another one has followed: it takes the run from nobody.
+  await system.bus.tasks.add('low', { runId: id, dispatch: 1 }, newId('evt'));
   const response = await fetch(`${system.api}/runs/${id}/cancel`, {
     method: 'POST',
     headers,
@@ -162,5 +165,7 @@ test('a run that is cancelled ends at once, in the middle of a model call', asyn
   const written = response.headers.get('toka-seq');
   const view = await fetch(`${system.api}/runs/${id}?minSeq=${written}`, { headers });
   t.like(await view.json(), { status: 'cancelled', error: { message: 'enough' } });
+  const events = await system.bus.read('run', id);
+  t.is(events.filter(({ type }) => type === 'toka.run.started.v1').length, 1);
   await system.bus.tasks.queued().then((queued) => t.true(queued.size <= 1));
 });
