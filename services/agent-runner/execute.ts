@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Task } from '#shared/bus/tasks.ts';
 import type { Definition } from '#shared/contracts/agent.ts';
@@ -74,10 +75,25 @@ export async function execute(runner: Runner, { runId, dispatch, events }: Task,
     }
   } catch (error) {
     if (error instanceof Failure && error.code === 'conflict') return 'lost';
-    if (signals.abort.aborted) return 'handed-back';
+    if (signals.abort.aborted) return handBack(journal, instance);
     if (!(error instanceof Failure)) logger.error({ err: error, runId }, 'a bug: the run could not go on');
     return await giveUp(runner, journal, error);
   }
+}
+
+const handBackMs = 3_000;
+
+/** Says in the log that another runner may go on with it, in its old place: a runner that dies says nothing, and is counted against the run. */
+async function handBack(journal: Journal, instance: string): Promise<Outcome> {
+  if (journal.run.status !== 'running') return 'ended'; // it waits for somebody, and is dispatched anew
+  const at = journal.run.runAt ?? journal.run.queuedAt;
+  const data = { code: 'handed-back', message: `its runner ${instance} was stopped`, at };
+  const said = journal.record({ type: 'toka.run.retry-scheduled.v1', data }).then(
+    () => 'ended' as const,
+    (error) => (error instanceof Failure && error.code === 'conflict' ? ('lost' as const) : ('handed-back' as const)),
+  );
+  // With NATS away the queue learns of it, too, by itself.
+  return Promise.race([said, delay(handBackMs, 'handed-back' as const, { ref: false })]);
 }
 
 /** It was dispatched, or its runner has gone; a run that waits or is paused comes back with a task of its own. */
@@ -92,7 +108,7 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
   let interrupt = signals.interrupt();
   let signal = AbortSignal.any([abort, interrupt]);
   for (;;) {
-    if (stopping.aborted || abort.aborted) return 'handed-back';
+    if (stopping.aborted || abort.aborted) return handBack(journal, runner.instance);
     if (signals.nudged()) await journal.refresh();
     const next = nextAction(journal.run, limits, Date.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
     const action = next.do === 'model' ? (circle(journal) ?? next) : next;

@@ -4,7 +4,7 @@ import type { NamedArtifact, Snapshot, WorkspaceBase } from '#shared/contracts/a
 import type { DataOf, Deliverable, Parent, Recorded, RunError, RunEvent, Trigger } from '#shared/contracts/events.ts';
 import type { RetryClass } from './retry.ts';
 import { retryClassOf } from './retry.ts';
-import { evolveWork } from './run-work.ts';
+import { evolveWork, isParked } from './run-work.ts';
 
 export const runStatuses = [
   'queued',
@@ -104,7 +104,7 @@ export type Run = {
 };
 
 /** Put back through no fault of the run's own: it does not use up a retry. */
-const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited']);
+const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited', 'handed-back']);
 
 export const hasEnded = (run: Pick<Run, 'status'>): boolean =>
   run.status === 'completed' || run.status === 'failed' || run.status === 'cancelled';
@@ -185,13 +185,14 @@ function putBack(run: Run, { at, ...error }: DataOf<'toka.run.retry-scheduled.v1
   const kind = noFault.has(error.code) ? undefined : retryClassOf(error.code);
   const again: Run = {
     ...run,
-    status: 'waiting',
+    // What a person or another run holds up stays so.
+    status: run.status === 'paused' ? run.status : 'waiting',
     error,
     retries: run.retries + (noFault.has(error.code) ? 0 : 1),
     retriesBy: kind ? { ...run.retriesBy, [kind]: (run.retriesBy[kind] ?? 0) + 1 } : run.retriesBy,
     // Whoever recorded this was alive: the run has not ended its runner.
     startsWithoutProgress: 0,
-    retryAt: at,
+    retryAt: isParked(run) ? null : at,
   };
   // It may hand in something better: what was refused is in the conversation.
   return kind === 'validation' ? { ...again, deliverable: null, verdict: null, failedVerdicts: 0 } : again;

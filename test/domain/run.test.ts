@@ -113,6 +113,13 @@ test('a run that kills its runner again and again without progress is poison', (
   );
 });
 
+test('a run that is handed back keeps its retries, and stays paused where a person has paused it', (t) => {
+  const data = { code: 'handed-back', message: 'its runner r1 was stopped', at: new Date(now).toISOString() };
+  const back: Draft = { type: 'toka.run.retry-scheduled.v1', data };
+  t.like(given(started, back), { status: 'waiting', retries: 0, startsWithoutProgress: 0, retryAt: data.at });
+  t.is(given(started, { type: 'toka.run.paused.v1', data: { reason: 'x' } }, back)?.status, 'paused');
+});
+
 test('an ended run takes no command, and a second cancel changes nothing', (t) => {
   const cancelled = given(started, { type: 'toka.run.cancelled.v1', data: { reason: 'enough' } });
   t.deepEqual(next(cancelled), { do: 'stop' });

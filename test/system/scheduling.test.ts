@@ -167,8 +167,8 @@ test.serial(
   'a runner that is told to go takes nothing more, and what waited for it is begun elsewhere at once',
   async (t) => {
     await using stack = new AsyncDisposableStack();
-    const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '2', SHUTDOWN_GRACE: '10' }, async () => {
-      await delay(1_000);
+    const stage = await open(stack, { MAX_CONCURRENT_AGENTS: '2', SHUTDOWN_GRACE: '1' }, async () => {
+      await delay(3_000);
       return { text: 'Done.' };
     });
     const { system } = stage;
@@ -187,6 +187,10 @@ test.serial(
         Date.parse(time) > toldMs + 200,
     );
     t.deepEqual(late, []);
+    const back = system.events.flatMap(({ type, data }) =>
+      type === 'toka.run.retry-scheduled.v1' ? [(data as DataOf<'toka.run.retry-scheduled.v1'>).code] : [],
+    );
+    t.deepEqual(back, ['handed-back', 'handed-back'], 'what it was at is said to go on elsewhere');
     const next = system.events.find(
       ({ type, data }) =>
         type === 'toka.run.started.v1' && (data as DataOf<'toka.run.started.v1'>).runner === 'staying',
