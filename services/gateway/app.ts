@@ -8,6 +8,8 @@ import type { Admit } from './admit.ts';
 import { readJson } from './body.ts';
 import type { Denied } from './boundary.ts';
 import { boundary } from './boundary.ts';
+import { compressAnswers } from './compression.ts';
+import { allowOrigins } from './origins.ts';
 import { nameRequest } from './request-id.ts';
 import type { Route } from './route.ts';
 import { readCall } from './route.ts';
@@ -17,6 +19,8 @@ type AppOptions = {
   routes: readonly Route[];
   admit: Admit;
   bodyBytesMax: number;
+  /** Of web pages whose scripts may ask. */
+  origins: readonly string[];
   metrics: Metrics;
   logger: Logger;
   denied: Denied;
@@ -25,7 +29,7 @@ type AppOptions = {
 const goneAway = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 
 /** The API as a Koa app: one boundary for errors, then each route from the table. */
-export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied }: AppOptions): Koa {
+export function createApp({ routes, admit, bodyBytesMax, origins, metrics, logger, denied }: AppOptions): Koa {
   const router = new Router();
   for (const route of routes) {
     router[route.method](route.path, async (ctx: Context) => {
@@ -35,7 +39,7 @@ export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied
       const call = { ...readCall(route, ctx, json), caller, ctx };
       ctx.status = route.status;
       const answer = await asCaller({ caller, ctx }, () => route.handle(call as never));
-      if (answer !== undefined) ctx.body = answer;
+      if (answer !== undefined) send(ctx, answer);
     });
   }
   const app = new Koa();
@@ -46,6 +50,8 @@ export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied
   });
   app.use(nameRequest);
   app.use(measure(metrics));
+  app.use(allowOrigins(origins));
+  app.use(compressAnswers());
   app.use(boundary(logger, denied));
   app.use(router.routes());
   app.use(async (ctx) => {
@@ -61,6 +67,16 @@ export function createApp({ routes, admit, bodyBytesMax, metrics, logger, denied
     throw new Failure('not-allowed', `${ctx.method} does not work at ${ctx.path}; ${allowed} do`);
   });
   return app;
+}
+
+/** Koa would write an object as JSON twice: once for its length. */
+function send(ctx: Context, answer: unknown): void {
+  if (typeof answer === 'string' || Buffer.isBuffer(answer)) {
+    ctx.body = answer;
+    return;
+  }
+  ctx.body = JSON.stringify(answer);
+  ctx.type = 'json';
 }
 
 function measure(metrics: Metrics) {

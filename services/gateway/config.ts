@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { CommonConfig, setting } from '#shared/settings.ts';
+import { Origins } from './origins.ts';
 
 const ownSecret = setting.ownSecret(32, 'openssl rand -base64 48');
 
@@ -47,6 +48,8 @@ export const Config = CommonConfig.extend({
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
   BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),
+  /** Web pages whose scripts may ask. */
+  CORS_ORIGINS: Origins.default([]),
   /** Runs that may wait for a runner before more are refused. */
   BACKLOG_MAX: setting.integer(1, 10_000_000).default(100_000),
   /** Event streams that may be open at a time. */

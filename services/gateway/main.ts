@@ -52,6 +52,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
       windowMs: config.HTTP_RATE_LIMIT_WINDOW * 1000,
     }),
     bodyBytesMax: config.BODY_BYTES_MAX,
+    origins: config.CORS_ORIGINS,
     metrics,
     logger,
     denied,

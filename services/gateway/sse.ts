@@ -33,7 +33,7 @@ export async function streamEvents(
 ): Promise<'ended' | 'stuck'> {
   let stuck = false;
   const out = new PassThrough();
-  ctx.set({ 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' });
+  ctx.set({ 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
   ctx.type = 'text/event-stream';
   ctx.body = out;
   ctx.req.socket.setNoDelay(true);
