@@ -258,7 +258,7 @@ const httpMetrics = ({ counter, gauge, histogram }: Make) => ({
     'status',
   ]),
   httpSeconds: histogram('toka_http_request_duration_seconds', 'Time of an HTTP request', ['route', 'method']),
-  sseClients: gauge('toka_sse_clients', 'Open event streams'),
+  sseClients: gauge('toka_sse_clients', 'Open event streams, and requests that wait for a run'),
 });
 
 /** Starts what may never happen at zero: a rate over it is then nought, and not nothing. */

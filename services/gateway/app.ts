@@ -1,6 +1,7 @@
 import Router from '@koa/router';
 import type { Context, Next } from 'koa';
 import Koa from 'koa';
+import { RunView } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
@@ -14,6 +15,7 @@ import { nameRequest } from './request-id.ts';
 import type { Route } from './route.ts';
 import { readCall } from './route.ts';
 import { asCaller } from './tenancy.ts';
+import type { Wait } from './wait.ts';
 
 type AppOptions = {
   routes: readonly Route[];
@@ -21,6 +23,7 @@ type AppOptions = {
   bodyBytesMax: number;
   /** Of web pages whose scripts may ask. */
   origins: readonly string[];
+  wait: Wait;
   metrics: Metrics;
   logger: Logger;
   denied: Denied;
@@ -29,7 +32,7 @@ type AppOptions = {
 const goneAway = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 
 /** The API as a Koa app: one boundary for errors, then each route from the table. */
-export function createApp({ routes, admit, bodyBytesMax, origins, metrics, logger, denied }: AppOptions): Koa {
+export function createApp({ routes, admit, bodyBytesMax, origins, wait, metrics, logger, denied }: AppOptions): Koa {
   const router = new Router();
   for (const route of routes) {
     router[route.method](route.path, async (ctx: Context) => {
@@ -38,7 +41,10 @@ export function createApp({ routes, admit, bodyBytesMax, origins, metrics, logge
       const json = route.body ? await readJson(ctx.req, bodyBytesMax) : undefined;
       const call = { ...readCall(route, ctx, json), caller, ctx };
       ctx.status = route.status;
-      const answer = await asCaller({ caller, ctx }, () => route.handle(call as never));
+      const answer = await asCaller({ caller, ctx }, async () => {
+        const handled = await route.handle(call as never);
+        return route.waits ? wait(ctx, caller, RunView.parse(handled)) : handled;
+      });
       if (answer !== undefined) send(ctx, answer);
     });
   }

@@ -52,8 +52,9 @@ export const Config = CommonConfig.extend({
   CORS_ORIGINS: Origins.default([]),
   /** Runs that may wait for a runner before more are refused. */
   BACKLOG_MAX: setting.integer(1, 10_000_000).default(100_000),
-  /** Event streams that may be open at a time. */
+  /** Event streams and waiting requests that may be open at a time, of all callers and of each. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
+  SSE_CALLER_MAX: setting.integer(1, 100_000).default(100),
 }).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE, ...others }, context) => {
   for (const message of secretProblems(others)) context.addIssue({ code: 'custom', path: ['JWT_SECRET'], message });
   if (others.TOKA_DEV && !isOfThisMachine(others.HOST))

@@ -20,9 +20,11 @@ import { eventRoutes } from './routes/events.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { createSeats } from './seats.ts';
 import { tenantBus } from './tenancy.ts';
 import { watchTls } from './tls.ts';
 import type { TokenOptions } from './tokens.ts';
+import { createWait } from './wait.ts';
 
 /** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
 export async function start(context: Context<Config>): Promise<void> {
@@ -34,6 +36,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
   const denied = createDenials(whole, writer, logger);
   const bus = tenantBus(whole, denied);
   const backlog = watchBacklog(whole, config.BACKLOG_MAX);
+  const seats = createSeats(config.SSE_CLIENTS_MAX, config.SSE_CALLER_MAX, (taken) => metrics.sseClients.set(taken));
   const api = [
     ...agentRoutes(bus, writer, backlog),
     ...agentRunRoutes(bus, writer, backlog),
@@ -41,7 +44,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
     ...runRoutes(bus, writer),
     ...approvalRoutes(bus, writer),
     ...keyRoutes(bus, writer),
-    ...eventRoutes({ bus, metrics, logger, clientsMax: config.SSE_CLIENTS_MAX, stopping }),
+    ...eventRoutes({ bus, logger, seats, stopping }),
     ...systemRoutes(bus),
     asyncApiRoute(),
   ];
@@ -53,6 +56,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
     }),
     bodyBytesMax: config.BODY_BYTES_MAX,
     origins: config.CORS_ORIGINS,
+    wait: createWait(bus, seats, stopping),
     metrics,
     logger,
     denied,

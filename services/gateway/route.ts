@@ -25,6 +25,8 @@ export type Route = {
   body: Body<unknown> | null;
   status: number;
   answer: Answer;
+  /** Answers a run, and with `Prefer: wait=<s>` waits for its end. */
+  waits: boolean;
   handle(call: Call<never, never, never, never>): unknown;
 };
 
@@ -40,6 +42,7 @@ type Definition<P extends z.ZodObject, Q extends z.ZodObject, H extends z.ZodObj
   body?: Body<B>;
   status?: number;
   answer: Answer;
+  waits?: boolean;
   handle(call: Call<z.output<P>, z.output<Q>, z.output<H>, B>): unknown;
 };
 
@@ -53,6 +56,7 @@ export const route = <
   definition: Definition<P, Q, H, B>,
 ): Route => ({
   status: 200,
+  waits: false,
   ...definition,
   params: definition.params ?? none,
   query: definition.query ?? none,

@@ -39,6 +39,7 @@ export const againRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[]
     body: bodyOf(z.strictObject({}).optional()),
     status: 202,
     answer: RunView,
+    waits: true,
     async handle({ params: { id }, caller, ctx }) {
       await backlog.check();
       const before = foldRun(await bus.read('run', id));

@@ -50,6 +50,7 @@ export const agentRunRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Rout
     body: runBody,
     status: 202,
     answer: RunView,
+    waits: true,
     async handle({ params: { id }, headers: { 'Idempotency-Key': key }, body, caller, ctx }) {
       await backlog.check();
       const agent = await readAgent(bus, id);

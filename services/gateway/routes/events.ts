@@ -4,23 +4,18 @@ import { AgentId } from '#shared/contracts/ids.ts';
 import { EventView, listEvents } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
-import type { Metrics } from '#shared/metrics.ts';
 import { Sequence } from '../input.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { Seats } from '../seats.ts';
 import { streamEvents } from '../sse.ts';
 import { createWanted } from '../wanted.ts';
 
-type EventOptions = { bus: Bus; metrics: Metrics; logger: Logger; clientsMax: number; stopping: AbortSignal };
+type EventOptions = { bus: Bus; logger: Logger; seats: Seats; stopping: AbortSignal };
 
 /** The log, live and by sequence. */
-export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: EventOptions): Route[] {
+export function eventRoutes({ bus, logger, seats, stopping }: EventOptions): Route[] {
   const wanted = createWanted(bus);
-  let clients = 0;
-  const count = (change: 1 | -1) => {
-    clients += change;
-    metrics.sseClients.set(clients);
-  };
   return [
     route({
       method: 'get',
@@ -50,10 +45,7 @@ export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: Even
       answer: { mediaType: 'text/event-stream' },
       async handle({ query: { subject, type, since, ...whose }, headers, caller, ctx }) {
         const last = headers['Last-Event-ID'] ?? since ?? (await bus.lastSeq());
-        if (clients >= clientsMax)
-          throw new Failure('unavailable', `${clients} event streams are open, which is as many as may be`, {
-            retryAfterMs: 5_000,
-          });
+        const free = seats.take(caller.sub);
         const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
         const filter = { ...whose, types: type?.split(',') };
         const sent = streamEvents(bus, ctx, {
@@ -62,11 +54,10 @@ export function eventRoutes({ bus, metrics, logger, clientsMax, stopping }: Even
           wanted: (event) => wanted(event, filter),
           signal: AbortSignal.any([stopping, expires]),
         });
-        count(1);
         void sent
           .then((how) => how === 'stuck' && logger.warn({ sub: caller.sub }, 'an event stream was cut off: not read'))
           .catch((error) => logger.warn({ err: error }, 'an event stream broke'))
-          .finally(() => count(-1));
+          .finally(free);
       },
     }),
     route({
