@@ -6,6 +6,8 @@ export const statusOf = {
   'not-found': 404,
   'not-allowed': 405,
   timeout: 504,
+  /** The request did not come in whole, or not in time. */
+  incomplete: 408,
   conflict: 409,
   'context-missing': 409,
   stale: 412,

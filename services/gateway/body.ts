@@ -30,10 +30,17 @@ async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Bu
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge();
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.byteLength;
-    if (bytes > bytesMax) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      bytes += chunk.byteLength;
+      if (bytes > bytesMax) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    // Its client has left, or was cut off for being slow: no fault of ours.
+    if (!(error instanceof Failure) && request.destroyed)
+      throw new Failure('incomplete', 'the body did not come in whole, or not in time', { cause: error });
+    throw error;
   }
   return Buffer.concat(chunks);
 }

@@ -44,6 +44,8 @@ export const Config = CommonConfig.extend({
   /** Requests of each client in a window of so many seconds; 0: as many as they like. */
   HTTP_RATE_LIMIT_REQUESTS: setting.integer(0, 10_000_000).default(3_000),
   HTTP_RATE_LIMIT_WINDOW: setting.integer(1, 86_400).default(60),
+  /** Seconds that a request may take to come in; its headers 15 of them at most. */
+  HTTP_REQUEST_TIMEOUT: setting.integer(1, 3_600).default(60),
   /** Whether GET :9000/agents/status needs no token. */
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */

@@ -7,14 +7,15 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import type { Tls } from './tls.ts';
 
 const sweepMs = 50;
-/** Whoever is slow is let go: within 15 s the headers must be here, within a minute all of a request. */
-const limits = {
-  headersTimeout: 15_000,
-  requestTimeout: 60_000,
-  connectionsCheckingInterval: 2_000,
+const headersMsMax = 15_000;
+/** Whoever is slow is let go: by then the headers must be here, and all of the request. */
+const limits = (requestMs: number) => ({
+  headersTimeout: Math.min(headersMsMax, requestMs),
+  requestTimeout: requestMs,
+  connectionsCheckingInterval: 1_000,
   keepAliveTimeout: 10_000,
   maxHeaderSize: 16_384,
-};
+});
 const connectionsMax = 10_000;
 
 type ListenOptions = {
@@ -22,6 +23,8 @@ type ListenOptions = {
   setting: string;
   port: number;
   host: string;
+  /** How long a request may take to come in. */
+  requestMs: number;
   /** How long requests at hand may take once it stops. */
   graceMs: number;
   /** Without it: plain HTTP. */
@@ -29,10 +32,10 @@ type ListenOptions = {
 };
 
 /** Serves an app. Disposing it finishes the requests at hand. Throws `invalid` with the setting's name for a port that is taken. */
-export async function listen(app: Koa, { setting, port, host, graceMs, tls }: ListenOptions) {
+export async function listen(app: Koa, { setting, port, host, requestMs, graceMs, tls }: ListenOptions) {
   const server = tls
-    ? createTlsServer({ ...limits, ...tls.options() }, app.callback())
-    : createServer(limits, app.callback());
+    ? createTlsServer({ ...limits(requestMs), ...tls.options() }, app.callback())
+    : createServer(limits(requestMs), app.callback());
   server.maxConnections = connectionsMax;
   if (server instanceof TlsServer) tls?.serve(server);
   // Connections that have not asked anything yet: Node does not count them as idle, but nobody waits for an answer on them.

@@ -67,9 +67,10 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
       : undefined;
   const open = async (setting: 'PORT' | 'MANAGEMENT_PORT', routes: readonly Route[]) => {
     const app = createApp({ ...shared, routes: [...routes, openApiRoute(routes)] });
-    const graceMs = config.SHUTDOWN_GRACE * 1000;
-    const { port } = stack.use(await listen(app, { setting, port: config[setting], host: config.HOST, graceMs, tls }));
-    logger.info({ port, host: config.HOST, setting }, 'serving HTTP');
+    const { HOST: host, SHUTDOWN_GRACE, HTTP_REQUEST_TIMEOUT } = config;
+    const times = { requestMs: HTTP_REQUEST_TIMEOUT * 1000, graceMs: SHUTDOWN_GRACE * 1000 };
+    const { port } = stack.use(await listen(app, { setting, port: config[setting], host, ...times, tls }));
+    logger.info({ port, host, setting }, 'serving HTTP');
     return port;
   };
   return { api: await open('PORT', api), management: await open('MANAGEMENT_PORT', management) };

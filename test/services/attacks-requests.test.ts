@@ -204,6 +204,25 @@ test('whoever is slow with their headers is let go, and does not keep others wai
   t.is((await gateway.call('GET', '/agents')).status, 200);
 });
 
+test('whoever is slow with their body is let go, and what came of it changes nothing', async (t) => {
+  await using gateway = await startGateway({ HTTP_REQUEST_TIMEOUT: '2' });
+  const { admin } = gateway;
+  const body = JSON.stringify(agentInput());
+  const heads = [`Content-Length: ${body.length}\r\n`, 'Transfer-Encoding: chunked\r\n'];
+  const slow = heads.flatMap((length) => {
+    const head = `POST /agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${admin}\r\nContent-Type: ${json}\r\n${length}\r\n`;
+    const pieces = [...body].map((letter) => (length.startsWith('T') ? `1\r\n${letter}\r\n` : letter));
+    return Array.from({ length: 20 }, () => sendRaw(gateway.url, [head, ...pieces], { everyMs: 100, waitMs: 15_000 }));
+  });
+  t.is((await gateway.call('GET', '/agents')).status, 200);
+  for (const { status, ms, text } of await Promise.all(slow)) {
+    t.is(status, 408, text);
+    t.true(ms > 1_500 && ms < 8_000, `${ms} ms`);
+  }
+  t.deepEqual((await gateway.call('GET', '/agents')).json.items, []);
+  t.regex((await gateway.call('GET', '/metrics')).text, /toka_http_requests_total\{[^}]*status="408"[^}]*\} 40/);
+});
+
 test('a flood is answered with 429 before its bodies are read, and others are served', async (t) => {
   await using gateway = await startGateway({ HTTP_RATE_LIMIT_REQUESTS: '20', HTTP_RATE_LIMIT_WINDOW: '600' });
   const answers = [];
