@@ -64,6 +64,11 @@ export const wholeNumber = (min: number, max: number) =>
 /** A place in the log. */
 export const Sequence = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 
+/** A time of any zone, as the log has it: in UTC. */
+export const Time = z.iso
+  .datetime({ offset: true, message: 'must be a time such as "2026-01-31T06:00:00Z"' })
+  .transform((time) => new Date(time).toISOString());
+
 /** What makes a request that is sent twice count once. */
 export const onceHeaders = z.object({
   'Idempotency-Key': z

@@ -47,11 +47,10 @@ export function answerQueries(
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
-  answer(store.listAgents, ({ limit, cursor, workstream, domain, priority, workstreams }) => {
+  answer(store.listAgents, ({ limit, cursor, status, workstreams, ...of }) => {
     const own = { [within.state]: listOf(workstreams) };
-    const filters: Filters = { 'id >': cursor, 'status <>': 'removed', 'workstream =': workstream, ...own };
-    const rows = select(db, 'agents', { ...filters, 'domain =': domain, 'priority =': priority }, 'ASC', limit);
-    return page(rows, limit, agentView);
+    const filters = { 'id >': cursor, 'status <>': 'removed', 'status =': status, ...placeOf(of), ...own };
+    return page(select(db, 'agents', filters, 'ASC', limit), limit, agentView);
   });
   answer(store.getAgent, ({ id, workstreams }) => {
     const agent = selectState<Agent>(db, 'agents', id);
@@ -60,9 +59,10 @@ function answerStates({ db }: Archive, answer: Answer): void {
     return agentView(agent);
   });
   answer(store.listAgentStatus, ({ workstreams }) => listStatus(db, workstreams));
-  answer(store.listRuns, ({ limit, cursor, agentId, status, workstream, workstreams }) => {
+  answer(store.listRuns, ({ limit, cursor, agentId, status, since, until, workstreams, ...of }) => {
     const own = { [within.state]: listOf(workstreams) };
-    const filters = { 'id <': cursor, 'agent =': agentId, 'status =': status, 'workstream =': workstream, ...own };
+    const times = { 'queued >=': since, 'queued <': until };
+    const filters = { 'id <': cursor, 'agent =': agentId, 'status =': status, ...times, ...placeOf(of), ...own };
     return page(select(db, 'runs', filters, 'DESC', limit), limit, runView);
   });
   answer(store.getRun, ({ id, workstreams }) => {
@@ -72,6 +72,14 @@ function answerStates({ db }: Archive, answer: Answer): void {
     return runView(run);
   });
 }
+
+type Place = { workstream?: string | undefined; domain?: string | undefined; priority?: string | undefined };
+
+const placeOf = ({ workstream, domain, priority }: Place): Filters => ({
+  'workstream =': workstream,
+  'domain =': domain,
+  'priority =': priority,
+});
 
 function answerPeople({ db }: Archive, answer: Answer): void {
   answer(store.listApprovals, ({ limit, cursor, open, runId, agentId, workstreams }) => {
@@ -138,7 +146,7 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
       itemOf: ({ seq }, event) => ({ ...(event as object), seq }) as EventView,
     });
   });
-  answer(store.listUsage, ({ by, workstreams }) => selectUsage(db, by, workstreams));
+  answer(store.listUsage, (question) => selectUsage(db, question));
   answer(store.getSpending, ({ spenders, workstreams }) => {
     checkWhole(workstreams);
     return { usd: spenders.map((spender) => selectSpending(db, spender)) };

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import type { UsageRow } from '#shared/contracts/store.ts';
+import type { listUsage, UsageRow } from '#shared/contracts/store.ts';
 import type { Database } from './database.ts';
-import { listOf, within } from './tenancy.ts';
+import { listOf, usageOwner, within } from './tenancy.ts';
 
 /**
  * Conditions by column and comparison, such as `status =`, or whole ones with one `?`; those without a value do not count. The keys are ours,
@@ -52,17 +52,19 @@ export function selectEvents(db: Database, filters: Filters, limit: number): Eve
     .all(...values, limit + 1);
 }
 
+type UsageQuestion = z.output<(typeof listUsage)['input']>;
+
 export function selectUsage(
   db: Database,
-  by: 'agent' | 'run' | 'model' | 'day' | 'key',
-  workstreams: readonly string[] | undefined,
+  { by, since, until, workstreams }: UsageQuestion,
 ): z.output<typeof UsageRow>[] {
-  const { sql, values } = where({ [within.usage]: listOf(workstreams) });
+  const { sql, values } = where({ 'day >=': since, 'day <=': until, [within.usage]: listOf(workstreams) });
+  const key = by === 'workstream' ? `coalesce(${usageOwner}, '')` : by;
   return db
     .prepare<unknown[], z.output<typeof UsageRow>>(
-      `SELECT ${by} AS key, SUM(calls) AS calls, SUM(input) AS inputTokens, SUM(output) AS outputTokens,
+      `SELECT ${key} AS key, SUM(calls) AS calls, SUM(input) AS inputTokens, SUM(output) AS outputTokens,
        SUM(cost) AS costUsd, SUM(unpriced) AS callsWithoutPrice
-       FROM usage WHERE ${sql} GROUP BY ${by} ORDER BY ${by} DESC LIMIT 5000`,
+       FROM usage WHERE ${sql} GROUP BY ${key} ORDER BY ${key} DESC LIMIT 5000`,
     )
     .all(...values);
 }

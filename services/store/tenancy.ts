@@ -10,6 +10,9 @@ const ofAgent = (id: string) => `(SELECT workstream FROM agents WHERE id = ${id}
 const ofKey = (id: string) => `(SELECT json_extract(state, '$.workstream') FROM keys WHERE id = ${id})`;
 const told = (field: string) => `json_extract(CAST(bytes AS TEXT), '$.data.${field}')`;
 
+/** The workstream of a row of usage, where it has one. */
+export const usageOwner = `coalesce(${ofRun('usage.run')}, ${ofAgent('usage.agent')}, ${ofKey('usage.key')})`;
+
 /** Conditions on rows of each table: whose they are. Rows that are nobody's, such as the system's events, are shown to none who is limited. */
 export const within = {
   /** Agents and runs. */
@@ -23,7 +26,7 @@ export const within = {
     WHEN 'key/' THEN ${ofKey('substr(subject, 5)')}
     WHEN 'llm/' THEN coalesce(${ofRun(told('runId'))}, ${ofAgent(told('agentId'))}, ${ofKey('substr(subject, 5)')})
   END`),
-  usage: among(`coalesce(${ofRun('usage.run')}, ${ofAgent('usage.agent')}, ${ofKey('usage.key')})`),
+  usage: among(usageOwner),
 } as const;
 
 /** Whether something of this workstream may be shown. */

@@ -13,7 +13,7 @@ import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 import { openSpending, spendingTable } from './spending.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 6;
+const version = 7;
 const textCharsMax = 4_000;
 
 const tables = `
@@ -23,10 +23,12 @@ const tables = `
   ) WITHOUT ROWID;
   CREATE TABLE runs (
     id TEXT PRIMARY KEY, state TEXT NOT NULL,
-    agent TEXT NOT NULL, work TEXT NOT NULL, status TEXT NOT NULL, workstream TEXT NOT NULL
+    agent TEXT NOT NULL, work TEXT NOT NULL, status TEXT NOT NULL, workstream TEXT NOT NULL,
+    domain TEXT NOT NULL, priority TEXT NOT NULL, queued TEXT NOT NULL
   );
   CREATE INDEX runs_by_agent ON runs (agent, work, id);
   CREATE INDEX runs_by_status ON runs (status, id);
+  CREATE INDEX runs_by_queued ON runs (queued);
   CREATE TABLE steps (
     run TEXT NOT NULL, step INTEGER NOT NULL, view TEXT NOT NULL,
     PRIMARY KEY (run, step)
@@ -65,15 +67,12 @@ export function openViews(db: Database, meta: Meta) {
   const runStates = openFolded<Run>(
     {
       select: db.prepare('SELECT state FROM runs WHERE id = ?'),
-      insert: db.prepare('INSERT OR REPLACE INTO runs VALUES (@id, @state, @agent, @work, @status, @workstream)'),
+      insert: db.prepare(
+        'INSERT OR REPLACE INTO runs VALUES (@id, @state, @agent, @work, @status, @workstream, @domain, @priority, @queued)',
+      ),
       update: db.prepare('UPDATE runs SET state = @state WHERE id = @id'),
     },
-    ({ agentId, work, status, definition }) => ({
-      agent: agentId,
-      work: work.id,
-      status,
-      workstream: definition.workstream,
-    }),
+    columnsOfRun,
   );
   const insertStep = db.prepare('INSERT OR REPLACE INTO steps VALUES (?, ?, ?)');
   const addUsage = db.prepare(
@@ -119,6 +118,16 @@ export function openViews(db: Database, meta: Meta) {
     },
   };
 }
+
+const columnsOfRun = ({ agentId, work, status, definition, queuedAt }: Run) => ({
+  agent: agentId,
+  work: work.id,
+  status,
+  workstream: definition.workstream,
+  domain: definition.domain,
+  priority: work.priority,
+  queued: queuedAt,
+});
 
 type StepCompleted = Extract<Recorded, { type: 'toka.run.step-completed.v1' }>;
 

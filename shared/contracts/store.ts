@@ -124,6 +124,7 @@ export type StepView = z.infer<typeof StepView>;
 export const EventView = z.looseObject({ seq: Seq, id: z.string(), type: z.string(), subject: z.string() });
 export type EventView = z.infer<typeof EventView>;
 
+export const usageKeys = ['agent', 'run', 'model', 'workstream', 'day', 'key'] as const;
 export const UsageRow = z.object({
   key: z.string(),
   calls: z.number(),
@@ -144,6 +145,7 @@ export const listAgents = request(
   'toka.store.query.agents',
   z.object({
     ...page,
+    status: z.enum(agentStatuses).exclude(['removed']).optional(),
     workstream: z.string().optional(),
     domain: z.string().optional(),
     priority: Priority.optional(),
@@ -159,6 +161,11 @@ export const listRuns = request(
     agentId: AgentId.optional(),
     status: z.enum(runStatuses).optional(),
     workstream: z.string().optional(),
+    domain: z.string().optional(),
+    priority: Priority.optional(),
+    /** Queued at that time or later, and before that one; in UTC. */
+    since: z.iso.datetime().optional(),
+    until: z.iso.datetime().optional(),
   }),
   pageOf(RunView),
 );
@@ -187,7 +194,13 @@ export const listSteps = request('toka.store.query.steps', z.object({ ...page, r
 export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
 export const listUsage = request(
   'toka.store.query.usage',
-  z.object({ ...asked, by: z.enum(['agent', 'run', 'model', 'day', 'key']).default('agent') }),
+  z.object({
+    ...asked,
+    by: z.enum(usageKeys).default('agent'),
+    /** Days (UTC): from that one on, and up to that one. */
+    since: z.iso.date().optional(),
+    until: z.iso.date().optional(),
+  }),
   z.array(UsageRow),
 );
 /** What a budget counts: the known cost of all calls of an endpoint, a model, …, from one day (UTC) to another, both included. */

@@ -99,3 +99,53 @@ test('while too many runs wait, no more are taken, and the answer says when to t
   await new Promise((resolve) => setTimeout(resolve, 600));
   t.is((await call('POST', '/agents/scout/runs', { input: 'x' })).status, 202);
 });
+
+test('runs are listed by what they have and when they came, page after page in an order that does not change', async (t) => {
+  await using gateway = await startGateway();
+  const { call, bus } = gateway;
+  const agents = [
+    agentInput({ name: 'a', domain: 'docs', priority: 'high' }),
+    agentInput({ name: 'b', domain: 'code', priority: 'low', workstream: 'side' }),
+  ];
+  for (const agent of agents) await call('POST', '/agents', agent);
+  const ids: string[] = [];
+  const times: string[] = [];
+  for (const name of ['a', 'b', 'a', 'b', 'a']) {
+    const { json } = await call('POST', `/agents/${name}/runs`, { input: 'x' });
+    ids.push(json.id);
+    times.push(json.queuedAt);
+  }
+  await call('POST', `/runs/${ids[0]}/cancel`);
+  const seq = await bus.lastSeq();
+  const list = async (query: string) => (await call('GET', `/runs?minSeq=${seq}&${query}`)).json;
+  const found = async (query: string) =>
+    (await list(query)).items.map(({ id }: { id: string }) => ids.indexOf(id)).toSorted();
+  t.deepEqual(await found('domain=docs'), [0, 2, 4]);
+  t.deepEqual(await found('priority=low'), [1, 3]);
+  t.deepEqual(await found('workstream=side&domain=docs'), []);
+  t.deepEqual(await found('agent=a&status=cancelled'), [0]);
+  t.deepEqual(await found(`since=${times[1]}&until=${times[4]}`), [1, 2, 3]);
+  const east = new Date(Date.parse(times[3] ?? '') + 7_200_000).toISOString().replace('Z', '%2B02:00');
+  t.deepEqual(await found(`since=${east}`), [3, 4], 'a time of another zone');
+
+  const seen: string[] = [];
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const page = await list(`limit=2&agent=a${cursor ? `&cursor=${cursor}` : ''}`);
+    seen.push(...page.items.map(({ id }: { id: string }) => id));
+    cursor = page.nextCursor;
+    await call('POST', '/agents/a/runs', { input: 'one that comes in between' });
+  }
+  t.deepEqual(
+    seen,
+    [4, 2, 0]
+      .map((index) => ids[index] ?? '')
+      .toSorted()
+      .toReversed(),
+  );
+  await call('POST', '/agents/b/pause');
+  const paused = await call('GET', `/agents?status=paused&minSeq=${await bus.lastSeq()}`);
+  t.deepEqual(
+    paused.json.items.map(({ id }: { id: string }) => id),
+    ['b'],
+  );
+});

@@ -189,8 +189,13 @@ test('usage adds up what calls cost, and the chain of the archive is verified', 
   await using gateway = await startGateway();
   const { bus, call } = gateway;
   let seq = 0;
-  for (const model of ['large', 'small', 'small']) {
-    const data = { ...facts, model, key: 'internal', agentId: 'scout', runId: null, outcome: 'ok' };
+  await call('POST', '/agents', agentInput());
+  for (const [model, agentId] of [
+    ['large', 'scout'],
+    ['small', 'scout'],
+    ['small', null],
+  ] as const) {
+    const data = { ...facts, model, key: 'internal', agentId, runId: null, outcome: 'ok' };
     seq = await bus.append(newEvent({ type: 'toka.llm.called.v1', data }, 'llm/internal', writer));
   }
   const { json } = await call('GET', `/usage?by=model&minSeq=${seq}`);
@@ -201,6 +206,18 @@ test('usage adds up what calls cost, and the chain of the archive is verified', 
       ['large', 1, 0.5],
     ],
   );
+  const calls = async (query: string) =>
+    (await call('GET', `/usage?${query}`)).json.items.map((row: { key: string; calls: number }) => [
+      row.key,
+      row.calls,
+    ]);
+  const today = new Date().toISOString().slice(0, 10);
+  t.deepEqual(await calls('by=workstream'), [
+    ['main', 2],
+    ['', 1],
+  ]);
+  t.deepEqual(await calls(`by=day&since=${today}&until=${today}`), [[today, 3]]);
+  t.deepEqual(await calls('by=day&until=2026-01-01'), []);
   const verified = await call('GET', '/audit/verify');
   t.like(verified.json, { intact: true, brokenAt: null });
   t.true(verified.json.checked >= seq);

@@ -15,7 +15,7 @@ import { runIdFor } from '#shared/ids.ts';
 import { scheduled, timesBetween } from '#shared/occasion.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
-import { bodyOf, refusal } from '../input.ts';
+import { bodyOf, refusal, Time } from '../input.ts';
 import { queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
@@ -25,7 +25,6 @@ const backfillMax = 500;
 /** The ids of runs begin with their time, which counts from 1970 on. */
 const firstMs = 86_400_000;
 
-const Time = z.iso.datetime({ offset: true, message: 'must be a time such as "2026-01-31T06:00:00Z"' });
 const Backfill = z.strictObject({ from: Time, to: Time });
 
 /** Runs that are done once more, and times of a schedule that are made up for. */

@@ -6,6 +6,7 @@ import { AgentSpec } from '#shared/contracts/agent.ts';
 import { AgentId, Priority } from '#shared/contracts/ids.ts';
 import { AgentView, listAgents } from '#shared/contracts/store.ts';
 import type { Agent, AgentCommand } from '#shared/domain/agent.ts';
+import { agentStatuses } from '#shared/domain/agent.ts';
 import { agentView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
@@ -68,6 +69,7 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
       scope: 'agents:read',
       summary: 'List agents by name',
       query: pageQuery.extend({
+        status: z.enum(agentStatuses).exclude(['removed']).optional(),
         workstream: z.string().max(100).optional(),
         domain: z.string().max(100).optional(),
         priority: Priority.optional(),

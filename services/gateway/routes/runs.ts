@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { commandRun } from '#shared/command.ts';
-import { AgentId, RunId } from '#shared/contracts/ids.ts';
+import { AgentId, Priority, RunId } from '#shared/contracts/ids.ts';
 import { EventView, listEvents, listRuns, listSteps, RunView, StepView } from '#shared/contracts/store.ts';
 import { runStatuses } from '#shared/domain/run.ts';
 import type { Writer } from '#shared/event.ts';
 import { on } from '../auth.ts';
-import { reasonBody } from '../input.ts';
+import { reasonBody, Time } from '../input.ts';
 import { historyQuery, pageOf, pageQuery, seqQuery } from '../paging.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
@@ -28,6 +28,10 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
         agent: AgentId.optional(),
         status: z.enum(runStatuses).optional(),
         workstream: z.string().max(100).optional(),
+        domain: z.string().max(100).optional(),
+        priority: Priority.optional(),
+        since: Time.optional().describe('Queued at that time or later'),
+        until: Time.optional().describe('Queued before that time'),
       }),
       answer: pageOf(RunView),
       handle: ({ query: { agent, ...query } }) => bus.ask(listRuns, { ...query, agentId: agent }),

@@ -8,6 +8,7 @@ import {
   listAgentStatus,
   listUsage,
   UsageRow,
+  usageKeys,
   verifyArchive,
 } from '#shared/contracts/store.ts';
 import { healthSubject, metricsSubject } from '#shared/contracts/subjects.ts';
@@ -42,6 +43,8 @@ const MetricsOfInstance = z.array(
     })
     .transform((metric) => ({ ...metric, aggregator: 'sum' })),
 );
+
+const Day = z.iso.date('must be a day such as "2026-01-31"');
 
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
@@ -96,8 +99,12 @@ export function systemRoutes(bus: Bus): Route[] {
       method: 'get',
       path: '/usage',
       scope: 'usage:read',
-      summary: 'Tokens and cost by agent, run, model, day or key',
-      query: seqQuery.extend({ by: z.enum(['agent', 'run', 'model', 'day', 'key']).default('agent') }),
+      summary: 'Tokens and cost by agent, run, model, workstream, day or key',
+      query: seqQuery.extend({
+        by: z.enum(usageKeys).default('agent'),
+        since: Day.optional().describe('From that day (UTC) on'),
+        until: Day.optional().describe('Up to that day, which counts'),
+      }),
       answer: z.object({ items: z.array(UsageRow) }),
       handle: async ({ query }) => ({ items: await bus.ask(listUsage, query) }),
     }),
