@@ -11,6 +11,8 @@ export const statusOf = {
   conflict: 409,
   'context-missing': 409,
   stale: 412,
+  /** What would be replaced has to be named by its version. */
+  unconditional: 428,
   'too-large': 413,
   unsupported: 415,
   limited: 429,

@@ -34,7 +34,7 @@ export type Gateway = {
   url: string;
   management: string;
   admin: string;
-  /** Asks as an admin, unless the headers say otherwise; a body that is no text is sent as JSON. */
+  /** Asks as an admin, and replaces whatever is there, unless the headers say otherwise; a body that is no text is sent as JSON. */
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   /** Another gateway on the same NATS. */
   another(): Promise<{ url: string }>;
@@ -88,7 +88,12 @@ export async function startGateway(environment: Record<string, string> = {}): Pr
     async call(method, path, body, headers) {
       const response = await fetch(path.startsWith('http') ? path : url + path, {
         method,
-        headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json', ...headers },
+        headers: {
+          authorization: `Bearer ${admin}`,
+          'content-type': 'application/json',
+          ...(method === 'PUT' ? { 'if-match': '*' } : {}),
+          ...headers,
+        },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       const text = await response.text();

@@ -49,6 +49,10 @@ test('If-Match lets a replacement through only while the agent is as it was read
     call('PUT', '/agents/scout', agentInput({ version }), { 'if-match': tag });
   t.is((await put('1.0.0', '*')).status, 404);
   const first = (await call('POST', '/agents', agentInput())).headers.get('etag') ?? '';
+  const blind = await put('2.0.0', '');
+  t.is(blind.status, 428);
+  t.like(blind.json, { code: 'unconditional', title: 'Precondition Required' });
+  t.regex(blind.json.detail, /^If-Match is missing: send the ETag that GET gave/);
   const second = await put('2.0.0', first);
   t.is(second.status, 200);
   t.not(second.headers.get('etag'), first);

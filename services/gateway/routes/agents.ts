@@ -20,12 +20,21 @@ import type { Call, Route } from '../route.ts';
 import { route } from '../route.ts';
 
 const params = z.object({ id: AgentId });
-/** An agent's version as GET gave it; `*` and none are any. */
+/** An agent's version as GET gave it. */
 const IfMatch = z
   .string()
   .regex(/^(\*|"\d{1,15}")$/, 'must be an ETag that GET gave, such as "17" in quotes')
-  .transform((tag) => (tag === '*' ? undefined : Number(tag.slice(1, -1))))
-  .optional();
+  .optional()
+  .describe('The ETag that GET gave: it is replaced only if it is still that one; or "*": whatever it is');
+
+function versionIn(tag: string | undefined): number | undefined {
+  if (tag === undefined)
+    throw new Failure(
+      'unconditional',
+      'If-Match is missing: send the ETag that GET gave, so that nobody else\'s change is lost, or "*"',
+    );
+  return tag === '*' ? undefined : Number(tag.slice(1, -1));
+}
 
 /** Checked as config/agents.toml is. */
 const agentBody: Body<AgentSpec> = {
@@ -108,13 +117,13 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
       method: 'put',
       path: '/agents/:id',
       scope: 'agents:write',
-      summary: 'Replace an agent; with If-Match only if it is still at that version',
+      summary: 'Replace an agent that is still at the version of If-Match',
       params,
       headers: z.object({ 'If-Match': IfMatch }),
       body: agentBody,
       answer: AgentView,
       async handle(call) {
-        const version = call.headers['If-Match'];
+        const version = versionIn(call.headers['If-Match']);
         await checkGraph(bus, call.body);
         return command(call, call.params.id, { type: 'update', spec: call.body, origin: 'api', version });
       },
