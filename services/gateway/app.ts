@@ -10,6 +10,7 @@ import { readJson } from './body.ts';
 import type { Denied } from './boundary.ts';
 import { boundary } from './boundary.ts';
 import { compressAnswers } from './compression.ts';
+import type { Once } from './once.ts';
 import { allowOrigins } from './origins.ts';
 import { nameRequest } from './request-id.ts';
 import type { Route } from './route.ts';
@@ -23,6 +24,7 @@ type AppOptions = {
   bodyBytesMax: number;
   /** Of web pages whose scripts may ask. */
   origins: readonly string[];
+  once: Once;
   wait: Wait;
   metrics: Metrics;
   logger: Logger;
@@ -32,7 +34,17 @@ type AppOptions = {
 const goneAway = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 
 /** The API as a Koa app: one boundary for errors, then each route from the table. */
-export function createApp({ routes, admit, bodyBytesMax, origins, wait, metrics, logger, denied }: AppOptions): Koa {
+export function createApp({
+  routes,
+  admit,
+  bodyBytesMax,
+  origins,
+  once,
+  wait,
+  metrics,
+  logger,
+  denied,
+}: AppOptions): Koa {
   const router = new Router();
   for (const route of routes) {
     router[route.method](route.path, async (ctx: Context) => {
@@ -40,10 +52,12 @@ export function createApp({ routes, admit, bodyBytesMax, origins, wait, metrics,
       const caller = await admit(ctx, route.scope);
       const json = route.body ? await readJson(ctx.req, bodyBytesMax) : undefined;
       const call = { ...readCall(route, ctx, json), caller, ctx };
+      const key = ctx.method === 'POST' ? call.headers['Idempotency-Key'] : undefined;
       ctx.status = route.status;
       const answer = await asCaller({ caller, ctx }, async () => {
-        const handled = await route.handle(call as never);
-        return route.waits ? wait(ctx, caller, RunView.parse(handled)) : handled;
+        const request = { ctx, caller, key: key as string | undefined, body: json, isSecret: route.isSecret };
+        const done = await once(request, (claim) => route.handle({ ...call, once: claim } as never));
+        return route.waits ? wait(ctx, caller, RunView.parse(done)) : done;
       });
       if (answer !== undefined) send(ctx, answer);
     });

@@ -10,6 +10,7 @@ import { watchBacklog } from './backlog.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
+import { createOnce } from './once.ts';
 import { openApiRoute } from './openapi.ts';
 import type { Route } from './route.ts';
 import { againRoutes } from './routes/again.ts';
@@ -56,6 +57,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
     }),
     bodyBytesMax: config.BODY_BYTES_MAX,
     origins: config.CORS_ORIGINS,
+    once: createOnce(whole.notes),
     wait: createWait(bus, seats, stopping),
     metrics,
     logger,

@@ -2,10 +2,19 @@ import type { Context } from 'koa';
 import { z } from 'zod';
 import type { Caller, Scope } from './auth.ts';
 import type { Body } from './input.ts';
-import { parse } from './input.ts';
+import { onceHeaders, parse } from './input.ts';
+import type { Claim } from './once.ts';
 
 /** What a handler is given: parsed and checked. */
-export type Call<P, Q, H, B> = { params: P; query: Q; headers: H; body: B; caller: Caller; ctx: Context };
+export type Call<P, Q, H, B> = {
+  params: P;
+  query: Q;
+  headers: H;
+  body: B;
+  caller: Caller;
+  ctx: Context;
+  once?: Claim | undefined;
+};
 
 /** What a route answers with: JSON of a schema, or bytes of a media type. */
 export type Answer = z.ZodType | { mediaType: string } | null;
@@ -25,6 +34,8 @@ export type Route = {
   body: Body<unknown> | null;
   status: number;
   answer: Answer;
+  /** The answer is for its first reader alone: with an Idempotency-Key, too, it is given once. */
+  isSecret: boolean;
   /** Answers a run, and with `Prefer: wait=<s>` waits for its end. */
   waits: boolean;
   handle(call: Call<never, never, never, never>): unknown;
@@ -42,6 +53,7 @@ type Definition<P extends z.ZodObject, Q extends z.ZodObject, H extends z.ZodObj
   body?: Body<B>;
   status?: number;
   answer: Answer;
+  isSecret?: boolean;
   waits?: boolean;
   handle(call: Call<z.output<P>, z.output<Q>, z.output<H>, B>): unknown;
 };
@@ -56,14 +68,19 @@ export const route = <
   definition: Definition<P, Q, H, B>,
 ): Route => ({
   status: 200,
+  isSecret: false,
   waits: false,
   ...definition,
   params: definition.params ?? none,
   query: definition.query ?? none,
-  headers: definition.headers ?? none,
+  headers: withOwn(definition.headers ?? none, definition.method),
   body: definition.body ?? null,
   handle: definition.handle as Route['handle'],
 });
+
+/** Every POST takes an Idempotency-Key. */
+const withOwn = (headers: z.ZodObject, method: Route['method']) =>
+  method === 'post' ? headers.extend(onceHeaders.shape) : headers;
 
 /** Parses all that a request says to a route. */
 export const readCall = ({ params, query, headers, body }: Route, ctx: Context, json: unknown) => ({

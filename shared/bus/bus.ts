@@ -14,6 +14,8 @@ import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
 import type { FollowOptions, RawEvent } from './log.ts';
 import { append, firstSeq, follow, lastSeq, read, readAt } from './log.ts';
+import type { Notes } from './notes.ts';
+import { openNotes } from './notes.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions, Handle } from './requests.ts';
@@ -87,6 +89,7 @@ export type Bus = {
   tasks: Tasks;
   artifacts: Artifacts;
   snapshots: Snapshots;
+  notes: Notes;
   connected(): boolean;
   /** How JetStream is: for metrics. */
   state(): Promise<JetStreamState>;
@@ -158,6 +161,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     tasks: openTasks(nc, jsm),
     artifacts: openArtifacts(nc.jetstream(), jsm),
     snapshots: openSnapshots(nc.jetstream(), jsm),
+    notes: openNotes(nc, jsm),
     connected: () => up,
     state: () => readState(jsm),
     drain,

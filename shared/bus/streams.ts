@@ -5,6 +5,8 @@ import {
   eventsStream,
   eventsSubjects,
   leasesBucket,
+  noteSubject,
+  notesStream,
   snapshotsBucket,
   tasksStream,
   tasksSubjects,
@@ -54,6 +56,23 @@ const leases = (replicas: number): Partial<StreamConfig> & { name: string } => (
   deny_delete: true,
 });
 
+const notesMs = 86_400_000;
+const notesBytesMax = 512 * 1024 ** 2;
+
+/** When there is no room for more, requests are refused rather than their predecessors forgotten. */
+const notes = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: notesStream,
+  subjects: [noteSubject('>')],
+  retention: RetentionPolicy.Limits,
+  storage: StorageType.File,
+  discard: DiscardPolicy.New,
+  max_msgs_per_subject: 1,
+  max_age: nanos(notesMs),
+  max_bytes: notesBytesMax,
+  duplicate_window: nanos(dedupWindowMs),
+  num_replicas: replicas,
+});
+
 /**
  * The stream behind an object store. Made here, not by the client's `views.os`: that sends a field `replicas`, which servers from
  * 2.12 on refuse as unknown.
@@ -71,7 +90,7 @@ const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { na
 
 /** What everyone needs, and what the scheduler alone does: so it makes that itself, and stands whether the store is up or not. */
 const streams = {
-  log: (replicas: number) => [events(replicas), tasks(replicas), objects(artifactsBucket, replicas)],
+  log: (replicas: number) => [events(replicas), tasks(replicas), objects(artifactsBucket, replicas), notes(replicas)],
   leases: (replicas: number) => [objects(snapshotsBucket, replicas), leases(replicas)],
 };
 export type StreamGroup = keyof typeof streams;

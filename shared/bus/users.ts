@@ -6,6 +6,8 @@ import {
   healthSubject,
   leasesBucket,
   metricsSubject,
+  noteSubject,
+  notesStream,
   snapshotsBucket,
   tasksStream,
   tasksSubjects,
@@ -53,6 +55,8 @@ const own: Record<ServiceUser, Permissions> = {
       ...readLog,
       ...followLog,
       ...readArtifacts,
+      noteSubject('*'),
+      ...api(`STREAM.MSG.GET.${notesStream}`),
       'toka.store.query.*',
       'toka.scheduler.query.*',
       'toka.control.run.*',
@@ -106,7 +110,7 @@ const own: Record<ServiceUser, Permissions> = {
     publish: [
       ...readLog,
       ...followLog,
-      ...[eventsStream, tasksStream, artifacts].flatMap(mayMake),
+      ...[eventsStream, tasksStream, artifacts, notesStream].flatMap(mayMake),
       ...[eventsStream, tasksStream].flatMap((stream) =>
         api(`CONSUMER.CREATE.${stream}.>`, `CONSUMER.DURABLE.CREATE.${stream}.*`, `CONSUMER.INFO.${stream}.*`),
       ),

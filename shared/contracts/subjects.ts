@@ -17,6 +17,11 @@ export const snapshotsBucket = 'snapshots';
 /** Who of several instances leads: a key that expires. */
 export const leasesBucket = 'leases';
 
+/** The key-value bucket for what every replica must know for a day: requests that were answered. */
+const notesBucket = 'notes';
+export const notesStream = `KV_${notesBucket}`;
+export const noteSubject = (name: string) => `$KV.${notesBucket}.${name}`;
+
 export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */

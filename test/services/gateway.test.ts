@@ -110,8 +110,8 @@ test('a run is queued once for each idempotency key, however many ask at a time'
   t.not((await ask('Say hello', 'k2')).json.id, id);
   t.not((await call('POST', '/agents/scout/runs', { input: 'x' })).json.id, id);
   const other = await ask('Say goodbye', 'k1');
-  t.is(other.status, 409);
-  t.is(other.json.detail, 'this Idempotency-Key was used for another run; use a new one');
+  t.is(other.status, 422);
+  t.is(other.json.detail, 'this Idempotency-Key was used for another request; use a new one');
   const objective = await call('POST', '/agents/scout/runs', { objective: 'objective-1' });
   t.like(objective.json, { kind: 'objective', workId: 'objective-1', trigger: 'api' });
 });

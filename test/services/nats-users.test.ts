@@ -75,12 +75,15 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     'toka.llm.chat',
     '$O.artifacts.M.x',
     '$KV.leases.scheduler',
+    '$JS.API.STREAM.UPDATE.KV_notes',
     '$JS.API.CONSUMER.MSG.NEXT.TASKS.runners',
     '$JS.API.CONSUMER.CREATE.TASKS.thief',
     '$JS.API.CONSUMER.CREATE.OBJ_artifacts',
     '$JS.API.STREAM.PURGE.EVENTS',
   ],
   scheduler: [
+    '$KV.notes.x',
+    '$JS.API.STREAM.MSG.GET.KV_notes',
     'toka.events.key.x',
     'toka.events.llm.internal',
     'toka.llm.chat',
@@ -111,6 +114,8 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     '$O.snapshots.M.x',
     'toka.scheduler.query.status',
     '$KV.leases.scheduler',
+    '$KV.notes.x',
+    '$JS.API.STREAM.MSG.GET.KV_notes',
     '_INBOX.store.x',
   ],
   'llm-proxy': [
@@ -124,6 +129,8 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     '$JS.API.CONSUMER.CREATE.EVENTS.x',
     '$JS.API.CONSUMER.CREATE.EVENTS.x.toka.events.>',
     '$JS.API.STREAM.MSG.GET.OBJ_artifacts',
+    '$KV.notes.x',
+    '$JS.API.STREAM.MSG.GET.KV_notes',
     '_INBOX.scheduler.x',
   ],
   store: [

@@ -7,12 +7,12 @@ import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
-import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newId, runIdFor } from '#shared/ids.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
-import { bodyOf, onceHeaders, refusal } from '../input.ts';
+import { bodyOf, refusal } from '../input.ts';
+import type { Claim } from '../once.ts';
 import { queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
@@ -44,24 +44,23 @@ export const agentRunRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Rout
     method: 'post',
     path: '/agents/:id/runs',
     scope: 'runs:write',
-    summary: 'Queue a run, now or for a time to come; with Idempotency-Key once for each key',
+    summary: 'Queue a run, now or for a time to come',
     params: z.object({ id: AgentId }),
-    headers: onceHeaders,
     body: runBody,
     status: 202,
     answer: RunView,
     waits: true,
-    async handle({ params: { id }, headers: { 'Idempotency-Key': key }, body, caller, ctx }) {
+    async handle({ params: { id }, body, caller, ctx, once }) {
       await backlog.check();
       const agent = await readAgent(bus, id);
-      const run = await queue(bus, agent, workOf(agent, body), { key, runAt: body.runAt }, on(writer, caller));
+      const run = await queue(bus, agent, workOf(agent, body), { once, runAt: body.runAt }, on(writer, caller));
       ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });
       return runView(run);
     },
   }),
 ];
 
-type Wanted = { key: string | undefined; runAt: string | undefined };
+type Wanted = { once: Claim | undefined; runAt: string | undefined };
 
 function workOf(agent: Agent, { input, objective }: z.output<typeof RunRequest>): Work {
   const works = worksOf(agent.spec);
@@ -85,20 +84,17 @@ function workOf(agent: Agent, { input, objective }: z.output<typeof RunRequest>)
   };
 }
 
-/** The same key always names the same run. */
-async function queue(bus: Bus, agent: Agent, work: Work, { key, runAt }: Wanted, writer: Writer): Promise<Run> {
-  const id = key === undefined ? newId('run') : runIdFor(agent.registeredAt, agent.id, 'idempotency-key', key);
+/** The same claim always names the same run. */
+async function queue(bus: Bus, agent: Agent, work: Work, { once, runAt }: Wanted, writer: Writer): Promise<Run> {
+  const id = once ? runIdFor(once.at, 'once', once.id) : newId('run');
   const data = {
     agentId: agent.id,
     trigger: 'api',
-    since: key ?? id,
+    since: id,
     definition: definitionOf(agent.spec),
     work,
     parent: null,
     ...(runAt === undefined ? {} : { runAt }),
   } as const;
-  const { run } = await queueRun(bus, id, data, writer);
-  if (run.work.id !== work.id || run.work.description !== work.description)
-    throw new Failure('conflict', 'this Idempotency-Key was used for another run; use a new one');
-  return run;
+  return (await queueRun(bus, id, data, writer)).run;
 }

@@ -11,7 +11,7 @@ import type { Writer } from '#shared/event.ts';
 import { idFor, newId } from '#shared/ids.ts';
 import { hashOfSecret, newKeySecret } from '#shared/secrets.ts';
 import { on } from '../auth.ts';
-import { bodyOf, onceHeaders } from '../input.ts';
+import { bodyOf } from '../input.ts';
 import { historyQuery, pageOf, seqQuery } from '../paging.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
@@ -20,8 +20,6 @@ const params = z.object({ id: KeyId });
 const MintedKey = KeyView.extend({
   secret: z.string().describe('What the llm-proxy takes as API key. It is shown here only, and kept nowhere.'),
 });
-/** An id that an Idempotency-Key makes has to come out the same each time, so it has no time of its own. */
-const onceTime = '2020-01-01T00:00:00.000Z';
 
 /** Client keys of the llm-proxy: minted, shown, revoked. */
 export const keyRoutes = (bus: Bus, writer: Writer): Route[] => [
@@ -31,13 +29,13 @@ export const keyRoutes = (bus: Bus, writer: Writer): Route[] => [
     scope: 'admin',
     summary:
       'Mint a client key; its secret is in this answer alone, so a second request with the same Idempotency-Key gets 409 and the id',
-    headers: onceHeaders,
     body: bodyOf(KeyTerms),
+    isSecret: true,
     status: 201,
     answer: MintedKey,
-    async handle({ headers: { 'Idempotency-Key': once }, body: terms, caller, ctx }) {
+    async handle({ body: terms, caller, ctx, once }) {
       const { sub: owner } = caller;
-      const id = once === undefined ? newId('key') : idFor('key', onceTime, owner, 'idempotency-key', once);
+      const id = once ? idFor('key', once.at, 'once', once.id) : newId('key');
       const secret = newKeySecret();
       const nowMs = Date.now();
       const command = { type: 'mint', terms, hash: hashOfSecret(secret), owner, nowMs } as const;
