@@ -55,7 +55,8 @@ async function decideAndAppend(
     const drafts = decide(events);
     try {
       for (const draft of drafts) {
-        const event = newEvent(draft as Draft, `${entity}/${id}`, writer, { correlationid: id });
+        const links = { correlationid: id, trace: entity === 'run' ? foldRun(events.slice(0, 1))?.trace : null };
+        const event = newEvent(draft as Draft, `${entity}/${id}`, writer, links);
         seq = await bus.append(event, seq);
       }
       return { seq, changed: drafts.length > 0 };

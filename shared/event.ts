@@ -1,18 +1,20 @@
-import { createHash, randomBytes } from 'node:crypto';
 import type { Draft, EventType, TokaEvent } from './contracts/events.ts';
 import { newId } from './ids.ts';
+import type { Trace } from './trace.ts';
+import { traceOf, within } from './trace.ts';
 
-/** Who appends: `/toka/<service>/<instance>`, and on whose behalf; `tracing`: with a trace context. */
-export type Writer = { source: string; actor: string; tracing?: boolean };
+/** Who appends: `/toka/<service>/<instance>`, and on whose behalf; `tracing`: with a trace context, of the `trace` at hand if there is one. */
+export type Writer = { source: string; actor: string; tracing?: boolean; trace?: Trace | undefined };
 
-type Links = { correlationid?: string; causationid?: string };
+/** `trace`: which the run that it belongs to was queued in. */
+type Links = { correlationid?: string; causationid?: string; trace?: Trace | null | undefined };
 
 /** Puts a draft in its envelope. `subject` is e.g. `run/run_01…`. */
 export function newEvent<T extends EventType>(
   draft: Draft<T>,
   subject: string,
   writer: Writer,
-  links: Links = {},
+  { trace, ...links }: Links = {},
 ): TokaEvent {
   return {
     specversion: '1.0',
@@ -24,13 +26,10 @@ export function newEvent<T extends EventType>(
     datacontenttype: 'application/json',
     actor: writer.actor,
     ...links,
-    ...(writer.tracing && links.correlationid ? { traceparent: traceparent(links.correlationid) } : {}),
+    ...(writer.tracing ? traceFor(writer.trace ?? trace, links.correlationid) : {}),
     data: draft.data,
   } as TokaEvent;
 }
 
-/** W3C Trace Context, level 1: all that belongs to one run or agent is one trace, whoever appends it. */
-function traceparent(correlationId: string): string {
-  const trace = createHash('sha256').update(correlationId).digest('hex').slice(0, 32);
-  return `00-${trace}-${randomBytes(8).toString('hex')}-01`;
-}
+const traceFor = (trace: Trace | null | undefined, name: string | undefined): Partial<Trace> =>
+  trace ? within(trace) : name === undefined ? {} : traceOf(name);

@@ -54,10 +54,11 @@ type Signals = {
 };
 
 /** Executes a run from wherever the log says that it is, until it ends or this runner stops. */
-export async function execute(runner: Runner, { runId, dispatch, events }: Task, signals: Signals): Promise<Outcome> {
+export async function execute(runner: Runner, task: Task, signals: Signals): Promise<Outcome> {
+  const { runId, dispatch } = task;
   const { bus, instance, metrics, logger, writer } = runner;
   const start = { type: 'toka.run.started.v1', data: { runner: instance } } as const;
-  const claimed = events && (await claimJournal(bus, runId, writer, start, events));
+  const claimed = task.events && (await claimJournal(bus, runId, writer, start, task));
   const journal = claimed ?? (await openJournal(bus, runId, writer));
   if (!journal || hasEnded(journal.run)) return 'ended';
   // Put back meanwhile: the scheduler dispatches it anew, with a task of its own.

@@ -1,4 +1,5 @@
 import type { Bus } from '#shared/bus/bus.ts';
+import type { Task } from '#shared/bus/tasks.ts';
 import type { DataOf, Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
@@ -43,9 +44,9 @@ export async function claimJournal(
   runId: string,
   writer: Writer,
   start: RunDraft,
-  sequences: readonly number[],
+  { events: sequences = [], trace }: Pick<Task, 'events' | 'trace'>,
 ): Promise<Journal | undefined> {
-  const event = newEvent(start as Draft, `run/${runId}`, writer, { correlationid: runId });
+  const event = newEvent(start as Draft, `run/${runId}`, writer, { correlationid: runId, trace });
   const [seq, events] = await Promise.all([
     bus.append(event, sequences.at(-1)).catch((error) => {
       if (error instanceof Failure && error.code === 'conflict') return undefined;
@@ -87,7 +88,10 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
     refresh,
     async record(draft) {
       const slim = await slimmed(bus, draft);
-      const event = newEvent(slim as Draft, `run/${runId}`, writer, { correlationid: runId }) as RunEvent;
+      const event = newEvent(slim as Draft, `run/${runId}`, writer, {
+        correlationid: runId,
+        trace: run?.trace,
+      }) as RunEvent;
       for (let attempt = 1; ; attempt++) {
         try {
           const seq = await bus.append(event, run?.version ?? 0);

@@ -5,6 +5,7 @@ import { RunView } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
+import { readTrace } from '#shared/trace.ts';
 import type { Admit } from './admit.ts';
 import { readJson } from './body.ts';
 import type { Denied } from './boundary.ts';
@@ -49,7 +50,8 @@ export function createApp({
   for (const route of routes) {
     router[route.method](route.path, async (ctx: Context) => {
       ctx.state.scope = route.scope;
-      const caller = await admit(ctx, route.scope);
+      const known = await admit(ctx, route.scope);
+      const caller = { ...known, trace: readTrace(ctx.get('traceparent'), ctx.get('tracestate')) };
       const json = route.body ? await readJson(ctx.req, bodyBytesMax) : undefined;
       const call = { ...readCall(route, ctx, json), caller, ctx };
       const key = ctx.method === 'POST' ? call.headers['Idempotency-Key'] : undefined;

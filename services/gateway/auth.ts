@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
+import type { Trace } from '#shared/trace.ts';
 import type { TokenOptions } from './tokens.ts';
 import { createVerifier } from './tokens.ts';
 
@@ -18,9 +19,14 @@ export type Scope = (typeof scopes)[number];
 
 /**
  * Who asks. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none
- * is kept from it.
+ * is kept from it. `trace`: which they ask in.
  */
-export type Caller = { sub: string; expiresMs: number; workstreams?: readonly string[] | undefined };
+export type Caller = {
+  sub: string;
+  expiresMs: number;
+  workstreams?: readonly string[] | undefined;
+  trace?: Trace | undefined;
+};
 
 const Claims = z.object({
   sub: z
@@ -68,4 +74,8 @@ export type Auth = ReturnType<typeof createAuth>;
 export const actorOf = ({ sub }: Pick<Caller, 'sub'>) => `user:${sub}`;
 
 /** Appends on the caller's behalf. */
-export const on = (writer: Writer, caller: Caller): Writer => ({ ...writer, actor: actorOf(caller) });
+export const on = (writer: Writer, caller: Caller): Writer => ({
+  ...writer,
+  actor: actorOf(caller),
+  trace: caller.trace,
+});

@@ -17,7 +17,7 @@ export type End = {
   failure?: unknown;
   cancelled?: boolean;
 };
-type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId' | 'workstream'>;
+type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId' | 'trace' | 'workstream'>;
 
 const appendMsMax = 30_000;
 
@@ -39,10 +39,10 @@ export async function appendToLedger(
 ): Promise<void> {
   const { facts, reached, target } = outcome;
   if (!reached && facts.cache !== 'hit' && facts.cache !== 'coalesced') return;
-  const { key, agentId = null, runId = null, workstream = null } = request;
+  const { key, agentId = null, runId = null, workstream = null, trace } = request;
   const requestModel = target?.id ?? facts.model;
   const data = { ...facts, key, agentId, runId, workstream, requestModel, outcome: outcomeOf(outcome) };
-  const links = runId ? { correlationid: runId } : {};
+  const links = runId ? { correlationid: runId, trace } : {};
   try {
     await bus.append(
       newEvent({ type: 'toka.llm.called.v1', data }, `llm/${key}`, writer, links),

@@ -24,12 +24,12 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<voi
     const { agent, work, occasion } = action;
     const { runId, since, trigger } = occasion;
     const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
-    await append(bus, writer, runId, { type: 'toka.run.queued.v1', data }, 0);
+    await append(bus, writer, { id: runId, version: 0, trace: null }, { type: 'toka.run.queued.v1', data });
     return;
   }
   const { run } = action;
   const [draft] = decide(run, commandOf(action));
-  const written = draft && (await append(bus, writer, run.id, draft, run.version));
+  const written = draft && (await append(bus, writer, run, draft));
   if (!written) return;
   if (action.do !== 'dispatch') bus.nudge(run.id);
   else await bus.tasks.add(run.work.priority, taskOf(run, written.seq), written.eventId);
@@ -38,7 +38,10 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<voi
 /** A run that nothing has happened to since it was queued has just these two events. */
 const taskOf = (run: Run, dispatchSeq: number): Task =>
   run.version === run.first
-    ? { runId: run.id, dispatch: dispatchSeq, events: [run.first, dispatchSeq] }
+    ? {
+        ...{ runId: run.id, dispatch: dispatchSeq, events: [run.first, dispatchSeq] },
+        ...(run.trace ? { trace: run.trace } : {}),
+      }
     : { runId: run.id, dispatch: dispatchSeq };
 
 function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): RunCommand {
@@ -58,11 +61,13 @@ function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): Run
   }
 }
 
+type At = Pick<Run, 'id' | 'version' | 'trace'>;
+
 /** Undefined: another writer was first. */
-async function append(bus: Bus, writer: Writer, runId: string, draft: RunDraft, expected: number) {
-  const event = newEvent(draft as Draft, `run/${runId}`, writer, { correlationid: runId });
+async function append(bus: Bus, writer: Writer, { id, version, trace }: At, draft: RunDraft) {
+  const event = newEvent(draft as Draft, `run/${id}`, writer, { correlationid: id, trace });
   try {
-    return { seq: await bus.append(event, expected), eventId: event.id };
+    return { seq: await bus.append(event, version), eventId: event.id };
   } catch (error) {
     if (error instanceof Failure && error.code === 'conflict') return undefined;
     throw error;

@@ -15,12 +15,14 @@ const Sequence = z.number().int().positive();
 
 /**
  * A run that a runner may take now. `dispatch`: the sequence of its dispatch; a later one has a task of its own. `events`: the
- * sequences of all its events, where they are few; the last is its dispatch, and a start is the next one.
+ * sequences of all its events, where they are few; the last is its dispatch, and a start is the next one. `trace`: which the run was
+ * queued in.
  */
 export const Task = z.object({
   runId: RunId,
   dispatch: Sequence.optional(),
   events: z.array(Sequence).min(1).max(8).optional(),
+  trace: z.object({ traceparent: z.string(), tracestate: z.string().optional() }).optional(),
 });
 export type Task = z.infer<typeof Task>;
 

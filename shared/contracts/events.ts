@@ -205,6 +205,7 @@ export const Envelope = z.object({
   /** Who did it: `user:<sub>`, `service:<name>`, `agent:<id>`. */
   actor: z.string(),
   traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
 });
 type Envelope = z.infer<typeof Envelope>;
 

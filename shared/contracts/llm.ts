@@ -67,6 +67,8 @@ export const ChatRequest = z.object({
     .default('internal'),
   agentId: z.string().optional(),
   runId: z.string().optional(),
+  /** Which its event belongs to. */
+  trace: z.object({ traceparent: z.string(), tracestate: z.string().optional() }).optional(),
   workstream: z.string().optional(),
   /** Who goes first where calls wait for a limit. */
   priority: Priority.default('medium'),

@@ -53,6 +53,8 @@ export type Run = {
   retryOf: string | null;
   /** It is not begun before. */
   runAt: string | null;
+  /** Which it was queued in, as W3C Trace Context has it. */
+  trace: { traceparent: string; tracestate?: string | undefined } | null;
   definition: Definition;
   work: Work;
   status: RunStatus;
@@ -200,6 +202,7 @@ function putBack(run: Run, { at, ...error }: DataOf<'toka.run.retry-scheduled.v1
 
 function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
   const { agentId, trigger, since, parent, retryOf, runAt, definition, work } = event.data;
+  const { traceparent, tracestate } = event;
   return {
     id: event.subject.slice('run/'.length),
     agentId,
@@ -208,6 +211,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     parent,
     retryOf: retryOf ?? null,
     runAt: runAt ?? null,
+    trace: traceparent === undefined ? null : { traceparent, tracestate },
     definition,
     work,
     status: 'queued',

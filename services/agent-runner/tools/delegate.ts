@@ -62,7 +62,8 @@ export const delegate = defineTool({
     };
     const parent = { runId: run.id, callId, depth: (run.parent?.depth ?? 0) + 1 };
     const data = { agentId: agent, trigger: 'delegate' as const, since: callId, definition, work, parent };
-    const queued = newEvent({ type: 'toka.run.queued.v1', data }, `run/${runId}`, writer, { correlationid: run.id });
+    const links = { correlationid: run.id, trace: run.trace };
+    const queued = newEvent({ type: 'toka.run.queued.v1', data }, `run/${runId}`, writer, links);
     await bus.append(queued, 0).catch((error) => {
       if (!(error instanceof Failure && error.code === 'conflict')) throw error; // queued before this runner took over
     });

@@ -15,9 +15,9 @@ startIntake({
   max: Number(slots),
   stopping: new AbortController().signal,
   take: bus.tasks.take,
-  async work({ task: { runId, events = [] }, ack }) {
+  async work({ task, ack }) {
     const start = { type: 'toka.run.started.v1', data: { runner: instance } } as const;
-    const journal = await claimJournal(bus, runId, writer, start, events);
+    const journal = await claimJournal(bus, task.runId, writer, start, task);
     await journal?.record({ type: 'toka.run.completed.v1', data: { result: '' } });
     ack();
   },
