@@ -53,6 +53,12 @@ test('large answers are compressed for who takes it; small ones and event stream
   t.is(await encoding('/openapi.json', 'gzip, deflate'), 'gzip');
   t.is(await encoding('/openapi.json', 'identity'), null);
   t.is(await encoding('/health', 'gzip, br'), null);
+  const head = async (accepts: string) =>
+    (await gateway.call('HEAD', '/openapi.json', undefined, { 'accept-encoding': accepts })).headers.get(
+      'content-length',
+    );
+  t.is(await head('gzip'), null, 'HEAD tells no length that GET would not have');
+  t.is(await head('identity'), String((await gateway.call('GET', '/openapi.json')).text.length));
   const stream = await fetch(`${gateway.url}/events?since=0`, {
     headers: { authorization: `Bearer ${gateway.admin}`, 'accept-encoding': 'gzip, br' },
   });
