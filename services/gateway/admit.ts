@@ -1,6 +1,7 @@
 import type { Context } from 'koa';
+import type { Scope } from '#shared/contracts/api/endpoint.ts';
 import { Failure } from '#shared/errors.ts';
-import type { Auth, Caller, Scope } from './auth.ts';
+import type { Auth, Caller } from './auth.ts';
 import { addressOf, createQuota } from './quota.ts';
 
 const failuresMax = 60;

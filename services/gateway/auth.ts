@@ -1,21 +1,10 @@
 import { z } from 'zod';
+import type { Scope } from '#shared/contracts/api/endpoint.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import type { Trace } from '#shared/trace.ts';
 import type { TokenOptions } from './tokens.ts';
 import { createVerifier } from './tokens.ts';
-
-export const scopes = [
-  'agents:read',
-  'agents:write',
-  'runs:read',
-  'runs:write',
-  'approvals:write',
-  'events:read',
-  'usage:read',
-  'admin',
-] as const;
-export type Scope = (typeof scopes)[number];
 
 /**
  * Who asks. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none

@@ -1,16 +1,9 @@
 import { z } from 'zod';
+import type { Answer } from '#shared/contracts/api/endpoint.ts';
+import { ProblemDetails } from '#shared/contracts/api/problem.ts';
 import { version } from '#shared/version.ts';
-import type { Answer, Route } from './route.ts';
+import type { Route } from './route.ts';
 import { route } from './route.ts';
-
-const Problem = z.object({
-  type: z.string(),
-  title: z.string(),
-  status: z.number(),
-  detail: z.string(),
-  code: z.string(),
-  errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
-});
 
 /** The route that documents all others, and itself. */
 export function openApiRoute(others: readonly Route[]): Route {
@@ -39,7 +32,7 @@ export function openApi(routes: readonly Route[]) {
     paths,
     components: {
       securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
-      schemas: { Problem: schemaOf(Problem, 'output') },
+      schemas: { Problem: schemaOf(ProblemDetails, 'output') },
     },
   };
 }
@@ -55,8 +48,8 @@ function operation({ method, path, scope, summary, params, query, headers, body,
     ...(body
       ? {
           requestBody: {
-            required: !body.schema.safeParse(undefined).success,
-            content: { 'application/json': { schema: schemaOf(body.schema, 'input') } },
+            required: !body.safeParse(undefined).success,
+            content: { 'application/json': { schema: schemaOf(body, 'input') } },
           },
         }
       : {}),

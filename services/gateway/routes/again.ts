@@ -1,10 +1,9 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { foldAgent, foldRun } from '#shared/command.ts';
 import type { Work } from '#shared/contracts/agent.ts';
 import { timetableOf } from '#shared/contracts/agent.ts';
-import { AgentId, RunId } from '#shared/contracts/ids.ts';
-import { RunView } from '#shared/contracts/store.ts';
+import * as api from '#shared/contracts/api/new-runs.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
@@ -15,30 +14,19 @@ import { runIdFor } from '#shared/ids.ts';
 import { scheduled, timesBetween } from '#shared/occasion.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
-import { bodyOf, refusal, Time } from '../input.ts';
+import { refusal } from '../input.ts';
 import { queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import { readAgent } from './agents.ts';
 
-const backfillMax = 500;
 /** The ids of runs begin with their time, which counts from 1970 on. */
 const firstMs = 86_400_000;
-
-const Backfill = z.strictObject({ from: Time, to: Time });
 
 /** Runs that are done once more, and times of a schedule that are made up for. */
 export const againRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[] => [
   route({
-    method: 'post',
-    path: '/runs/:id/retry',
-    scope: 'runs:write',
-    summary: 'Do a run that failed or was cancelled once more, as a run of its own, by the agent as it is now',
-    params: z.object({ id: RunId }),
-    body: bodyOf(z.strictObject({}).optional()),
-    status: 202,
-    answer: RunView,
-    waits: true,
+    ...api.retryRun,
     async handle({ params: { id }, caller, ctx }) {
       await backlog.check();
       const before = foldRun(await bus.read('run', id));
@@ -49,14 +37,7 @@ export const againRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[]
     },
   }),
   route({
-    method: 'post',
-    path: '/agents/:id/backfill',
-    scope: 'runs:write',
-    summary: `Make up for times of an agent's schedule, ${backfillMax} runs at most; those that had their run are left out`,
-    params: z.object({ id: AgentId }),
-    body: bodyOf(Backfill),
-    status: 202,
-    answer: z.object({ queued: z.array(RunId), already: z.array(RunId) }),
+    ...api.backfill,
     async handle({ params: { id }, body, caller }) {
       await backlog.check();
       return backfill(bus, await readAgent(bus, id), body, on(writer, caller));
@@ -83,7 +64,7 @@ async function retry(bus: Bus, before: Run, writer: Writer) {
   return queueRun(bus, id, data, writer);
 }
 
-async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof Backfill>, writer: Writer) {
+async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof api.backfill.body>, writer: Writer) {
   const timetable = timetableOf(agent.spec);
   if (!timetable) throw new Failure('conflict', `agent "${agent.id}" has no schedule`);
   const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
@@ -91,9 +72,9 @@ async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof Ba
   if (fromMs < firstMs) throw refusal([{ field: 'from', message: 'must not be before 1970-01-02' }]);
   if (toMs > Date.now()) throw refusal([{ field: 'to', message: 'must not lie in the future' }]);
   const works = worksOf(agent.spec);
-  const times = timesBetween(timetable, fromMs, toMs, backfillMax + 1);
-  if (times.length * works.length > backfillMax) {
-    const message = `would make more than ${backfillMax} runs (one for each of ${works.length} works at each time); ask for a shorter span`;
+  const times = timesBetween(timetable, fromMs, toMs, api.backfillMax + 1);
+  if (times.length * works.length > api.backfillMax) {
+    const message = `would make more than ${api.backfillMax} runs (one for each of ${works.length} works at each time); ask for a shorter span`;
     throw refusal([{ field: 'to', message }]);
   }
   const queued: string[] = [];

@@ -1,31 +1,20 @@
 import type { Context } from 'koa';
-import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { commandAgent, foldAgent } from '#shared/command.ts';
-import { AgentSpec } from '#shared/contracts/agent.ts';
-import { AgentId, Priority } from '#shared/contracts/ids.ts';
-import { AgentView, listAgents } from '#shared/contracts/store.ts';
+import type { AgentSpec } from '#shared/contracts/agent.ts';
+import * as api from '#shared/contracts/api/agents.ts';
+import type { AgentView } from '#shared/contracts/store.ts';
+import { listAgents } from '#shared/contracts/store.ts';
 import type { Agent, AgentCommand } from '#shared/domain/agent.ts';
-import { agentStatuses } from '#shared/domain/agent.ts';
 import { agentView } from '#shared/domain/views.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { graphProblems, parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
-import type { Body } from '../input.ts';
-import { reasonBody, refusalAt } from '../input.ts';
-import { pageOf, pageQuery, seqQuery } from '../paging.ts';
+import { refusalAt } from '../input.ts';
 import type { Call, Route } from '../route.ts';
 import { route } from '../route.ts';
-
-const params = z.object({ id: AgentId });
-/** An agent's version as GET gave it. */
-const IfMatch = z
-  .string()
-  .regex(/^(\*|"\d{1,15}")$/, 'must be an ETag that GET gave, such as "17" in quotes')
-  .optional()
-  .describe('The ETag that GET gave: it is replaced only if it is still that one; or "*": whatever it is');
 
 function versionIn(tag: string | undefined): number | undefined {
   if (tag === undefined)
@@ -37,14 +26,11 @@ function versionIn(tag: string | undefined): number | undefined {
 }
 
 /** Checked as config/agents.toml is. */
-const agentBody: Body<AgentSpec> = {
-  schema: AgentSpec,
-  read(value) {
-    const { spec, problems } = parseAgent(value);
-    if (spec) return spec;
-    throw refusalAt(problems, 'the body');
-  },
-};
+function readSpec(value: unknown): AgentSpec {
+  const { spec, problems } = parseAgent(value);
+  if (spec) return spec;
+  throw refusalAt(problems, 'the body');
+}
 
 /** Agents and their lives. */
 export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[] {
@@ -57,15 +43,9 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
     ctx.set('Toka-Seq', String(seq));
     return show(await readAgent(bus, id), ctx);
   };
-  const life = (what: 'pause' | 'resume', summary: string) =>
+  const life = (declared: typeof api.pauseAgent, what: 'pause' | 'resume') =>
     route({
-      method: 'post',
-      path: `/agents/:id/${what}`,
-      scope: 'agents:write',
-      summary,
-      params,
-      body: reasonBody,
-      answer: AgentView,
+      ...declared,
       async handle(call) {
         const reason = call.body?.reason ?? 'asked by the API';
         return command(call, call.params.id, { type: what, reason });
@@ -73,27 +53,12 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
     });
   return [
     route({
-      method: 'get',
-      path: '/agents',
-      scope: 'agents:read',
-      summary: 'List agents by name',
-      query: pageQuery.extend({
-        status: z.enum(agentStatuses).exclude(['removed']).optional(),
-        workstream: z.string().max(100).optional(),
-        domain: z.string().max(100).optional(),
-        priority: Priority.optional(),
-      }),
-      answer: pageOf(AgentView),
+      ...api.listAgents,
       handle: ({ query }) => bus.ask(listAgents, query),
     }),
     route({
-      method: 'post',
-      path: '/agents',
-      scope: 'agents:write',
-      summary: 'Create an agent',
-      body: agentBody,
-      status: 201,
-      answer: AgentView,
+      ...api.createAgent,
+      read: readSpec,
       async handle(call) {
         await backlog.check();
         await checkGraph(bus, call.body);
@@ -103,25 +68,12 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
       },
     }),
     route({
-      method: 'get',
-      path: '/agents/:id',
-      scope: 'agents:read',
-      summary: 'Read an agent',
-      params,
-      // Read from the log, it holds every write anyway.
-      query: seqQuery,
-      answer: AgentView,
+      ...api.getAgent,
       handle: async ({ params: { id }, ctx }) => show(await readAgent(bus, id), ctx),
     }),
     route({
-      method: 'put',
-      path: '/agents/:id',
-      scope: 'agents:write',
-      summary: 'Replace an agent that is still at the version of If-Match',
-      params,
-      headers: z.object({ 'If-Match': IfMatch }),
-      body: agentBody,
-      answer: AgentView,
+      ...api.replaceAgent,
+      read: readSpec,
       async handle(call) {
         const version = versionIn(call.headers['If-Match']);
         await checkGraph(bus, call.body);
@@ -129,20 +81,14 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
       },
     }),
     route({
-      method: 'delete',
-      path: '/agents/:id',
-      scope: 'agents:write',
-      summary: 'Remove an agent; its runs and events stay',
-      params,
-      status: 204,
-      answer: null,
+      ...api.removeAgent,
       async handle({ params: { id }, caller, ctx }) {
         const { seq } = await commandAgent(bus, id, { type: 'remove', reason: 'asked by the API' }, on(writer, caller));
         ctx.set('Toka-Seq', String(seq));
       },
     }),
-    life('pause', 'Pause an agent: nothing new is started'),
-    life('resume', 'Let a paused agent go on'),
+    life(api.pauseAgent, 'pause'),
+    life(api.resumeAgent, 'resume'),
   ];
 }
 

@@ -1,10 +1,8 @@
-import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
-import { AgentId } from '#shared/contracts/ids.ts';
-import { EventView, listEvents } from '#shared/contracts/store.ts';
+import * as api from '#shared/contracts/api/events.ts';
+import { listEvents } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
-import { Sequence } from '../input.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { Seats } from '../seats.ts';
@@ -18,31 +16,7 @@ export function eventRoutes({ bus, logger, seats, stopping }: EventOptions): Rou
   const wanted = createWanted(bus);
   return [
     route({
-      method: 'get',
-      path: '/events',
-      scope: 'events:read',
-      summary: 'The live log as Server-Sent Events; it goes on after Last-Event-ID without a gap',
-      query: z.strictObject({
-        subject: z
-          .string()
-          .regex(
-            /^(agent|run|memory|key|llm|system)\/([A-Za-z0-9_-]{1,100}|\*)$/,
-            'must be such as "run/run_01…", or "run/*"',
-          )
-          .optional(),
-        type: z
-          .string()
-          .regex(
-            /^[a-z0-9.-]{1,100}\*?(,[a-z0-9.-]{1,100}\*?){0,19}$/,
-            'must be types such as "toka.run.completed.v1", or their beginnings and "*", with commas between',
-          )
-          .optional(),
-        agent: AgentId.optional().describe('Its own events, and those of its runs, memory and model calls'),
-        workstream: z.string().min(1).max(100).optional(),
-        since: Sequence.optional(),
-      }),
-      headers: z.object({ 'Last-Event-ID': Sequence.optional() }),
-      answer: { mediaType: 'text/event-stream' },
+      ...api.streamEvents,
       async handle({ query: { subject, type, since, ...whose }, headers, caller, ctx }) {
         const last = headers['Last-Event-ID'] ?? since ?? (await bus.lastSeq());
         const free = seats.take(caller.sub);
@@ -61,12 +35,7 @@ export function eventRoutes({ bus, logger, seats, stopping }: EventOptions): Rou
       },
     }),
     route({
-      method: 'get',
-      path: '/events/:seq',
-      scope: 'events:read',
-      summary: 'One event by its sequence',
-      params: z.object({ seq: Sequence }),
-      answer: EventView,
+      ...api.getEvent,
       async handle({ params: { seq } }) {
         const last = await bus.lastSeq();
         const known = seq >= 1 && seq <= last;

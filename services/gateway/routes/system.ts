@@ -1,33 +1,19 @@
 import { AggregatorRegistry } from 'prom-client';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
-import { getScheduling, SchedulingView } from '#shared/contracts/scheduling.ts';
-import {
-  AgentStatus,
-  getArchive,
-  listAgentStatus,
-  listUsage,
-  UsageRow,
-  usageKeys,
-  verifyArchive,
-} from '#shared/contracts/store.ts';
+import * as api from '#shared/contracts/api/system.ts';
+import type { SchedulingView } from '#shared/contracts/scheduling.ts';
+import { getScheduling } from '#shared/contracts/scheduling.ts';
+import { getArchive, listAgentStatus, listUsage, verifyArchive } from '#shared/contracts/store.ts';
 import { healthSubject, metricsSubject } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import { version } from '#shared/version.ts';
-import { seqQuery } from '../paging.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 
 const gatherMs = 400;
 const keptMs = 1_000;
 
-const Instance = z.object({
-  service: z.string(),
-  instance: z.string(),
-  version: z.string(),
-  ready: z.boolean(),
-  checks: z.record(z.string(), z.string()),
-});
 // JSON has no NaN: a lag that was not measured yet comes as null.
 const Value = z
   .number()
@@ -44,8 +30,6 @@ const MetricsOfInstance = z.array(
     .transform((metric) => ({ ...metric, aggregator: 'sum' })),
 );
 
-const Day = z.iso.date('must be a day such as "2026-01-31"');
-
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
 /** How the whole is doing. */
@@ -53,22 +37,14 @@ export function systemRoutes(bus: Bus): Route[] {
   const gatherMetrics = shared(async () => valid(MetricsOfInstance, await bus.askEach(metricsSubject, gatherMs)));
   return [
     route({
-      method: 'get',
-      path: '/health',
-      scope: null,
-      summary: 'Whether this gateway can answer',
-      answer: z.object({ status: z.string(), version: z.string() }),
+      ...api.getHealth,
       handle() {
         if (!bus.connected()) throw new Failure('unavailable', 'NATS is away');
         return { status: 'ok', version };
       },
     }),
     route({
-      method: 'get',
-      path: '/metrics',
-      scope: null,
-      summary: 'The metrics of every instance, for Prometheus',
-      answer: { mediaType: 'text/plain' },
+      ...api.getMetrics,
       async handle({ ctx }) {
         const all = AggregatorRegistry.aggregate(await gatherMetrics());
         ctx.type = all.contentType;
@@ -76,44 +52,15 @@ export function systemRoutes(bus: Bus): Route[] {
       },
     }),
     route({
-      method: 'get',
-      path: '/status',
-      scope: 'runs:read',
-      summary: 'Services, archive, agents and runs at a glance',
-      answer: z.object({
-        ready: z.boolean(),
-        missing: z.array(z.string()),
-        services: z.array(Instance),
-        log: z.object({ seq: z.number() }),
-        archive: z.object({ seq: z.number(), databaseBytes: z.number() }).nullable(),
-        /** How many, by state. */
-        agents: z.record(z.string(), z.number()),
-        /** Those that have not ended, by status, as the scheduler counts them; null while it does not tell. */
-        runs: z.record(z.string(), z.number()).nullable(),
-        /** Session, phase, progress and backlog; null while no scheduler tells. */
-        scheduling: SchedulingView.omit({ runs: true }).nullable(),
-      }),
+      ...api.getStatus,
       handle: () => statusOf(bus),
     }),
     route({
-      method: 'get',
-      path: '/usage',
-      scope: 'usage:read',
-      summary: 'Tokens and cost by agent, run, model, workstream, day or key',
-      query: seqQuery.extend({
-        by: z.enum(usageKeys).default('agent'),
-        since: Day.optional().describe('From that day (UTC) on'),
-        until: Day.optional().describe('Up to that day, which counts'),
-      }),
-      answer: z.object({ items: z.array(UsageRow) }),
+      ...api.getUsage,
       handle: async ({ query }) => ({ items: await bus.ask(listUsage, query) }),
     }),
     route({
-      method: 'get',
-      path: '/audit/verify',
-      scope: 'admin',
-      summary: "Computes the archive's hash chain anew and says where it breaks, if it does",
-      answer: verifyArchive.output,
+      ...api.verifyAudit,
       handle: () => bus.ask(verifyArchive, {}, { timeoutMs: 600_000 }),
     }),
   ];
@@ -122,12 +69,8 @@ export function systemRoutes(bus: Bus): Route[] {
 /** What port 9000 has besides. */
 export const managementRoutes = (bus: Bus, isPublic: boolean): Route[] => [
   route({
-    method: 'get',
-    path: '/agents/status',
+    ...api.listAgentStatus,
     scope: isPublic ? null : 'agents:read',
-    summary: 'Every agent: its state, current run, progress, last error and cost',
-    query: seqQuery,
-    answer: z.object({ items: z.array(AgentStatus) }),
     handle: async ({ query }) => ({ items: await bus.ask(listAgentStatus, query) }),
   }),
 ];
@@ -140,7 +83,7 @@ async function statusOf(bus: Bus) {
     bus.ask(getArchive, {}).catch(() => null),
     bus.ask(listAgentStatus, {}).catch(() => []),
   ]);
-  const services = valid(Instance, answers);
+  const services = valid(api.Instance, answers);
   const missing = expected.filter((name) => !services.some(({ service }) => service === name));
   const states = Map.groupBy(agents, ({ state }) => state);
   return {
