@@ -7,7 +7,6 @@ import * as store from '#shared/contracts/store.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject } from '#shared/contracts/subjects.ts';
 import { version } from '#shared/version.ts';
-import { schemaOf } from './openapi.ts';
 import type { Route } from './route.ts';
 import { route } from './route.ts';
 
@@ -82,3 +81,9 @@ const answering = (name: string) => ({
   channel: channel(name),
   reply: { address: { location: '$message.header#/reply' }, channel: channel(`${name}-reply`) },
 });
+
+/** A zod schema as JSON Schema 2020-12. */
+function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output') {
+  const { $schema: _, ...json } = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
+  return json;
+}

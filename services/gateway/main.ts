@@ -4,23 +4,14 @@ import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
 import { createAdmit } from './admit.ts';
 import { createApp } from './app.ts';
-import { asyncApiRoute } from './asyncapi.ts';
 import { createAuth } from './auth.ts';
 import { watchBacklog } from './backlog.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
 import { createOnce } from './once.ts';
-import { openApiRoute } from './openapi.ts';
 import type { Route } from './route.ts';
-import { againRoutes } from './routes/again.ts';
-import { agentRunRoutes } from './routes/agent-runs.ts';
-import { agentRoutes } from './routes/agents.ts';
-import { approvalRoutes } from './routes/approvals.ts';
-import { eventRoutes } from './routes/events.ts';
-import { keyRoutes } from './routes/keys.ts';
-import { runRoutes } from './routes/runs.ts';
-import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { routesOf } from './routes.ts';
 import { createSeats } from './seats.ts';
 import { tenantBus } from './tenancy.ts';
 import { watchTls } from './tls.ts';
@@ -36,20 +27,10 @@ export async function start(context: Context<Config>): Promise<void> {
 export async function serve({ bus: whole, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
   const denied = createDenials(whole, writer, logger);
   const bus = tenantBus(whole, denied);
-  const backlog = watchBacklog(whole, config.BACKLOG_MAX);
   const seats = createSeats(config.SSE_CLIENTS_MAX, config.SSE_CALLER_MAX, (taken) => metrics.sseClients.set(taken));
-  const api = [
-    ...agentRoutes(bus, writer, backlog),
-    ...agentRunRoutes(bus, writer, backlog),
-    ...againRoutes(bus, writer, backlog),
-    ...runRoutes(bus, writer),
-    ...approvalRoutes(bus, writer),
-    ...keyRoutes(bus, writer),
-    ...eventRoutes({ bus, logger, seats, stopping }),
-    ...systemRoutes(bus),
-    asyncApiRoute(),
-  ];
-  const management = [...managementRoutes(bus, config.PUBLIC_STATUS), ...api];
+  const backlog = watchBacklog(whole, config.BACKLOG_MAX);
+  const isPublic = config.PUBLIC_STATUS;
+  const { api, management } = routesOf({ bus, writer, backlog, logger, seats, stopping, isPublic });
   const shared = {
     admit: createAdmit(createAuth(tokenOptions(config, logger)), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,
@@ -68,7 +49,7 @@ export async function serve({ bus: whole, config, logger, metrics, writer, stack
       ? stack.use(watchTls(config.TLS_CERT_FILE, config.TLS_KEY_FILE, logger))
       : undefined;
   const open = async (setting: 'PORT' | 'MANAGEMENT_PORT', routes: readonly Route[]) => {
-    const app = createApp({ ...shared, routes: [...routes, openApiRoute(routes)] });
+    const app = createApp({ ...shared, routes });
     const { HOST: host, SHUTDOWN_GRACE, HTTP_REQUEST_TIMEOUT } = config;
     const times = { requestMs: HTTP_REQUEST_TIMEOUT * 1000, graceMs: SHUTDOWN_GRACE * 1000 };
     const { port } = stack.use(await listen(app, { setting, port: config[setting], host, ...times, tls }));

@@ -15,10 +15,11 @@ const writer = { source: '/toka/test/1', actor: 'service:test' };
 type Operation = {
   operationId: string;
   summary: string;
-  security: object[];
+  description: string;
+  security: { token: string[] }[];
   parameters: { name: string; in: string; required: boolean; schema: Record<string, unknown> }[];
   requestBody?: { content: Record<string, { schema: object }> };
-  responses: Record<string, { description: string; content?: object }>;
+  responses: Record<string, { description: string; content?: Record<string, object> }>;
 };
 type Document = {
   openapi: string;
@@ -53,9 +54,20 @@ test('the API is described as OpenAPI 3.1, each operation whole', async (t) => {
       path,
     );
     t.truthy(operation.summary);
+    t.deepEqual(
+      operation.security.flatMap(({ token }) => token),
+      [...operation.description.matchAll(/Needs the scope `(.*)`/g)].map(([, scope]) => scope),
+    );
     const answers = Object.keys(operation.responses);
-    t.is(answers.length, 2);
-    t.true(/^2\d\d$/.test(answers[0] ?? '') && answers[1] === 'default');
+    t.true(answers.some((status) => /^2\d\d$/.test(status)));
+    for (const status of ['400', '429', '500', '503']) t.true(answers.includes(status), `${method} ${path}`);
+    t.is(answers.includes('401') && answers.includes('403'), operation.security.length > 0);
+    const contents = [
+      operation.requestBody?.content,
+      ...Object.values(operation.responses).map(({ content }) => content),
+    ];
+    for (const content of contents)
+      for (const media of Object.values(content ?? {})) t.true('example' in media, `${method} ${path} has an example`);
   }
   const refs = JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g);
   for (const [, ref = ''] of refs) {
@@ -76,10 +88,18 @@ test('the API is described as OpenAPI 3.1, each operation whole', async (t) => {
       name: 'limit',
       in: 'query',
       required: false,
-      schema: { type: 'integer', minimum: 1, maximum: 500, description: '100 unless it is given' },
+      description: '100 unless it is given',
+      schema: { type: 'integer', minimum: 1, maximum: 500 },
     },
   );
-  t.regex(JSON.stringify(of('post', '/agents')?.requestBody), /"objectives":\{.*"minItems":1/);
+  t.deepEqual(of('post', '/agents')?.requestBody?.content['application/json']?.schema, {
+    $ref: '#/components/schemas/AgentSpecInput',
+  });
+  t.regex(JSON.stringify(document.components.schemas.AgentSpecInput), /"objectives":\{.*"minItems":1/);
+  t.deepEqual(Object.keys(of('put', '/agents/{id}')?.responses ?? {}), [
+    ...['200', '400', '401', '403', '404', '408', '409', '412', '413', '415', '428', '429', '500', '503', '504'],
+  ]);
+  t.true('422' in (of('post', '/agents')?.responses ?? {}));
 });
 
 test('each route of the description is served at both ports and takes the token that it says', async (t) => {

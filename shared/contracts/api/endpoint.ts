@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { onceHeaders } from './input.ts';
+import { onceHeaders, preferHeaders } from './input.ts';
 
 export const scopes = [
   'agents:read',
@@ -73,9 +73,11 @@ export const endpoint = <
   isSecret: false,
   waits: false,
   ...declared,
-  headers: withOwn(declared.headers ?? none, declared.method) as H,
+  headers: withOwn(declared) as z.ZodObject as H,
 });
 
 /** Every POST takes an Idempotency-Key. */
-const withOwn = (headers: z.ZodObject, method: Endpoint['method']) =>
-  method === 'post' ? headers.extend(onceHeaders.shape) : headers;
+const withOwn = ({ headers = none, method, waits }: Pick<Partial<Endpoint>, 'headers' | 'method' | 'waits'>) => {
+  const own = method === 'post' ? headers.extend(onceHeaders.shape) : headers;
+  return waits ? own.extend(preferHeaders.shape) : own;
+};

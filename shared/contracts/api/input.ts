@@ -29,5 +29,14 @@ export const onceHeaders = z.object({
   'Idempotency-Key': z
     .string()
     .regex(/^[\x21-\x7e]{1,200}$/, 'must be 1 to 200 visible characters')
-    .optional(),
+    .optional()
+    .describe('Of your own: the same request with it is done once within a day'),
+});
+
+/** How long one would rather wait than hear that something is under way. */
+export const preferHeaders = z.object({
+  Prefer: z
+    .string()
+    .optional()
+    .describe('`wait=30`: answer with the run as it ended, if it does within so many seconds'),
 });

@@ -4,8 +4,11 @@ import { z } from 'zod';
 export const ProblemDetails = z.object({
   type: z.string(),
   title: z.string(),
-  status: z.number(),
-  detail: z.string(),
-  code: z.string(),
-  errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  status: z.number().int(),
+  detail: z.string().describe('What is wrong, for people'),
+  code: z.string().describe('What is wrong, for programs'),
+  errors: z
+    .array(z.object({ field: z.string(), message: z.string() }))
+    .optional()
+    .describe('Every field that is wrong'),
 });

@@ -1,0 +1,82 @@
+import { version } from '#shared/version.ts';
+import {
+  agent,
+  agentStatus,
+  approval,
+  artifacts,
+  event,
+  key,
+  run,
+  spec,
+  status,
+  step,
+  usageRow,
+} from './example-values.ts';
+
+type Shown = { body?: unknown; answer?: unknown };
+
+const page = (...items: unknown[]) => ({ items, nextCursor: null });
+const holiday = { reason: 'a holiday' };
+
+/** What each operation is sent and what it answers, by its id. */
+const examples: Record<string, Shown> = {
+  'get-agents': { answer: page(agent) },
+  'post-agents': { body: spec, answer: agent },
+  'get-agents-by-id': { answer: agent },
+  'put-agents-by-id': { body: spec, answer: agent },
+  'post-agents-by-id-pause': { body: holiday, answer: { ...agent, status: 'paused', version: 42 } },
+  'post-agents-by-id-resume': { body: {}, answer: agent },
+  'post-agents-by-id-runs': { body: { objective: 'changelog' }, answer: run.queued },
+  'post-agents-by-id-backfill': {
+    body: { from: '2026-01-01T00:00:00Z', to: '2026-01-03T00:00:00Z' },
+    answer: { queued: [run.queued.id], already: [] },
+  },
+  'get-agents-status': { answer: { items: [agentStatus] } },
+  'get-runs': { answer: page(run.completed) },
+  'get-runs-by-id': { answer: run.completed },
+  'post-runs-by-id-retry': { body: {}, answer: run.queued },
+  'post-runs-by-id-cancel': {
+    body: { reason: 'no longer needed' },
+    answer: { ...run.queued, status: 'cancelled', error: { code: 'cancelled', message: 'no longer needed' } },
+  },
+  'post-runs-by-id-pause': { body: holiday, answer: { ...run.queued, status: 'paused' } },
+  'post-runs-by-id-resume': { body: {}, answer: run.queued },
+  'post-runs-by-id-messages': { body: { text: 'Leave out the tests', mode: 'enqueue' }, answer: run.queued },
+  'get-runs-by-id-events': { answer: page(event) },
+  'get-runs-by-id-steps': { answer: page(step) },
+  'get-runs-by-id-artifacts': { answer: artifacts },
+  'get-runs-by-id-artifacts-by-name': { answer: '# Changelog\n' },
+  'get-runs-by-id-diff': { answer: 'diff --git a/CHANGELOG.md b/CHANGELOG.md\n' },
+  'get-approvals': { answer: page(approval) },
+  'get-approvals-by-id': { answer: approval },
+  'post-approvals-by-id': {
+    body: { decision: 'answered', answer: true },
+    answer: {
+      ...approval,
+      decided: {
+        ...{ approvalId: approval.id, decision: 'answered', answer: true, reason: null },
+        ...{ by: 'user:ann', at: '2026-01-05T09:00:55.000Z' },
+      },
+    },
+  },
+  'get-events': { answer: `id: ${event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n` },
+  'get-events-by-seq': { answer: event },
+  'post-llm-keys': { body: { name: 'ci', models: ['gpt-*'] }, answer: { ...key, secret: 'toka_…' } },
+  'get-llm-keys': { answer: page(key) },
+  'get-llm-keys-by-id': { answer: key },
+  'get-usage': { answer: { items: [usageRow] } },
+  'get-audit-verify': { answer: { intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee'.repeat(10) } },
+  'get-status': { answer: status },
+  'get-health': { answer: { status: 'ok', version } },
+  'get-metrics': { answer: 'toka_log_sequence{service="store"} 42\n' },
+  'get-openapi.json': { answer: { openapi: '3.1.0' } },
+  'get-asyncapi.json': { answer: { asyncapi: '3.0.0' } },
+};
+
+const shown = (value: unknown) => (value === undefined ? {} : { example: value });
+
+/** What is shown of an operation, as it stands in a media type. */
+export function exampleOf(operationId: string) {
+  const { body, answer } = examples[operationId] ?? {};
+  return { body: shown(body), answer: shown(answer) };
+}
