@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import type { FailureCode } from '#shared/errors.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import { readRetryAfter } from '#shared/retry-after.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import type { OnBegin } from './provider.ts';
 
 const detailCharsMax = 500;
-const retryAfterMsMax = 3_600_000;
 
 /** Whom a call goes to, and which settings to check when it fails. */
 export type Upstream = { label: string; keySetting: string; urlSetting: string; baseUrl: string };
@@ -112,16 +112,4 @@ function detailOf(error: unknown): string {
   const body = Body.safeParse(error).data?.error;
   const said = body === undefined ? messageOf(error) : 'error' in body ? body.error.message : body.message;
   return clip(scrub(said), detailCharsMax);
-}
-
-/** Milliseconds from `retry-after-ms`, or from `retry-after` in seconds or as a date. `nowMs` is epoch milliseconds. */
-export function readRetryAfter(headers: Headers | undefined, nowMs: number): number | undefined {
-  const value = headers?.get('retry-after');
-  const candidates = [
-    Number(headers?.get('retry-after-ms') ?? Number.NaN),
-    Number(value ?? Number.NaN) * 1_000,
-    Date.parse(value ?? '') - nowMs,
-  ];
-  const ms = candidates.find(Number.isFinite);
-  return ms === undefined ? undefined : Math.ceil(Math.min(Math.max(ms, 0), retryAfterMsMax));
 }

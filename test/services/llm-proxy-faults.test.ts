@@ -2,10 +2,10 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import test from 'ava';
 import type { Failure, FailureCode } from '#shared/errors.ts';
+import { readRetryAfter } from '#shared/retry-after.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { FakeReply } from '#test/helpers/fake-provider.ts';
 import { keyOfTests, startProxySystem, wires } from '#test/helpers/proxy.ts';
-import { readRetryAfter } from '../../services/llm-proxy/upstream.ts';
 
 type Case = [what: string, reply: FakeReply, code: FailureCode, message: RegExp, retryAfterMs?: number];
 

@@ -1,0 +1,66 @@
+import type { Bus } from './bus/bus.ts';
+import { parseRaw } from './bus/log.ts';
+import type { Recorded } from './contracts/events.ts';
+import type { Entity } from './contracts/subjects.ts';
+import { entitySubject } from './contracts/subjects.ts';
+import { Failure, messageOf } from './errors.ts';
+import type { Logger } from './log.ts';
+
+const openMsMax = 60_000;
+
+export type Following = {
+  /** `ok`, or why changes are no longer seen: for the health check. */
+  state(): string;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/**
+ * Follows all entities of a kind from the log's start, from moment to moment; it is open once `apply` has had all events that there were.
+ * `what` is their name for people. Throws `unavailable` after a minute.
+ */
+export async function followEntities(
+  bus: Bus,
+  logger: Logger,
+  { entity, what, apply }: { entity: Entity; what: string; apply(event: Recorded): void },
+): Promise<Following> {
+  const subject = entitySubject(entity, '*');
+  const stop = new AbortController();
+  const caughtUp = Promise.withResolvers<void>();
+  const end = await bus.lastSeq(subject);
+  let state = 'ok';
+  if (end === 0) caughtUp.resolve();
+
+  const following = (async () => {
+    for await (const raw of bus.follow({ from: 1, subject, signal: stop.signal })) {
+      try {
+        apply(parseRaw(raw));
+      } catch (error) {
+        const reason = messageOf(error).slice(0, 300);
+        logger.warn({ seq: raw.seq, reason }, `an event of ${what} that cannot be read was passed over`);
+      }
+      if (raw.seq >= end) caughtUp.resolve();
+    }
+  })().catch((error) => {
+    state = `${what} are no longer read from the log: ${messageOf(error)}`;
+    logger.error({ err: error }, `${what} are no longer read from the log`);
+    caughtUp.reject(error);
+  });
+
+  const close = async () => {
+    stop.abort();
+    await following;
+  };
+  const late = setTimeout(() => {
+    const seconds = openMsMax / 1_000;
+    caughtUp.reject(new Failure('unavailable', `${what} could not be read from the log within ${seconds} s`));
+  }, openMsMax);
+  try {
+    await caughtUp.promise;
+  } catch (error) {
+    await close();
+    throw error;
+  } finally {
+    clearTimeout(late);
+  }
+  return { state: () => state, [Symbol.asyncDispose]: close };
+}
