@@ -1,6 +1,6 @@
 import type { Bus } from './bus/bus.ts';
-import type { AgentDraft, Draft, KeyDraft, Recorded, RunDraft } from './contracts/events.ts';
-import { isAgentEvent, isKeyEvent, isRunEvent } from './contracts/events.ts';
+import type { AgentDraft, Draft, KeyDraft, Recorded, RunDraft, WebhookDraft } from './contracts/events.ts';
+import { isAgentEvent, isKeyEvent, isRunEvent, isWebhookEvent } from './contracts/events.ts';
 import type { Agent, AgentCommand } from './domain/agent.ts';
 import * as agents from './domain/agent.ts';
 import type { Key, KeyCommand } from './domain/key.ts';
@@ -9,6 +9,8 @@ import type { Run } from './domain/run.ts';
 import { evolve as evolveRun } from './domain/run.ts';
 import type { RunCommand } from './domain/run-commands.ts';
 import { decide as decideRun } from './domain/run-commands.ts';
+import type { Webhook, WebhookCommand } from './domain/webhook.ts';
+import * as webhooks from './domain/webhook.ts';
 import { Failure } from './errors.ts';
 import type { Writer } from './event.ts';
 import { newEvent } from './event.ts';
@@ -23,6 +25,9 @@ export const foldRun = (events: readonly Recorded[]) =>
 
 export const foldKey = (events: readonly Recorded[]) =>
   events.filter(isKeyEvent).reduce<Key | undefined>(keys.evolve, undefined);
+
+export const foldWebhook = (events: readonly Recorded[]) =>
+  events.filter(isWebhookEvent).reduce<Webhook | undefined>(webhooks.evolve, undefined);
 
 /** The result of a command: the sequence of the entity's last event, and whether the command added to it. */
 export type Outcome = { seq: number; changed: boolean };
@@ -42,12 +47,16 @@ export async function commandRun(bus: Bus, id: string, command: RunCommand, writ
 export const commandKey = (bus: Bus, id: string, command: KeyCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'key', id, writer, (events) => keys.decide(foldKey(events), command));
 
+/** Commands a webhook, as `commandAgent` does an agent. */
+export const commandWebhook = (bus: Bus, id: string, command: WebhookCommand, writer: Writer): Promise<Outcome> =>
+  decideAndAppend(bus, 'webhook', id, writer, (events) => webhooks.decide(foldWebhook(events), command));
+
 async function decideAndAppend(
   bus: Bus,
-  entity: 'agent' | 'run' | 'key',
+  entity: 'agent' | 'run' | 'key' | 'webhook',
   id: string,
   writer: Writer,
-  decide: (events: Recorded[]) => (AgentDraft | RunDraft | KeyDraft)[],
+  decide: (events: Recorded[]) => (AgentDraft | RunDraft | KeyDraft | WebhookDraft)[],
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
     const events = await bus.read(entity, id);

@@ -1,7 +1,7 @@
 import { createHash, randomFillSync } from 'node:crypto';
 import { ulid } from 'ulid';
 
-type Prefix = 'run' | 'evt' | 'apr' | 'mem' | 'key';
+type Prefix = 'run' | 'evt' | 'apr' | 'mem' | 'key' | 'whk';
 
 // One call into the system's generator for many ids: a call for each character was a sixth of a runner's time.
 const random = new Uint8Array(4_096);

@@ -36,6 +36,7 @@ export function createMetrics(service: string, instance: string, agentsMax: numb
     ...serverMetrics(of('store')),
     ...diskMetrics(of('store', 'agent-runner')),
     ...httpMetrics(of('gateway')),
+    ...webhookMetrics(of('gateway')),
   };
 }
 
@@ -261,9 +262,25 @@ const httpMetrics = ({ counter, gauge, histogram }: Make) => ({
   sseClients: gauge('toka_sse_clients', 'Open event streams, and requests that wait for a run'),
 });
 
+const webhookMetrics = ({ counter, gauge, histogram }: Make) => ({
+  webhooks: gauge('toka_webhooks', 'Webhooks, by state', ['state']),
+  webhookDeliveries: counter('toka_webhook_deliveries_total', 'Tries to deliver an event to a webhook, by outcome', [
+    'outcome',
+  ]),
+  webhookSeconds: histogram('toka_webhook_delivery_duration_seconds', 'Time of a try to deliver an event to a webhook'),
+  webhookLag: gauge('toka_webhook_lag_seconds', 'Age of the event that a webhook is at; 0 where it has them all', [
+    'webhook',
+  ]),
+  webhooksDisabled: counter('toka_webhooks_disabled_total', 'Webhooks that were disabled for not taking what came'),
+});
+
 /** Starts what may never happen at zero: a rate over it is then nought, and not nothing. */
 export function startAtZero(metrics: Metrics, service: string): void {
   if (service === 'scheduler') for (const labels of ended) metrics.runsEnded.inc(labels, 0);
+  if (service === 'gateway') {
+    for (const outcome of ['delivered', 'failed', 'gone']) metrics.webhookDeliveries.inc({ outcome }, 0);
+    for (const state of ['active', 'disabled']) metrics.webhooks.set({ state }, 0);
+  }
   if (service === 'agent-runner') {
     metrics.runsActive.set(0);
     for (const code of ['unavailable', 'timeout', 'limited', 'upstream']) metrics.retries.inc({ code }, 0);

@@ -13,6 +13,8 @@ export function rememberSecret(value: string): void {
 /** What looks like a secret whoever it belongs to. Each begins with something rare and is bounded: none takes long over any text. */
 const shapes: readonly [RegExp, string][] = [
   [/\bsk-[A-Za-z0-9_-]{20,300}/g, '[secret]'],
+  // Of a webhook, as Standard Webhooks writes it.
+  [/\bwhsec_[A-Za-z0-9+/]{16,100}={0,2}/g, '[secret]'],
   // A client key's, see below; it may follow on the "n" of an escaped line's end.
   [/toka_[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]/g, '[secret]'],
   [

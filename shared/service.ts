@@ -124,7 +124,11 @@ export async function startService<S extends z.ZodObject>(
 }
 
 /** Each stream is made by one service: see the rights in bus/users.ts. */
-const declaredBy: Partial<Record<ServiceName, StreamGroup[]>> = { store: ['log'], scheduler: ['leases'] };
+const declaredBy: Partial<Record<ServiceName, StreamGroup[]>> = {
+  store: ['log'],
+  scheduler: ['leases'],
+  gateway: ['positions'],
+};
 
 const busOptions = (config: CommonConfig) => ({
   url: config.NATS_URL,

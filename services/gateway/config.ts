@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { createRules, exemptions } from '#shared/egress/rules.ts';
 import { CommonConfig, setting } from '#shared/settings.ts';
 import { Origins } from './origins.ts';
 
@@ -17,6 +18,15 @@ const isOfThisMachine = (host: string) => /^(localhost|127\.\d+\.\d+\.\d+|\[?::1
 function isConfidential(value: string): boolean {
   const url = URL.parse(value);
   return url?.protocol === 'https:' || (url?.protocol === 'http:' && isOfThisMachine(url.hostname));
+}
+
+function areExemptions(text: string): boolean {
+  try {
+    createRules([], exemptions(text));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export const Config = CommonConfig.extend({
@@ -57,6 +67,23 @@ export const Config = CommonConfig.extend({
   /** Event streams and waiting requests that may be open at a time, of all callers and of each. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
   SSE_CALLER_MAX: setting.integer(1, 100_000).default(100),
+  /** Webhooks that there may be. */
+  WEBHOOKS_MAX: setting.integer(0, 1_000).default(100),
+  /** Seconds in which a receiver must answer. */
+  WEBHOOK_TIMEOUT: setting.number(0.1, 120).default(15),
+  /** Seconds between tries of a delivery that fails: doubled each time, up to the second value. */
+  WEBHOOK_BACKOFF: setting.number(0.01, 3_600).default(5),
+  WEBHOOK_BACKOFF_MAX: setting.number(0.01, 86_400).default(600),
+  /** A webhook is disabled once it has failed so often in a row, and for so many hours. */
+  WEBHOOK_FAILURES_MAX: setting.integer(1, 1_000_000).default(20),
+  WEBHOOK_FAILING_HOURS_MAX: setting.number(0, 8_760).default(24),
+  /** Private addresses that webhooks may lead to. */
+  WEBHOOK_EXEMPT: setting
+    .text()
+    .refine(areExemptions, 'must be such as "hooks.lan:8443", "10.0.0.5:443" or "10.0.0.0/8", with commas between')
+    .optional(),
+  /** Whether receivers may be reached by http://, which anyone on the way can read. */
+  WEBHOOK_PLAIN_HTTP: setting.flag().default(false),
 }).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE, ...others }, context) => {
   for (const message of secretProblems(others)) context.addIssue({ code: 'custom', path: ['JWT_SECRET'], message });
   if (others.TOKA_DEV && !isOfThisMachine(others.HOST))

@@ -17,22 +17,29 @@ import { tenantBus } from './tenancy.ts';
 import { watchTls } from './tls.ts';
 import type { TokenOptions } from './tokens.ts';
 import { createWait } from './wait.ts';
+import { openWebhooks } from './webhooks/webhooks.ts';
 
 /** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
 export async function start(context: Context<Config>): Promise<void> {
   await serve(context);
 }
 
-/** Serves both APIs, and answers the ports that they got. */
-export async function serve({ bus: whole, config, logger, metrics, writer, stack, stopping }: Context<Config>) {
+/** Serves both APIs, and answers the ports that they got. `resolve` looks up the hosts of webhooks. */
+export async function serve(
+  context: Context<Config>,
+  { resolve }: { resolve?: (host: string) => Promise<string[]> } = {},
+) {
+  const { bus: whole, config, logger, metrics, writer, stack, stopping } = context;
   const denied = createDenials(whole, writer, logger);
   const bus = tenantBus(whole, denied);
   const seats = createSeats(config.SSE_CLIENTS_MAX, config.SSE_CALLER_MAX, (taken) => metrics.sseClients.set(taken));
   const backlog = watchBacklog(whole, config.BACKLOG_MAX);
+  const tokens = tokenOptions(config, logger);
+  const webhooks = tokens.secret === undefined ? undefined : await openWebhooks(context, tokens.secret, resolve);
   const isPublic = config.PUBLIC_STATUS;
-  const { api, management } = routesOf({ bus, writer, backlog, logger, seats, stopping, isPublic });
+  const { api, management } = routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic });
   const shared = {
-    admit: createAdmit(createAuth(tokenOptions(config, logger)), {
+    admit: createAdmit(createAuth(tokens), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,
       windowMs: config.HTTP_RATE_LIMIT_WINDOW * 1000,
     }),

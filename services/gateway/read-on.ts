@@ -12,18 +12,20 @@ type ReadOptions = {
   from: number;
   /** `run/run_1`, or all of a kind: `run/*`; undefined: everything. */
   subject?: string | undefined;
+  /** How many events are at hand at a time at most. */
+  batch?: number;
   signal: AbortSignal;
 };
 
-const pageMax = 200;
+const usualBatch = 200;
 
 /** Every event from a sequence on, in order, without gap or double: from the archive what the stream keeps no longer, then from the stream, live. */
-export async function* readOn(bus: Bus, { from, subject, signal }: ReadOptions): AsyncGenerator<Written> {
+export async function* readOn(bus: Bus, { from, subject, batch, signal }: ReadOptions): AsyncGenerator<Written> {
   let next = Math.max(from, 1);
   for (let first = await bus.firstSeq(); next < first && !signal.aborted; first = await bus.firstSeq()) {
     const exact = subject?.endsWith('*') ? undefined : subject;
     // Up to `first - 1` at least: where the page is the last one, nothing that the stream has dropped can be missing.
-    const page = { cursor: String(next - 1), limit: pageMax, subject: exact, minSeq: first - 1 };
+    const page = { cursor: String(next - 1), limit: batch ?? usualBatch, subject: exact, minSeq: first - 1 };
     const { items, nextCursor } = await bus.ask(listEvents, page);
     for (const { seq, ...event } of items) {
       next = seq + 1;
@@ -32,8 +34,8 @@ export async function* readOn(bus: Bus, { from, subject, signal }: ReadOptions):
     }
     if (nextCursor === null) next = Math.max(next, first);
   }
-  const filter = subject === undefined ? {} : { subject: subjectOf({ subject }) };
-  for await (const raw of bus.follow({ from: next, signal, ...filter })) {
+  const filter = subject && subjectOf({ subject });
+  for await (const raw of bus.follow({ from: next, subject: filter, batch, signal })) {
     const written = parsed(() => ({ event: parseRaw(raw), text: new TextDecoder().decode(raw.bytes) }));
     if (written) yield written;
   }

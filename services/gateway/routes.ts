@@ -13,12 +13,16 @@ import { eventRoutes } from './routes/events.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import type { Seats } from './seats.ts';
+import type { Webhooks } from './webhooks/webhooks.ts';
 
 export type RouteOptions = {
   bus: Bus;
   writer: Writer;
   backlog: Backlog;
+  /** Undefined: there is nothing to seal their secrets with. */
+  webhooks: Webhooks | undefined;
   logger: Logger;
   seats: Seats;
   stopping: AbortSignal;
@@ -27,7 +31,7 @@ export type RouteOptions = {
 };
 
 /** The table of each API, its own description with it. */
-export function routesOf({ bus, writer, backlog, logger, seats, stopping, isPublic }: RouteOptions) {
+export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic }: RouteOptions) {
   const api = [
     ...agentRoutes(bus, writer, backlog),
     ...agentRunRoutes(bus, writer, backlog),
@@ -35,6 +39,7 @@ export function routesOf({ bus, writer, backlog, logger, seats, stopping, isPubl
     ...runRoutes(bus, writer),
     ...approvalRoutes(bus, writer),
     ...keyRoutes(bus, writer),
+    ...webhookRoutes({ bus, writer, webhooks }),
     ...eventRoutes({ bus, logger, seats, stopping }),
     ...systemRoutes(bus),
     asyncApiRoute(),

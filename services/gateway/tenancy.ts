@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { RawEvent } from '#shared/bus/log.ts';
 import { parseRaw } from '#shared/bus/log.ts';
-import { foldAgent, foldKey } from '#shared/command.ts';
+import { foldAgent, foldKey, foldWebhook } from '#shared/command.ts';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
@@ -98,6 +98,7 @@ function ownerOf(event: TokaEvent): string | null | undefined {
     case 'toka.agent.updated.v1':
       return event.data.spec.workstream;
     case 'toka.key.minted.v1':
+    case 'toka.webhook.created.v1':
       return event.data.workstream;
     default:
       return undefined;
@@ -114,7 +115,7 @@ async function* only(events: AsyncGenerator<RawEvent>, owners: Owners, allowed: 
 
 type Owners = ReturnType<typeof createOwners>;
 
-/** Whose agents, runs and keys are, as the log has it. A run never changes hands; an agent may, and is looked up anew. */
+/** Whose agents, runs, keys and webhooks are, as the log has it. A run never changes hands; an agent may, and is looked up anew. */
 export function createOwners(bus: Pick<Bus, 'read'>) {
   const runs = new LRUCache<string, string>({ max: ownersMax });
   const agents = new LRUCache<string, string>({ max: ownersMax, ttl: ownerMsMax });
@@ -126,6 +127,7 @@ export function createOwners(bus: Pick<Bus, 'read'>) {
       return runs.get(id);
     }
     if (entity === 'key') return foldKey(await bus.read('key', id))?.workstream;
+    if (entity === 'webhook') return foldWebhook(await bus.read('webhook', id))?.workstream;
     if (entity !== 'agent' && entity !== 'memory') return undefined;
     if (!agents.has(id)) {
       const owner = foldAgent(await bus.read('agent', id))?.spec.workstream;

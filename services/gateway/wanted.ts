@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
+import { fits } from '#shared/contracts/events.ts';
 import { createOwners } from './tenancy.ts';
 
 /** What of the log somebody wants; what is not given does not count. */
@@ -24,9 +25,6 @@ export function createWanted(bus: Pick<Bus, 'read'>): Wanted {
     (agent === undefined || (await agentOf(event)) === agent) &&
     (workstream === undefined || (await owners.ofEvent(event, new Set([workstream]))));
 }
-
-const fits = (wanted: string, type: string): boolean =>
-  wanted.endsWith('*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted;
 
 /** Which agent an event is about: itself, its memory, its runs, its model calls. */
 function createAgentOf(bus: Pick<Bus, 'read'>) {

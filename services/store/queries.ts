@@ -8,11 +8,13 @@ import type { Key } from '#shared/domain/key.ts';
 import { keyView } from '#shared/domain/key.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { agentView, runView } from '#shared/domain/views.ts';
+import type { Webhook } from '#shared/domain/webhook.ts';
+import { webhookView } from '#shared/domain/webhook.ts';
 import { Failure } from '#shared/errors.ts';
 import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
 import type { createAudit } from './audit.ts';
-import { selectKeys } from './keys.ts';
+import { selectListed } from './listed.ts';
 import { pageOf } from './page.ts';
 import { searchMemory, selectApproval, selectApprovals } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
@@ -42,7 +44,7 @@ export function answerQueries(
     });
   answerStates(archive, answer);
   answerPeople(archive, answer);
-  answerKeys(archive, answer);
+  answerListed(archive, answer);
   answerHistory(archive, answer, audit);
 }
 
@@ -108,18 +110,32 @@ function answerPeople({ db }: Archive, answer: Answer): void {
   });
 }
 
-function answerKeys({ db }: Archive, answer: Answer): void {
-  answer(store.listKeys, ({ limit, cursor, workstreams }) => {
+function answerListed({ db }: Archive, answer: Answer): void {
+  const filtersOf = ({ cursor, workstreams }: { cursor?: string | undefined; workstreams?: string[] | undefined }) => ({
+    'began <': cursor === undefined ? undefined : numberOf(cursor),
+    [within.listed]: listOf(workstreams),
+  });
+  const columnsOf = <S, V>(viewOf: (state: S) => V) => ({
+    textOf: ({ state }: { state: string }) => state,
+    cursorOf: ({ began }: { began: number }) => began,
+    itemOf: (_: unknown, state: unknown) => viewOf(state as S),
+  });
+  answer(store.listKeys, ({ limit, ...question }) => {
     const nowMs = Date.now();
-    const filters = {
-      'minted <': cursor === undefined ? undefined : numberOf(cursor),
-      [within.keys]: listOf(workstreams),
-    };
-    return pageOf(selectKeys(db, filters, limit), limit, {
-      textOf: ({ state }) => state,
-      cursorOf: ({ minted }) => minted,
-      itemOf: (_, key) => keyView(key as Key, nowMs),
-    });
+    const rows = selectListed(db, 'keys', filtersOf(question), limit);
+    return pageOf(
+      rows,
+      limit,
+      columnsOf((key: Key) => keyView(key, nowMs)),
+    );
+  });
+  answer(store.listWebhooks, ({ limit, ...question }) => {
+    const filters = { ...filtersOf(question), "json_extract(state, '$.state') <>": 'deleted' };
+    return pageOf(
+      selectListed(db, 'webhooks', filters, limit),
+      limit,
+      columnsOf<Webhook, store.WebhookView>(webhookView),
+    );
   });
   answer(store.getKey, ({ id, workstreams }) => {
     const key = selectState<Key>(db, 'keys', id);

@@ -7,7 +7,9 @@ export const listOf = (workstreams: Workstreams): string | undefined => workstre
 const among = (owner: string) => `${owner} IN (SELECT value FROM json_each(?))`;
 const ofRun = (id: string) => `(SELECT workstream FROM runs WHERE id = ${id})`;
 const ofAgent = (id: string) => `(SELECT workstream FROM agents WHERE id = ${id})`;
-const ofKey = (id: string) => `(SELECT json_extract(state, '$.workstream') FROM keys WHERE id = ${id})`;
+const ofListed = (table: 'keys' | 'webhooks', id: string) =>
+  `(SELECT json_extract(state, '$.workstream') FROM ${table} WHERE id = ${id})`;
+const ofKey = (id: string) => ofListed('keys', id);
 const told = (field: string) => `json_extract(CAST(bytes AS TEXT), '$.data.${field}')`;
 
 /** The workstream of a row of usage, where it has one. */
@@ -18,12 +20,14 @@ export const within = {
   /** Agents and runs. */
   state: among('workstream'),
   approvals: among(ofRun('run')),
-  keys: among("json_extract(state, '$.workstream')"),
+  /** Client keys and webhooks. */
+  listed: among("json_extract(state, '$.workstream')"),
   events: among(`CASE substr(subject, 1, instr(subject, '/'))
     WHEN 'run/' THEN ${ofRun('substr(subject, 5)')}
     WHEN 'agent/' THEN ${ofAgent('substr(subject, 7)')}
     WHEN 'memory/' THEN ${ofAgent('substr(subject, 8)')}
     WHEN 'key/' THEN ${ofKey('substr(subject, 5)')}
+    WHEN 'webhook/' THEN ${ofListed('webhooks', 'substr(subject, 9)')}
     WHEN 'llm/' THEN coalesce(${ofRun(told('runId'))}, ${ofAgent(told('agentId'))}, ${ofKey('substr(subject, 5)')})
   END`),
   usage: among(usageOwner),

@@ -1,14 +1,13 @@
 import type { Recorded } from '#shared/contracts/events.ts';
-import { isAgentEvent, isKeyEvent, isRunEvent } from '#shared/contracts/events.ts';
+import { isAgentEvent, isRunEvent } from '#shared/contracts/events.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import * as agents from '#shared/domain/agent.ts';
-import * as keys from '#shared/domain/key.ts';
 import type { Run } from '#shared/domain/run.ts';
 import * as runs from '#shared/domain/run.ts';
 import { clip } from '#shared/text.ts';
 import type { Database, Meta } from './database.ts';
 import { openFolded } from './folded.ts';
-import { keyTable, openKeys } from './keys.ts';
+import { listedNames, listedTables, openListed } from './listed.ts';
 import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 import { openSpending, spendingTable } from './spending.ts';
 
@@ -39,10 +38,10 @@ const tables = `
     PRIMARY KEY (agent, run, model, day, key)
   ) WITHOUT ROWID;
   ${peopleTables}
-  ${keyTable}
+  ${listedTables}
   ${spendingTable}
 `;
-const names = ['agents', 'runs', 'steps', 'usage', 'spending', 'keys', ...peopleTableNames];
+const names = ['agents', 'runs', 'steps', 'usage', 'spending', ...listedNames, ...peopleTableNames];
 
 /** What is asked for, folded from the events by the same pure functions that the writers decide with. */
 export function openViews(db: Database, meta: Meta) {
@@ -80,8 +79,8 @@ export function openViews(db: Database, meta: Meta) {
      input = input + excluded.input, output = output + excluded.output, cost = cost + excluded.cost, unpriced = unpriced + excluded.unpriced`,
   );
 
-  const keyStates = openKeys(db);
-  const folded = [agentStates, runStates, keyStates];
+  const listed = openListed(db);
+  const folded = [agentStates, runStates, ...listed.folded];
   const people = openPeople(db);
   const addSpending = openSpending(db);
 
@@ -97,7 +96,7 @@ export function openViews(db: Database, meta: Meta) {
         if (run && event.type === 'toka.run.step-completed.v1')
           insertStep.run(id, run.steps, JSON.stringify(stepView(run, event)));
       }
-      if (isKeyEvent(event)) keyStates.evolve(id, (key) => keys.evolve(key, event));
+      listed.apply(id, event);
       people.apply(event, run);
       if (event.type === 'toka.llm.called.v1') {
         const { agentId, runId, model, usage, costUsd, key } = event.data;

@@ -16,6 +16,8 @@ import type { FollowOptions, RawEvent } from './log.ts';
 import { append, firstSeq, follow, lastSeq, read, readAt } from './log.ts';
 import type { Notes } from './notes.ts';
 import { openNotes } from './notes.ts';
+import type { Positions } from './positions.ts';
+import { openPositions } from './positions.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions, Handle } from './requests.ts';
@@ -90,6 +92,7 @@ export type Bus = {
   artifacts: Artifacts;
   snapshots: Snapshots;
   notes: Notes;
+  positions: Positions;
   connected(): boolean;
   /** How JetStream is: for metrics. */
   state(): Promise<JetStreamState>;
@@ -162,6 +165,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     artifacts: openArtifacts(nc.jetstream(), jsm),
     snapshots: openSnapshots(nc.jetstream(), jsm),
     notes: openNotes(nc, jsm),
+    positions: openPositions(nc.jetstream()),
     connected: () => up,
     state: () => readState(jsm),
     drain,

@@ -138,7 +138,13 @@ export async function lastSeq(jsm: JetStreamManager, subject?: string): Promise<
 export const firstSeq = async (jsm: JetStreamManager): Promise<number> =>
   (await jsm.streams.info(eventsStream)).state.first_seq;
 
-export type FollowOptions = { from: number; subject?: string; signal: AbortSignal };
+/** `batch`: how many events are at hand at a time at most. */
+export type FollowOptions = {
+  from: number;
+  subject?: string | undefined;
+  batch?: number | undefined;
+  signal: AbortSignal;
+};
 
 /**
  * Every event from sequence `from` on, in order, without gap or double, for as long as `signal` is not aborted. The ephemeral
@@ -147,7 +153,7 @@ export type FollowOptions = { from: number; subject?: string; signal: AbortSigna
 export async function* follow(
   nc: NatsConnection,
   jsm: JetStreamManager,
-  { from, subject, signal }: FollowOptions,
+  { from, subject, batch = usualBatch, signal }: FollowOptions,
 ): AsyncGenerator<RawEvent> {
   let next = from;
   while (!signal.aborted) {
@@ -169,7 +175,7 @@ export async function* follow(
       await new Promise((resolve) => setTimeout(resolve, 200));
       continue;
     }
-    for await (const raw of pulled(nc, consumer, signal)) {
+    for await (const raw of pulled(nc, consumer, batch, signal)) {
       next = raw.seq + 1;
       yield raw;
     }
@@ -180,10 +186,15 @@ export async function* follow(
 /** An event as it lies in the log; `bytes` are exact, for the hash chain. */
 export type RawEvent = { seq: number; subject: string; bytes: Uint8Array; pending: number };
 
-const batch = 500;
+const usualBatch = 500;
 
 /** Pulls until a message is missing from the consumer's count, or the consumer has gone. */
-async function* pulled(nc: NatsConnection, consumer: string, signal: AbortSignal): AsyncGenerator<RawEvent> {
+async function* pulled(
+  nc: NatsConnection,
+  consumer: string,
+  batch: number,
+  signal: AbortSignal,
+): AsyncGenerator<RawEvent> {
   for (let count = 0; !signal.aborted && !nc.isClosed(); ) {
     const buffer: Delivery[] = [];
     let end: PullEnd | undefined;

@@ -7,6 +7,7 @@ import {
   leasesBucket,
   noteSubject,
   notesStream,
+  positionsBucket,
   snapshotsBucket,
   tasksStream,
   tasksSubjects,
@@ -56,6 +57,19 @@ const leases = (replicas: number): Partial<StreamConfig> & { name: string } => (
   deny_delete: true,
 });
 
+/** The newest position of each reader. */
+const positions = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: `KV_${positionsBucket}`,
+  subjects: [`$KV.${positionsBucket}.>`],
+  retention: RetentionPolicy.Limits,
+  storage: StorageType.File,
+  discard: DiscardPolicy.New,
+  max_msgs_per_subject: 1,
+  num_replicas: replicas,
+  allow_rollup_hdrs: true,
+  deny_delete: true,
+});
+
 const notesMs = 86_400_000;
 const notesBytesMax = 512 * 1024 ** 2;
 
@@ -88,10 +102,11 @@ const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { na
   allow_rollup_hdrs: true,
 });
 
-/** What everyone needs, and what the scheduler alone does: so it makes that itself, and stands whether the store is up or not. */
+/** What everyone needs, and what one service does: so that makes it itself, and stands whether the store is up or not. */
 const streams = {
   log: (replicas: number) => [events(replicas), tasks(replicas), objects(artifactsBucket, replicas), notes(replicas)],
   leases: (replicas: number) => [objects(snapshotsBucket, replicas), leases(replicas)],
+  positions: (replicas: number) => [positions(replicas)],
 };
 export type StreamGroup = keyof typeof streams;
 export const streamGroups = Object.keys(streams) as StreamGroup[];

@@ -8,6 +8,7 @@ import {
   metricsSubject,
   noteSubject,
   notesStream,
+  positionsBucket,
   snapshotsBucket,
   tasksStream,
   tasksSubjects,
@@ -31,6 +32,7 @@ const inbox = (user: UserName) => `${inboxPrefix(user)}.>`;
 const artifacts = streamOf(artifactsBucket);
 const snapshots = streamOf(snapshotsBucket);
 const leases = `KV_${leasesBucket}`;
+const positions = `KV_${positionsBucket}`;
 
 const api = (...calls: string[]) => calls.map((call) => `$JS.API.${call}`);
 const events = (...entities: Parameters<typeof entitySubject>[0][]) =>
@@ -51,7 +53,7 @@ type Permissions = { publish: string[]; subscribe: string[] };
 const own: Record<ServiceUser, Permissions> = {
   gateway: {
     publish: [
-      ...events('agent', 'run', 'key'),
+      ...events('agent', 'run', 'key', 'webhook'),
       ...readLog,
       ...followLog,
       ...readArtifacts,
@@ -60,6 +62,11 @@ const own: Record<ServiceUser, Permissions> = {
       'toka.store.query.*',
       'toka.scheduler.query.*',
       'toka.control.run.*',
+      // Which of them delivers to webhooks, and how far it has come.
+      `$KV.${leasesBucket}.webhooks`,
+      ...mayMake(positions),
+      `$KV.${positionsBucket}.*`,
+      ...api(`STREAM.MSG.GET.${leases}`, `STREAM.MSG.GET.${positions}`),
       metricsSubject,
       healthSubject,
     ],
@@ -73,7 +80,7 @@ const own: Record<ServiceUser, Permissions> = {
       tasksSubjects,
       'toka.control.run.*',
       ...[snapshots, leases].flatMap(mayMake),
-      `$KV.${leasesBucket}.>`,
+      `$KV.${leasesBucket}.scheduler`,
       `$O.${snapshotsBucket}.>`,
       ...api(`STREAM.MSG.GET.${leases}`, `STREAM.MSG.GET.${snapshots}`, `STREAM.PURGE.${snapshots}`),
       inbox(adminUser),

@@ -7,6 +7,7 @@ import { KeyHash, KeyTerms } from './key.ts';
 import { Answer, CallFacts } from './llm.ts';
 import type { Entity } from './subjects.ts';
 import { entitySubject } from './subjects.ts';
+import { WebhookTerms } from './webhook.ts';
 
 export const Deliverable = z.object({
   /** Its file name, e.g. `inventory.md`. */
@@ -152,6 +153,13 @@ export const eventData = {
   'toka.key.minted.v1': z.object({ ...KeyTerms.shape, hash: KeyHash, owner: z.string() }),
   'toka.key.revoked.v1': Reason,
 
+  /** `sealed`: its secret, which the gateways alone can open. */
+  'toka.webhook.created.v1': z.object({ ...WebhookTerms.shape, sealed: z.string(), owner: z.string() }),
+  'toka.webhook.disabled.v1': Reason,
+  /** `skip`: what came while it was disabled is left out. */
+  'toka.webhook.enabled.v1': Reason.extend({ skip: z.boolean() }),
+  'toka.webhook.deleted.v1': Reason,
+
   'toka.llm.called.v1': CallFacts.extend({
     key: z.string(),
     agentId: z.string().nullable(),
@@ -194,8 +202,8 @@ export const Envelope = z.object({
   /** `/toka/<service>/<instance>` */
   source: z.string(),
   type: z.enum(eventTypes as [EventType, ...EventType[]]),
-  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `key/<id>`, `llm/<key>` or `system/<service>` */
-  subject: z.string().regex(/^(agent|run|memory|key|llm|system)\/[^/\s]+$/),
+  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `key/<id>`, `webhook/<id>`, `llm/<key>` or `system/<service>` */
+  subject: z.string().regex(/^(agent|run|memory|key|webhook|llm|system)\/[^/\s]+$/),
   time: z.iso.datetime(),
   datacontenttype: z.literal('application/json'),
   /** The run or agent that this belongs to, across entities. */
@@ -217,6 +225,7 @@ export type AgentEvent = EventOf<Extract<EventType, `toka.agent.${string}`>>;
 export type RunEvent = EventOf<Extract<EventType, `toka.run.${string}`>>;
 export type MemoryEvent = EventOf<Extract<EventType, `toka.memory.${string}`>>;
 export type KeyEvent = EventOf<Extract<EventType, `toka.key.${string}`>>;
+export type WebhookEvent = EventOf<Extract<EventType, `toka.webhook.${string}`>>;
 export type LlmEvent = EventOf<Extract<EventType, `toka.llm.${string}`>>;
 
 /** An event in its place in the log. */
@@ -227,6 +236,7 @@ export type Draft<T extends EventType = EventType> = { [K in T]: { type: K; data
 export type AgentDraft = Draft<AgentEvent['type']>;
 export type RunDraft = Draft<RunEvent['type']>;
 export type KeyDraft = Draft<KeyEvent['type']>;
+export type WebhookDraft = Draft<WebhookEvent['type']>;
 
 const AnyEvent = Envelope.extend({ data: z.unknown() });
 
@@ -246,4 +256,10 @@ export const isAgentEvent = (event: Recorded): event is Recorded<AgentEvent> => 
 export const isRunEvent = (event: Recorded): event is Recorded<RunEvent> => event.type.startsWith('toka.run.');
 export const isMemoryEvent = (event: Recorded): event is Recorded<MemoryEvent> => event.type.startsWith('toka.memory.');
 export const isKeyEvent = (event: Recorded): event is Recorded<KeyEvent> => event.type.startsWith('toka.key.');
+export const isWebhookEvent = (event: Recorded): event is Recorded<WebhookEvent> =>
+  event.type.startsWith('toka.webhook.');
 export const isLlmEvent = (event: Recorded): event is Recorded<LlmEvent> => event.type.startsWith('toka.llm.');
+
+/** Whether a type is the one that is wanted, or begins as it says. */
+export const fits = (wanted: string, type: string): boolean =>
+  wanted.endsWith('*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted;

@@ -14,6 +14,7 @@ export const RunId = prefixed('run');
 export const EventId = prefixed('evt');
 export const MemoryId = prefixed('mem');
 export const KeyId = prefixed('key');
+export const WebhookId = prefixed('whk');
 export const Seq = z.number().int().nonnegative();
 
 export const Priority = z.enum(['critical', 'high', 'medium', 'low']);

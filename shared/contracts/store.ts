@@ -5,8 +5,9 @@ import { AgentSpec } from './agent.ts';
 import { Approval, ApprovalId, Decided } from './approval.ts';
 import { request } from './contract.ts';
 import { Deliverable, eventData, Parent, RunError, Trigger } from './events.ts';
-import { AgentId, KeyId, MemoryId, Priority, RunId, Seq } from './ids.ts';
+import { AgentId, KeyId, MemoryId, Priority, RunId, Seq, WebhookId } from './ids.ts';
 import { KeyTerms } from './key.ts';
+import { WebhookTerms } from './webhook.ts';
 
 /**
  * `minSeq`: answer once the archive has applied this sequence, so that one reads one's own writes. `workstreams`: answer as if there were no
@@ -90,6 +91,18 @@ export const KeyView = z.object({
   state: z.enum(['active', 'expired', 'revoked']),
 });
 export type KeyView = z.infer<typeof KeyView>;
+
+/** A webhook, without its secret. */
+export const WebhookView = z.object({
+  id: WebhookId,
+  ...WebhookTerms.shape,
+  owner: z.string(),
+  createdAt: z.string(),
+  state: z.enum(['active', 'disabled']),
+  /** Why it is disabled, and since when. */
+  disabled: z.object({ reason: z.string(), at: z.string() }).nullable(),
+});
+export type WebhookView = z.infer<typeof WebhookView>;
 
 /** What an agent is doing, at a glance. `works`: those of its present definition, with the newest run of each. */
 export const AgentStatus = z.object({
@@ -190,6 +203,8 @@ export const recallMemory = request(
 /** Those minted last come first. */
 export const listKeys = request('toka.store.query.keys', z.object(page), pageOf(KeyView));
 export const getKey = request('toka.store.query.key', z.object({ ...asked, id: KeyId }), KeyView);
+/** Those made last come first; deleted ones are left out. */
+export const listWebhooks = request('toka.store.query.webhooks', z.object(page), pageOf(WebhookView));
 export const listSteps = request('toka.store.query.steps', z.object({ ...page, runId: RunId }), pageOf(StepView));
 export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
 export const listUsage = request(

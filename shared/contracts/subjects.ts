@@ -14,6 +14,9 @@ export const artifactsBucket = 'artifacts';
 /** The object store for states that services keep so as not to begin from the log's first event. */
 export const snapshotsBucket = 'snapshots';
 
+/** How far those have come who read the log for others. */
+export const positionsBucket = 'positions';
+
 /** Who of several instances leads: a key that expires. */
 export const leasesBucket = 'leases';
 
@@ -22,7 +25,7 @@ const notesBucket = 'notes';
 export const notesStream = `KV_${notesBucket}`;
 export const noteSubject = (name: string) => `$KV.${notesBucket}.${name}`;
 
-export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'llm' | 'system';
+export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'webhook' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
 export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;

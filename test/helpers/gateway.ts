@@ -37,14 +37,17 @@ export type Gateway = {
   /** Asks as an admin, and replaces whatever is there, unless the headers say otherwise; a body that is no text is sent as JSON. */
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   /** Another gateway on the same NATS. */
-  another(): Promise<{ url: string }>;
+  another(): Promise<{ url: string; stop(): Promise<void> }>;
   stopStore(): Promise<void>;
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** A gateway and a store on a NATS of their own. */
-export async function startGateway(environment: Record<string, string> = {}): Promise<Gateway> {
+/** A gateway and a store on a NATS of their own. `resolve` looks up the hosts of webhooks. */
+export async function startGateway(
+  environment: Record<string, string> = {},
+  resolve?: (host: string) => Promise<string[]>,
+): Promise<Gateway> {
   await using stack = new AsyncDisposableStack();
   const nats = stack.use(await startNats());
   const folder = stack.use(await temporaryFolder()).path;
@@ -68,7 +71,7 @@ export async function startGateway(environment: Record<string, string> = {}): Pr
       'gateway',
       Config,
       async (context) => {
-        ports = await serve(context);
+        ports = await serve(context, { ...(resolve && { resolve }) });
       },
       env,
     );
@@ -100,7 +103,10 @@ export async function startGateway(environment: Record<string, string> = {}): Pr
       const json = text && /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined;
       return { status: response.status, headers: response.headers, text, json };
     },
-    another: async () => ({ url: owned.use(await open()).url }),
+    async another() {
+      const { url: other, stop } = owned.use(await open());
+      return { url: other, stop };
+    },
     stopStore: store.stop,
     stop: gateway.stop,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

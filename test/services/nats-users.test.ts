@@ -76,6 +76,8 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     '$O.artifacts.M.x',
     '$KV.leases.scheduler',
     '$JS.API.STREAM.UPDATE.KV_notes',
+    '$O.snapshots.M.x',
+    '$JS.API.STREAM.PURGE.OBJ_snapshots',
     '$JS.API.CONSUMER.MSG.NEXT.TASKS.runners',
     '$JS.API.CONSUMER.CREATE.TASKS.thief',
     '$JS.API.CONSUMER.CREATE.OBJ_artifacts',
@@ -85,6 +87,9 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     '$KV.notes.x',
     '$JS.API.STREAM.MSG.GET.KV_notes',
     'toka.events.key.x',
+    'toka.events.webhook.x',
+    '$KV.leases.webhooks',
+    '$KV.positions.x',
     'toka.events.llm.internal',
     'toka.llm.chat',
     'toka.store.query.runs',
@@ -97,6 +102,8 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
   'agent-runner': [
     'toka.events.agent.scout',
     'toka.events.key.x',
+    'toka.events.webhook.x',
+    '$KV.positions.x',
     'toka.events.llm.internal',
     'toka.events.system.gateway',
     `toka.tasks.critical.${run}`,
@@ -122,6 +129,8 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     'toka.events.run.x',
     'toka.events.agent.scout',
     'toka.events.key.x',
+    'toka.events.webhook.x',
+    '$KV.positions.x',
     `toka.tasks.low.${run}`,
     'toka.store.query.memory',
     '$O.artifacts.M.x',
@@ -137,6 +146,8 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
     'toka.events.agent.scout',
     'toka.events.run.x',
     'toka.events.key.x',
+    'toka.events.webhook.x',
+    '$KV.positions.x',
     `toka.tasks.high.${run}`,
     'toka.llm.chat',
     '$O.artifacts.M.x',
@@ -278,5 +289,22 @@ test('a scheduler leads again after NATS was killed, whether the store is there 
   await eventually(() => !lease.isHeld());
   await nats.start();
   await eventually(() => lease.isHeld());
+  t.deepEqual(violations(nats), []);
+});
+
+test('a gateway leads webhooks and keeps how far they have come, with its own rights', async (t) => {
+  await using nats = await startNatsWithUsers();
+  await using _store = await open(nats.url, 'store', ['log']);
+  await using _scheduler = await open(nats.url, 'scheduler', ['leases']);
+  await using gateway = await open(nats.url, 'gateway', ['positions']);
+  await using lease = gateway.lead('webhooks', 'me', () => undefined);
+  await eventually(() => lease.isHeld());
+  await gateway.positions.put('whk_1', { seq: 1 });
+  await gateway.positions.put('whk_1', { seq: 2 });
+  t.deepEqual(await gateway.positions.get('whk_1'), { seq: 2 });
+  await gateway.positions.remove('whk_1');
+  t.is(await gateway.positions.get('whk_1'), undefined);
+  t.is(await gateway.positions.get('whk_2'), undefined);
+  await gateway.append(newEvent({ type: 'toka.webhook.deleted.v1', data: { reason: 'x' } }, 'webhook/whk_1', forged));
   t.deepEqual(violations(nats), []);
 });

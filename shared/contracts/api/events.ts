@@ -13,7 +13,7 @@ export const streamEvents = endpoint({
     subject: z
       .string()
       .regex(
-        /^(agent|run|memory|key|llm|system)\/([A-Za-z0-9_-]{1,100}|\*)$/,
+        /^(agent|run|memory|key|webhook|llm|system)\/([A-Za-z0-9_-]{1,100}|\*)$/,
         'must be such as "run/run_01…", or "run/*"',
       )
       .optional(),
