@@ -229,6 +229,26 @@ const http = [
     unit: 'short',
     queries: { readers: 'sum(toka_sse_clients)' },
   }),
+  counts({
+    title: 'Webhook deliveries',
+    description: 'Tries in each minute, by outcome. What failed is tried again, further and further apart.',
+    unit: 'short',
+    queries: { '{{outcome}}': `sum by (outcome) (${gained('toka_webhook_deliveries_total')})` },
+  }),
+  lines({
+    title: 'Behind webhooks',
+    description:
+      'Age of the event that the webhook furthest back is at. One that rises is a receiver that is slow or away.',
+    unit: 's',
+    queries: { oldest: 'max(toka_webhook_lag_seconds) or vector(0)' },
+    warn: 600,
+  }),
+  lines({
+    title: 'Webhooks',
+    description: 'Those that are delivered to, and those that were disabled for not taking what came.',
+    unit: 'short',
+    queries: { '{{state}}': 'max by (state) (toka_webhooks)' },
+  }),
 ];
 
 export const system = dashboard(

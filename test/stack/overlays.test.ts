@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { eventually } from '#test/helpers/eventually.ts';
+import { startOutside } from '#test/helpers/outside.ts';
 import type { Stack } from '#test/helpers/stack.ts';
 import { docker, openStack, wanted } from '#test/helpers/stack.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
-// compose/tls.yaml, cluster.yaml, nats-port.yaml, llm-port.yaml, each on a stack that works off the shipped agents.
+// compose/tls.yaml, cluster.yaml, nats-port.yaml, llm-port.yaml, webhooks.yaml, each on a stack that works off the shipped agents.
 
 const stackTest = wanted ? test.serial : test.serial.skip;
 const run = promisify(execFile);
@@ -92,8 +93,8 @@ stackTest(
     const streams = await stack.shell('nats', "wget -qO- 'http://127.0.0.1:8222/jsz?streams=true&config=true'");
     t.is(
       streams.match(/"num_replicas": 3/g)?.length,
-      5,
-      'the log, the queue, the artifacts, the kept states, the leases',
+      6,
+      'the log, the queue, the artifacts, the kept states, the leases, the positions',
     );
 
     for (const service of ['scheduler', 'llm-proxy', 'store', 'nats-2'])
@@ -158,3 +159,28 @@ stackTest(
     t.is(usage.calls, 1);
   },
 );
+
+stackTest('webhooks.yaml: the gateway delivers to the outside, and still reaches no Redis', async (t) => {
+  t.timeout(180_000);
+  await using outside = await startOutside();
+  const { hostname } = new URL(outside.url);
+  const settings = { WEBHOOK_EXEMPT: `${hostname}:80`, WEBHOOK_PLAIN_HTTP: 'true' };
+  await using stack = await openStack({ overlays: ['compose/webhooks.yaml'], settings });
+  await stack.up('gateway', 'store', 'scheduler', 'redis');
+  const { id } = await stack.ask<{ id: string }>('/webhooks', { url: outside.url });
+  t.like(await stack.ask(`/webhooks/${id}/test`, {}), { outcome: 'delivered', status: 200 });
+  const webhook = await eventually(async () => {
+    const { delivery } = await stack.ask<{ delivery: { failures: number } | null }>(`/webhooks/${id}`);
+    await stack.ask('/agents/cartographer/pause', {});
+    await stack.ask('/agents/cartographer/resume', {});
+    return delivery;
+  }, 30_000);
+  t.is(webhook.failures, 0, 'what happens is delivered, too');
+  const [redis = ''] = await stack.containers('redis');
+  const address = await docker('inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', redis);
+  const reached = await stack.shell(
+    'gateway',
+    `timeout 2 bash -c '</dev/tcp/${address}/6379' 2>/dev/null && echo yes || echo no`,
+  );
+  t.is(reached, 'no');
+});
