@@ -9,6 +9,7 @@ import type {
   RunView,
   StepView,
   UsageRow,
+  WebhookView,
 } from '#shared/contracts/store.ts';
 
 // What the API's descriptions show: one small story, of an agent that keeps a changelog.
@@ -116,6 +117,18 @@ export const key: KeyView = {
   createdAt: '2026-01-05T09:00:00.000Z',
   revokedAt: null,
   state: 'active',
+};
+
+export const webhook: WebhookView = {
+  id: 'whk_01KDVDX3W8H5T1K9B6D2G4P7RN',
+  url: 'https://example.com/hooks/toka',
+  types: ['toka.run.completed.v1', 'toka.run.failed.v1'],
+  agent: null,
+  workstream: 'main',
+  owner: 'ann',
+  createdAt: '2026-01-05T09:00:00.000Z',
+  state: 'active',
+  disabled: null,
 };
 
 export const event = {

@@ -11,6 +11,7 @@ import {
   status,
   step,
   usageRow,
+  webhook,
 } from './example-values.ts';
 
 type Shown = { body?: unknown; answer?: unknown };
@@ -64,6 +65,18 @@ const examples: Record<string, Shown> = {
   'post-llm-keys': { body: { name: 'ci', models: ['gpt-*'] }, answer: { ...key, secret: 'toka_…' } },
   'get-llm-keys': { answer: page(key) },
   'get-llm-keys-by-id': { answer: key },
+  'post-webhooks': {
+    body: { url: webhook.url, types: webhook.types },
+    answer: { ...webhook, secret: 'whsec_…' },
+  },
+  'get-webhooks': { answer: page(webhook) },
+  'get-webhooks-by-id': {
+    answer: { ...webhook, delivery: { seq: 42, failures: 0, failingSince: null, lastFailure: null } },
+  },
+  'post-webhooks-by-id-enable': { body: { reason: 'the receiver is back', skip: false }, answer: webhook },
+  'post-webhooks-by-id-test': {
+    answer: { outcome: 'delivered', status: 204, reason: 'it answered 204', durationMs: 41.2 },
+  },
   'get-usage': { answer: { items: [usageRow] } },
   'get-audit-verify': { answer: { intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee'.repeat(10) } },
   'get-status': { answer: status },

@@ -10,6 +10,7 @@ import {
   RunView,
   StepView,
   UsageRow,
+  WebhookView,
 } from '#shared/contracts/store.ts';
 import { Problem } from './problems.ts';
 
@@ -18,6 +19,7 @@ const names = z.registry<{ id: string }>();
 for (const [id, schema] of Object.entries({
   ...{ AgentSpec, AgentStatus, KeyTerms, Problem, UsageRow },
   ...{ Agent: AgentView, Approval: ApprovalView, Event: EventView, Key: KeyView, Run: RunView, Step: StepView },
+  Webhook: WebhookView,
 }))
   names.add(schema, { id });
 
