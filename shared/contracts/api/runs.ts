@@ -118,7 +118,7 @@ export const getArtifact = endpoint({
   summary: 'The bytes of what a run handed in or keeps; a name with folders in it is percent-encoded',
   params: params.extend({ name: z.string().min(1).max(4_096) }),
   query: seqQuery,
-  answer: { mediaType: 'application/octet-stream' },
+  answer: { mediaType: '*/*' },
 });
 
 export const getDiff = endpoint({
