@@ -22,6 +22,8 @@ export function eventRoutes({ bus, logger, seats, stopping }: EventOptions): Rou
         const free = seats.take(caller.sub);
         const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
         const filter = { ...whose, types: type?.split(',') };
+        // Who has had no event yet goes on from here when the stream breaks.
+        ctx.set('Toka-Seq', String(last));
         const sent = streamEvents(bus, ctx, {
           from: last + 1,
           subject,

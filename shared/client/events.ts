@@ -1,0 +1,88 @@
+import { createParser } from 'eventsource-parser';
+import { streamEvents } from '#shared/contracts/api/events.ts';
+import { EventView } from '#shared/contracts/store.ts';
+import { Failure, isTransient } from '#shared/errors.ts';
+import type { Connection } from './ask.ts';
+import { ask } from './ask.ts';
+import type { Input } from './call.ts';
+import { toRequest } from './call.ts';
+import { backOff, sleep } from './patience.ts';
+
+/** A gateway says something every 15 seconds, if only that it is there. */
+const silenceMsMax = 45_000;
+
+export type EventFilter = Omit<Input<typeof streamEvents>, 'Last-Event-ID'>;
+
+export type EventOptions = {
+  /** Aborted: the events end. */
+  signal?: AbortSignal;
+  /** Hears that the stream broke off, why, and when it is taken up again. */
+  lost?: (failure: Failure, waitMs: number) => void;
+};
+
+/**
+ * The events of the log from now on, or after `since`, in order, each once: when the gateway goes away or the connection breaks, it goes on
+ * where it was as soon as it can. Throws what no waiting mends, such as `unauthorized`.
+ */
+export type Events = (filter?: EventFilter, options?: EventOptions) => AsyncGenerator<EventView>;
+
+export const createEvents = (connection: Connection): Events =>
+  async function* events(filter = {}, { signal = new AbortController().signal, lost } = {}) {
+    let last = filter.since === undefined ? undefined : Number(filter.since);
+    for (let failures = 0; !signal.aborted; failures++) {
+      const here = new AbortController();
+      let failure = new Failure('unavailable', 'the gateway has ended the stream');
+      try {
+        const request = toRequest(streamEvents, last === undefined ? filter : { ...filter, 'Last-Event-ID': last });
+        const response = await ask(connection, request, AbortSignal.any([signal, here.signal]));
+        last ??= positionIn(response);
+        for await (const { id, data } of messages(response, here)) {
+          const seq = Number(id ?? Number.NaN);
+          if (!(seq > (last ?? 0))) continue;
+          const event = EventView.parse({ ...JSON.parse(data), seq });
+          last = seq;
+          failures = 0;
+          yield event;
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        failure = toFailure(error);
+        if (!isTransient(failure)) throw failure;
+      } finally {
+        here.abort();
+      }
+      if (signal.aborted) return;
+      const waitMs = Math.max(backOff(failures), failure.retryAfterMs ?? 0);
+      lost?.(failure, waitMs);
+      await sleep(waitMs, signal).catch(() => undefined);
+    }
+  };
+
+/** Where the stream begins, which is known before anything comes: what happens while it breaks off is not missed. */
+function positionIn({ headers }: Response): number | undefined {
+  const position = headers.get('Toka-Seq');
+  return position === null ? undefined : Number(position);
+}
+
+/** The messages of an event stream. Silence ends it: a connection that is gone may not say so. */
+async function* messages(response: Response, here: AbortController) {
+  const found: { id?: string | undefined; data: string }[] = [];
+  const parser = createParser({ onEvent: (message) => found.push(message) });
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  const silent = new Failure('unavailable', `nothing was heard for ${silenceMsMax / 1000} s`);
+  for (;;) {
+    const timer = setTimeout(() => here.abort(silent), silenceMsMax);
+    const chunk = await reader?.read().finally(() => clearTimeout(timer));
+    if (!chunk || chunk.done) return;
+    parser.feed(decoder.decode(chunk.value, { stream: true }));
+    yield* found.splice(0);
+  }
+}
+
+/** A connection that breaks while it is read throws what the platform has for that. */
+function toFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  if (error instanceof TypeError) return new Failure('unavailable', 'the connection broke off', { cause: error });
+  throw error;
+}

@@ -1,0 +1,26 @@
+import * as agents from '#shared/contracts/api/agents.ts';
+import * as approvals from '#shared/contracts/api/approvals.ts';
+import type { Endpoint } from '#shared/contracts/api/endpoint.ts';
+import { getEvent } from '#shared/contracts/api/events.ts';
+import * as keys from '#shared/contracts/api/keys.ts';
+import { backfill, retryRun, startRun } from '#shared/contracts/api/new-runs.ts';
+import * as runs from '#shared/contracts/api/runs.ts';
+import {
+  getHealth,
+  getMetrics,
+  getStatus,
+  getUsage,
+  listAgentStatus,
+  verifyAudit,
+} from '#shared/contracts/api/system.ts';
+
+/** Every endpoint by the name that a client calls it by; the stream of events is beside them. */
+export const operations = {
+  ...agents,
+  ...runs,
+  ...{ startRun, retryRun, backfill },
+  ...approvals,
+  ...keys,
+  getEvent,
+  ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, listAgentStatus },
+} satisfies Record<string, Endpoint>;
