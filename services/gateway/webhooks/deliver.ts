@@ -57,6 +57,8 @@ export async function deliver(context: Delivering, job: Job): Promise<void> {
     });
     await delay(waitMs, undefined, { signal: stop }).catch(() => undefined);
   }
+  // Where it was cut off, another may have come further by now.
+  if (!job.cut.aborted) await keeper?.keep();
 }
 
 /** Delivers until one fails, or until it is stopped; answers how long to wait. */
@@ -110,6 +112,7 @@ async function fail(context: Delivering, job: Job, keeper: Keeper, outcome: Outc
   context.logger.info({ webhook: webhook.id, reason: outcome.reason, failures: progress.failures }, 'not delivered');
   if (outcome.how !== 'gone' && !isGivenUp(progress, patience, Date.now()))
     return waitMsAfter(progress, patience, { random: Math.random(), retryAfterMs: outcome.retryAfterMs });
+  await keeper.keep();
   const since = progress.failures > 1 ? `, ${progress.failures} times in a row since ${progress.failingSince}` : '';
   const reason = `it was not delivered to: ${outcome.reason}${since}`;
   const { changed } = await commandWebhook(context.bus, webhook.id, { type: 'disable', reason }, context.writer);

@@ -14,6 +14,8 @@ export type Keeper = {
   progress(): Progress;
   passed(seq: number): void;
   changed(progress: Progress): void;
+  /** Keeps at once what is not kept yet. */
+  keep(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -30,7 +32,7 @@ export async function openKeeper(
   let kept = found;
   let isDue = false;
   let keeping = Promise.resolve();
-  const keep = async () => {
+  const put = async () => {
     const now = progress;
     if (now === kept) return;
     isDue = false;
@@ -38,8 +40,12 @@ export async function openKeeper(
       kept = now;
     }, warn);
   };
+  const keep = () => {
+    keeping = keeping.then(put);
+    return keeping;
+  };
   const timer = setInterval(() => {
-    if (isDue || progress.seq - kept.seq >= passedMax) keeping = keeping.then(keep);
+    if (isDue || progress.seq - kept.seq >= passedMax) void keep();
   }, keepMs);
   return {
     progress: () => progress,
@@ -50,9 +56,10 @@ export async function openKeeper(
       progress = next;
       isDue = true;
     },
+    keep,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
-      await keeping.then(keep);
+      await keeping;
     },
   };
 }
