@@ -25,6 +25,11 @@ test('a service exports its own metrics, and none of the others', async (t) => {
     'toka_http_requests_total',
     'toka_http_request_duration_seconds',
     'toka_sse_clients',
+    'toka_webhooks',
+    'toka_webhook_deliveries_total',
+    'toka_webhook_delivery_duration_seconds',
+    'toka_webhook_lag_seconds',
+    'toka_webhooks_disabled_total',
   ]);
   t.true((await exported('llm-proxy')).includes('toka_redis_up'));
   t.false((await exported('scheduler')).includes('toka_redis_up'));
