@@ -11,6 +11,7 @@ import { requestsTo } from '#test/helpers/contract/requests.ts';
 import { started, step, submitted } from '#test/helpers/events.ts';
 import type { Gateway } from '#test/helpers/gateway.ts';
 import { startGateway, token } from '#test/helpers/gateway.ts';
+import { startReceiver } from '#test/helpers/receiver.ts';
 import { fill } from '#test/helpers/two-workstreams.ts';
 import { Config } from '../../services/scheduler/config.ts';
 import { start } from '../../services/scheduler/main.ts';
@@ -21,9 +22,10 @@ const count = Number(process.env.CONTRACT_REQUESTS ?? 4_000);
 const seed = Number(process.env.CONTRACT_SEED ?? Date.now() % 2 ** 31);
 const atOnce = 64;
 
-async function startAll(): Promise<Gateway & { ended: string; failed: string }> {
+async function startAll(): Promise<Gateway & { ended: string; failed: string; hook: string; webhook: string }> {
   await using stack = new AsyncDisposableStack();
-  const gateway = stack.use(await startGateway());
+  const { url: hook, port } = stack.use(await startReceiver());
+  const gateway = stack.use(await startGateway({ WEBHOOK_EXEMPT: `127.0.0.1:${port}`, WEBHOOK_PLAIN_HTTP: 'true' }));
   const env = { NATS_URL: gateway.nats.url, METRICS_PORT: '0', METRICS_HOST: '127.0.0.1', LOG_LEVEL: 'silent' };
   stack.use(await startService('scheduler', Config, start, { ...env, CONFIG_FILE: 'none' }));
   await gateway.call('POST', '/agents', agentInput({ schedule: '0 6 1 * *' }));
@@ -52,8 +54,9 @@ async function startAll(): Promise<Gateway & { ended: string; failed: string }> 
     { type: 'toka.run.completed.v1', data: { result: 'done' } },
   ]);
   const failed = await run([{ type: 'toka.run.failed.v1', data: { code: 'poison', message: 'x' } }]);
+  const { id: webhook } = (await gateway.call('POST', '/webhooks', { url: hook })).json;
   const owned = stack.move();
-  return { ...gateway, ended, failed, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { ...gateway, ended, failed, hook, webhook, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 type Sent = Pick<Request, 'operation' | 'path' | 'headers' | 'body'>;
@@ -72,7 +75,7 @@ const described = async ({ call, management }: Gateway) =>
 
 test('every operation answers what it should as its description says', async (t) => {
   await using gateway = await startAll();
-  const { management, admin, ended, failed, bus } = gateway;
+  const { management, admin, ended, failed, hook, webhook, bus } = gateway;
   const { run, approval, key, event } = await fill(gateway, 'main', 'spy', 'seed');
   const document = await described(gateway);
   const check = createCheck(document);
@@ -110,6 +113,11 @@ test('every operation answers what it should as its description says', async (t)
     'post-llm-keys': ['/llm/keys', { name: 'ci', limits: { requests: 5 }, budget: { usd: 1, per: 'day' } }],
     'get-llm-keys-by-id': [`/llm/keys/${key}`],
     'delete-llm-keys-by-id': [`/llm/keys/${key}`],
+    'post-webhooks': ['/webhooks', { url: hook, types: ['toka.run.*'] }],
+    'get-webhooks-by-id': [`/webhooks/${webhook}`],
+    'post-webhooks-by-id-test': [`/webhooks/${webhook}/test`],
+    'post-webhooks-by-id-enable': [`/webhooks/${webhook}/enable`, { skip: true }],
+    'delete-webhooks-by-id': [`/webhooks/${webhook}`],
     'delete-agents-by-id': ['/agents/spy'],
   };
   const order = Object.keys(valid);
@@ -136,13 +144,14 @@ test('every operation answers what it should as its description says', async (t)
 test(`${count} requests that were made up are answered as the description says, none of them by a fault of the gateway`, async (t) => {
   t.timeout(900_000);
   await using gateway = await startAll();
-  const { management, admin, ended, failed } = gateway;
+  const { management, admin, ended, failed, webhook } = gateway;
   const { agent, run, approval, key } = await fill(gateway, 'main', 'spy', 'seed');
   const ids = {
     agents: [agent, 'scout', 'nobody'],
     runs: [run, ended, failed],
     approvals: [approval],
     llm: [key],
+    webhooks: [webhook],
     events: ['1', '7'],
   };
   const tokens = [admin, await token('runs:read'), 'none', await token('admin', { key: 'x'.repeat(40) })];
