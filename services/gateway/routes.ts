@@ -3,8 +3,7 @@ import type { Writer } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
 import { asyncApiRoute } from './asyncapi.ts';
 import type { Backlog } from './backlog.ts';
-import { openApiRoute } from './openapi/document.ts';
-import type { Route } from './route.ts';
+import { described } from './openapi/document.ts';
 import { againRoutes } from './routes/again.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
@@ -46,5 +45,3 @@ export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stoppi
   ];
   return { api: described(api), management: described([...managementRoutes(bus, isPublic), ...api]) };
 }
-
-const described = (routes: readonly Route[]): Route[] => [...routes, openApiRoute(routes)];

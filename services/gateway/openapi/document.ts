@@ -1,24 +1,41 @@
 import { z } from 'zod';
 import { version } from '#shared/version.ts';
+import { docsPage, pagePolicy } from '../docs/page.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
-import { exampleOf } from './examples.ts';
+import { exampleOf, waitedExample } from './examples.ts';
 import { Problem, problemResponses, problemsOf } from './problems.ts';
 import type { Schemas } from './schemas.ts';
 import { createSchemas } from './schemas.ts';
 
-/** The route that documents all others, and itself. */
-export function openApiRoute(others: readonly Route[]): Route {
-  const own = route({
-    method: 'get',
-    path: '/openapi.json',
-    scope: null,
-    summary: 'This API as OpenAPI 3.1',
-    answer: z.looseObject({}),
-    handle: () => document,
-  });
-  const document = openApi([...others, own]);
-  return own;
+/** A table of routes, and with it those that describe it: for programs and for people. */
+export function described(others: readonly Route[]): Route[] {
+  const routes = [
+    ...others,
+    route({
+      method: 'get',
+      path: '/openapi.json',
+      scope: null,
+      summary: 'This API as OpenAPI 3.1',
+      answer: z.looseObject({}),
+      handle: () => document,
+    }),
+    route({
+      method: 'get',
+      path: '/docs',
+      scope: null,
+      summary: 'This API on one page, for people',
+      answer: { mediaType: 'text/html' },
+      handle({ ctx }) {
+        ctx.set('Content-Security-Policy', pagePolicy);
+        ctx.type = 'html';
+        return page;
+      },
+    }),
+  ];
+  const document = openApi(routes);
+  const page = docsPage(document);
+  return routes;
 }
 
 const tags = {
@@ -144,14 +161,15 @@ const answerTexts: Record<number, string> = {
 
 function answersOf(each: Route, schemas: Schemas, example: { example?: unknown }) {
   const { status, waits } = each;
-  const content = contentOf(each, schemas, example);
-  const answer = { description: answerTexts[status], headers: headersOf(each), ...content };
+  const headers = headersOf(each);
+  const answer = { description: answerTexts[status], headers, ...contentOf(each, schemas, example) };
   if (!waits) return { [status]: answer };
-  const waited = { ...headersOf(each), ...refs(['Preference-Applied']) };
-  return {
-    200: { description: 'The run as it ended, with `Prefer: wait`', headers: waited, ...content },
-    [status]: answer,
+  const ended = {
+    description: 'The run as it ended, with `Prefer: wait`',
+    headers: { ...headers, ...refs(['Preference-Applied']) },
+    ...contentOf(each, schemas, waitedExample),
   };
+  return { 200: ended, [status]: answer };
 }
 
 const refs = (names: (keyof typeof headers)[]) =>

@@ -83,10 +83,14 @@ const examples: Record<string, Shown> = {
   'get-health': { answer: { status: 'ok', version } },
   'get-metrics': { answer: 'toka_log_sequence{service="store"} 42\n' },
   'get-openapi.json': { answer: { openapi: '3.1.0' } },
+  'get-docs': { answer: '<!doctype html>…' },
   'get-asyncapi.json': { answer: { asyncapi: '3.0.0' } },
 };
 
 const shown = (value: unknown) => (value === undefined ? {} : { example: value });
+
+/** A run that was waited for. */
+export const waitedExample = { example: run.completed };
 
 /** What is shown of an operation, as it stands in a media type. */
 export function exampleOf(operationId: string) {
