@@ -1,3 +1,4 @@
+import { gateway } from './gateway.ts';
 import { pipeline } from './pipeline.ts';
 import { proxy } from './proxy.ts';
 import { runner } from './runner.ts';
@@ -6,7 +7,14 @@ import { stack } from './stack.ts';
 
 // `npm run bench -- <name>`: measures on this machine, side by side in one run. Never part of the tests.
 
-const benches: Record<string, (args: string[]) => Promise<void>> = { pipeline, proxy, runner, scheduler, stack };
+const benches: Record<string, (args: string[]) => Promise<void>> = {
+  gateway,
+  pipeline,
+  proxy,
+  runner,
+  scheduler,
+  stack,
+};
 const [name = 'pipeline', ...args] = process.argv.slice(2);
 const bench = benches[name];
 if (bench) await bench(args);
