@@ -9,7 +9,7 @@ domain = "docs"
 priority = "high"
 workstream = "main"
 branch = "main"
-schedule = "0 0 30 2 *" # a day that does not come
+schedule = "0 0 29 2 *" # a day that comes rarely
 repository = "$REPOSITORY"
 [agents.capabilities]
 primary = ["filesystem-read"]
