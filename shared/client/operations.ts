@@ -13,6 +13,7 @@ import {
   listAgentStatus,
   verifyAudit,
 } from '#shared/contracts/api/system.ts';
+import * as webhooks from '#shared/contracts/api/webhooks.ts';
 
 /** Every endpoint by the name that a client calls it by; the stream of events is beside them. */
 export const operations = {
@@ -21,6 +22,7 @@ export const operations = {
   ...{ startRun, retryRun, backfill },
   ...approvals,
   ...keys,
+  ...webhooks,
   getEvent,
   ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, listAgentStatus },
 } satisfies Record<string, Endpoint>;
