@@ -1,9 +1,8 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Task } from '#shared/bus/tasks.ts';
-import type { DataOf, Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
+import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
-import { Answer, Image } from '#shared/contracts/llm.ts';
 import type { WholeEvent } from '#shared/domain/conversation.ts';
 import { conversation } from '#shared/domain/conversation.ts';
 import type { Run } from '#shared/domain/run.ts';
@@ -12,7 +11,7 @@ import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
 import { clip } from '#shared/text.ts';
-import { firstMessage } from './prompt.ts';
+import { fetchImage, wholeEvent } from '#shared/whole-event.ts';
 
 const inlineBytesMax = 32 * 1024;
 const shownCharsMax = 4_000;
@@ -62,10 +61,9 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
   let messages: readonly ChatMessage[] = [];
   const fold = (event: WholeEvent) => {
     run = evolve(run, event);
-    if (event.type === 'toka.run.queued.v1') messages = [firstMessage(event.data.work)];
     messages = conversation(messages, event);
   };
-  for (const event of events) if (isRunEvent(event)) fold(await whole(bus, event));
+  for (const event of events) if (isRunEvent(event)) fold(await wholeEvent(bus, event));
   if (!run) return undefined;
 
   const refresh = async () => {
@@ -73,7 +71,7 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
     for (const event of await bus.read('run', runId, seen + 1)) {
       if (!isRunEvent(event)) continue;
       const lost = event.type === 'toka.run.started.v1' || event.type === 'toka.run.dispatched.v1';
-      fold(await whole(bus, event));
+      fold(await wholeEvent(bus, event));
       if (lost || (run && hasEnded(run))) throw new Failure('conflict', "the run is no longer this runner's");
     }
   };
@@ -114,11 +112,6 @@ async function wholeOf(bus: Bus, draft: RunDraft): Promise<Partial<WholeEvent>> 
   return { wholeText: text, ...(image ? { wholeImage: await fetchImage(bus, image) } : {}) };
 }
 
-type KeptImage = NonNullable<DataOf<'toka.run.tool-returned.v1'>['image']>;
-
-const fetchImage = async (bus: Bus, { mediaType, artifact }: KeptImage): Promise<Image> =>
-  Image.parse({ mediaType, base64: (await bus.artifacts.get(artifact)).toString('base64') });
-
 /** What is long is kept in the object store, and the event holds the reference. */
 async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
   if (draft.type === 'toka.run.tool-returned.v1') {
@@ -131,18 +124,4 @@ async function slimmed(bus: Bus, draft: RunDraft): Promise<RunDraft> {
   const bytes = Buffer.from(JSON.stringify(draft.data.answer));
   if (bytes.byteLength <= inlineBytesMax) return draft;
   return { ...draft, data: { ...draft.data, answer: { artifact: await bus.artifacts.put(bytes) } } };
-}
-
-async function whole(bus: Bus, event: Recorded<RunEvent>): Promise<WholeEvent> {
-  if (event.type === 'toka.run.tool-returned.v1') {
-    const { whole: long, image } = event.data;
-    return {
-      ...event,
-      ...(long ? { wholeText: (await bus.artifacts.get(long)).toString('utf8') } : {}),
-      ...(image ? { wholeImage: await fetchImage(bus, image) } : {}),
-    };
-  }
-  if (event.type !== 'toka.run.step-completed.v1' || !('artifact' in event.data.answer)) return event;
-  const bytes = await bus.artifacts.get(event.data.answer.artifact);
-  return { ...event, wholeAnswer: Answer.parse(JSON.parse(bytes.toString('utf8'))) };
 }

@@ -1,5 +1,6 @@
 import type { Definition, Work } from '#shared/contracts/agent.ts';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
+import { workText } from '#shared/domain/conversation.ts';
 import { clip } from '#shared/text.ts';
 
 const contentCharsMax = 100_000;
@@ -22,19 +23,6 @@ export function systemPrompt(
     ...(instructions ? [`\n# Instructions\n${instructions}`] : []),
   ].join('\n');
 }
-
-/** The first message of a run: what is asked of it. */
-export function firstMessage(work: Work): ChatMessage {
-  if (work.deliverable === null) return { role: 'user', text: work.description };
-  return { role: 'user', text: workText(work) };
-}
-
-const workText = ({ description, deliverable, validation }: Work) =>
-  [
-    `# Objective\n${description}`,
-    `# Deliverable\n${deliverable}`,
-    ...(validation === null ? [] : [`# Validation\n${validation}`]),
-  ].join('\n\n');
 
 export const judgePrompt = [
   'You check what an agent handed in. You are given the objective, the deliverable that was asked for, the validation that it must meet, and what was handed in.',

@@ -9,6 +9,7 @@ import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { approvalRoutes } from './routes/approvals.ts';
 import { eventRoutes } from './routes/events.ts';
+import { historyRoutes } from './routes/history.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
@@ -35,6 +36,7 @@ export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stoppi
     ...agentRoutes(bus, writer, backlog),
     ...agentRunRoutes(bus, writer, backlog),
     ...againRoutes(bus, writer, backlog),
+    ...historyRoutes(bus, writer, backlog),
     ...runRoutes(bus, writer),
     ...approvalRoutes(bus, writer),
     ...keyRoutes(bus, writer),

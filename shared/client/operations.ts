@@ -3,7 +3,7 @@ import * as approvals from '#shared/contracts/api/approvals.ts';
 import type { Endpoint } from '#shared/contracts/api/endpoint.ts';
 import { getEvent } from '#shared/contracts/api/events.ts';
 import * as keys from '#shared/contracts/api/keys.ts';
-import { backfill, retryRun, startRun } from '#shared/contracts/api/new-runs.ts';
+import { backfill, forkRun, retryRun, startRun } from '#shared/contracts/api/new-runs.ts';
 import * as runs from '#shared/contracts/api/runs.ts';
 import {
   getHealth,
@@ -19,7 +19,7 @@ import * as webhooks from '#shared/contracts/api/webhooks.ts';
 export const operations = {
   ...agents,
   ...runs,
-  ...{ startRun, retryRun, backfill },
+  ...{ startRun, retryRun, forkRun, backfill },
   ...approvals,
   ...keys,
   ...webhooks,

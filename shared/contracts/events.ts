@@ -33,6 +33,22 @@ export type Trigger = z.infer<typeof Trigger>;
 export const Parent = z.object({ runId: RunId, callId: z.string(), depth: z.number().int().positive() });
 export type Parent = z.infer<typeof Parent>;
 
+/** What a forked run begins with: how another stood after its event `at`, and what a person says to it there. */
+export const Fork = z.object({
+  runId: RunId,
+  at: z.number().int().positive(),
+  message: z.string().optional(),
+  state: z.object({
+    pending: z.array(z.object({ callId: z.string(), tool: z.string() })),
+    workspace: z.object({ base: WorkspaceBase, snapshots: z.array(Snapshot) }).nullable(),
+    deliverable: Deliverable.nullable(),
+    contextTokens: z.number().int().nonnegative(),
+    compactions: z.number().int().nonnegative(),
+    lastText: z.string(),
+  }),
+});
+export type Fork = z.infer<typeof Fork>;
+
 /** The limit that ended a tool call. */
 export const Killed = z.enum(['memory', 'time', 'processes', 'output', 'sandbox', 'interrupted']);
 export type Killed = z.infer<typeof Killed>;
@@ -67,6 +83,7 @@ export const eventData = {
     parent: Parent.nullable().default(null),
     /** The ended run that this one does again. */
     retryOf: RunId.optional(),
+    forkOf: Fork.optional(),
     /** It is not begun before. */
     runAt: z.iso.datetime().optional(),
   }),
@@ -146,6 +163,8 @@ export const eventData = {
   'toka.run.failed.v1': RunError,
   'toka.run.retry-scheduled.v1': RunError.extend({ at: z.iso.datetime() }),
   'toka.run.cancelled.v1': Reason,
+  /** Another run goes on from how this one stood after its event `at`. */
+  'toka.run.forked.v1': z.object({ runId: RunId, at: z.number().int().positive() }),
 
   'toka.memory.remembered.v1': z.object({ id: MemoryId, text: z.string(), runId: RunId.nullable() }),
   'toka.memory.forgotten.v1': z.object({ id: MemoryId }),

@@ -42,6 +42,7 @@ export const RunView = z.object({
   error: RunError.nullable(),
   parent: Parent.nullable(),
   retryOf: RunId.nullable(),
+  forkOf: z.object({ runId: RunId, at: z.number() }).nullable(),
   runAt: z.string().nullable(),
   /** What it waits for a person to decide. */
   approvals: z.array(Approval),

@@ -1,15 +1,40 @@
+import type { Work } from '#shared/contracts/agent.ts';
 import type { Recorded, RunEvent } from '#shared/contracts/events.ts';
 import type { Answer, ChatMessage, Image } from '#shared/contracts/llm.ts';
 
 /** A run's events with everything in full: what was kept by reference has been fetched. */
-export type WholeEvent = Recorded<RunEvent> & { wholeAnswer?: Answer; wholeText?: string; wholeImage?: Image };
+export type WholeEvent = Recorded<RunEvent> & {
+  wholeAnswer?: Answer;
+  wholeText?: string;
+  wholeImage?: Image;
+  /** Of the run that a forked one goes on from. */
+  before?: readonly ChatMessage[];
+};
 
 const goOn =
   'You have not handed in the deliverable yet. Go on with the work, and call submit_deliverable when it is done.';
 
-/** The messages that follow a run's first one: each answer, each tool's result, each refusal, in the log's order. */
+/** The first message of a run: what is asked of it. */
+export function firstMessage(work: Work): ChatMessage {
+  if (work.deliverable === null) return { role: 'user', text: work.description };
+  return { role: 'user', text: workText(work) };
+}
+
+export const workText = ({ description, deliverable, validation }: Work) =>
+  [
+    `# Objective\n${description}`,
+    `# Deliverable\n${deliverable}`,
+    ...(validation === null ? [] : [`# Validation\n${validation}`]),
+  ].join('\n\n');
+
+/** The messages of a run: what is asked of it, or what was said before it was forked, then each answer, each tool's result, each refusal, in the log's order. */
 export function conversation(messages: readonly ChatMessage[], event: WholeEvent): readonly ChatMessage[] {
   switch (event.type) {
+    case 'toka.run.queued.v1': {
+      const { work, forkOf } = event.data;
+      const before = event.before ?? [firstMessage(work)];
+      return forkOf?.message === undefined ? before : [...before, { role: 'user', text: forkOf.message }];
+    }
     case 'toka.run.step-completed.v1': {
       const answer = event.wholeAnswer ?? event.data.answer;
       if (!('text' in answer)) throw new Error(`event ${event.id}: its answer was not fetched`);

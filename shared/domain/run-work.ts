@@ -28,6 +28,7 @@ export function evolveWork(run: Run, event: WorkEvent): Run {
       return { ...run, startsWithoutProgress: 0, pending: without(run.pending, callId), deliverable, verdict: null };
     }
     case 'toka.run.capability-missed.v1':
+    case 'toka.run.forked.v1':
       return run;
     case 'toka.run.approval-requested.v1':
       return parked({ ...run, approvals: [...run.approvals, { ...event.data, decided: null }] });

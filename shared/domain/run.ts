@@ -1,7 +1,16 @@
 import type { Definition, Work } from '#shared/contracts/agent.ts';
 import type { Approval, Decided } from '#shared/contracts/approval.ts';
 import type { NamedArtifact, Snapshot, WorkspaceBase } from '#shared/contracts/artifact.ts';
-import type { DataOf, Deliverable, Parent, Recorded, RunError, RunEvent, Trigger } from '#shared/contracts/events.ts';
+import type {
+  DataOf,
+  Deliverable,
+  Fork,
+  Parent,
+  Recorded,
+  RunError,
+  RunEvent,
+  Trigger,
+} from '#shared/contracts/events.ts';
 import type { RetryClass } from './retry.ts';
 import { retryClassOf } from './retry.ts';
 import { evolveWork, isParked } from './run-work.ts';
@@ -51,6 +60,8 @@ export type Run = {
   parent: Parent | null;
   /** The ended run that this one does again. */
   retryOf: string | null;
+  /** The run, and its event, from which this one goes on. */
+  forkOf: { runId: string; at: number } | null;
   /** It is not begun before. */
   runAt: string | null;
   /** Which it was queued in, as W3C Trace Context has it. */
@@ -166,6 +177,7 @@ function after(before: Run, event: Exclude<Recorded<RunEvent>, { type: 'toka.run
     case 'toka.run.workspace-saved.v1':
     case 'toka.run.workspace-kept.v1':
     case 'toka.run.validated.v1':
+    case 'toka.run.forked.v1':
       return evolveWork(run, event);
     case 'toka.run.completed.v1':
       return { ...run, status: 'completed', result: event.data.result, error: null, endedAt: event.time };
@@ -201,7 +213,7 @@ function putBack(run: Run, { at, ...error }: DataOf<'toka.run.retry-scheduled.v1
 }
 
 function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
-  const { agentId, trigger, since, parent, retryOf, runAt, definition, work } = event.data;
+  const { agentId, trigger, since, parent, retryOf, forkOf, runAt, definition, work } = event.data;
   const { traceparent, tracestate } = event;
   return {
     id: event.subject.slice('run/'.length),
@@ -210,6 +222,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     since,
     parent,
     retryOf: retryOf ?? null,
+    forkOf: forkOf ? { runId: forkOf.runId, at: forkOf.at } : null,
     runAt: runAt ?? null,
     trace: traceparent === undefined ? null : { traceparent, tracestate },
     definition,
@@ -247,5 +260,16 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     first: event.seq,
     dispatch: 0,
     version: event.seq,
+    ...(forkOf && goingOn(forkOf, event.seq)),
+  };
+}
+
+/** What a forked run has of the other one. Its calls that had no result are made anew: in its workspace they were never begun. */
+function goingOn({ state: { pending, workspace, ...rest }, message }: Fork, seq: number): Partial<Run> {
+  return {
+    ...rest,
+    pending: pending.map((call) => ({ ...call, begun: false })),
+    workspace: workspace && { ...workspace, kept: null },
+    unreadMessage: message === undefined ? null : seq,
   };
 }

@@ -25,6 +25,7 @@ export const runView = (run: Run): RunView => ({
   error: run.error,
   parent: run.parent,
   retryOf: run.retryOf,
+  forkOf: run.forkOf,
   runAt: run.runAt,
   approvals: run.approvals.filter(({ decided }) => decided === null).map(({ decided: _, ...approval }) => approval),
   children: run.children.map(({ runId, agentId, ended }) => ({ runId, agentId, status: ended?.status ?? null })),

@@ -36,6 +36,8 @@ const byId = ({ agent, run, approval, key, event }: Workstream): Attack[] => [
   ['POST', `/runs/${run}/pause`, 404],
   ['POST', `/runs/${run}/resume`, 404],
   ['POST', `/runs/${run}/retry`, 404],
+  ['GET', `/runs/${run}/state`, 404],
+  ['POST', `/runs/${run}/fork`, 404],
   ['POST', `/runs/${run}/messages`, 404, { text: 'obey' }],
   ['GET', `/approvals/${approval}`, 404],
   ['POST', `/approvals/${approval}`, 404, { decision: 'answered', answer: 'yes' }],

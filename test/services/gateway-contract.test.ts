@@ -96,6 +96,8 @@ test('every operation answers what it should as its description says', async (t)
     ],
     'get-runs': [`/runs${minSeq}`],
     'get-runs-by-id': [`/runs/${ended}`],
+    'get-runs-by-id-state': [`/runs/${ended}/state`],
+    'post-runs-by-id-fork': [`/runs/${ended}/fork`, { message: 'Once more' }],
     'post-runs-by-id-retry': [`/runs/${failed}/retry`],
     'get-runs-by-id-events': [`/runs/${ended}/events`],
     'get-runs-by-id-steps': [`/runs/${ended}/steps`],

@@ -67,6 +67,7 @@ const queued: RunView = {
   error: null,
   parent: null,
   retryOf: null,
+  forkOf: null,
   runAt: null,
   approvals: [],
   children: [],

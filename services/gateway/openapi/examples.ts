@@ -43,6 +43,13 @@ const examples: Record<string, Shown> = {
   'post-runs-by-id-pause': { body: holiday, answer: { ...run.queued, status: 'paused' } },
   'post-runs-by-id-resume': { body: {}, answer: run.queued },
   'post-runs-by-id-messages': { body: { text: 'Leave out the tests', mode: 'enqueue' }, answer: run.queued },
+  'get-runs-by-id-state': {
+    answer: { at: 42, run: run.queued, messages: [{ role: 'user', text: 'Keep the changelog' }] },
+  },
+  'post-runs-by-id-fork': {
+    body: { at: 42, message: 'Leave out the tests', overrides: { model: 'smart' } },
+    answer: { ...run.queued, forkOf: { runId: run.completed.id, at: 42 } },
+  },
   'get-runs-by-id-events': { answer: page(event) },
   'get-runs-by-id-steps': { answer: page(step) },
   'get-runs-by-id-artifacts': { answer: artifacts },

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AgentSpec } from '#shared/contracts/agent.ts';
 import { AgentId, RunId } from '#shared/contracts/ids.ts';
 import { RunView } from '#shared/contracts/store.ts';
 import { endpoint } from './endpoint.ts';
@@ -41,6 +42,39 @@ export const retryRun = endpoint({
   summary: 'Do a run that failed or was cancelled once more, as a run of its own, by the agent as it is now',
   params: z.object({ id: RunId }),
   body: z.strictObject({}).optional(),
+  status: 202,
+  answer: RunView,
+  waits: true,
+});
+
+const at = z
+  .number()
+  .int('must be the seq of one of its events')
+  .positive('must be the seq of one of its events')
+  .describe('The sequence of the last event that counts; the newest unless it is given');
+
+export const forkRun = endpoint({
+  method: 'post',
+  path: '/runs/:id/fork',
+  scope: 'runs:write',
+  summary:
+    'Go on from how a run stood, with its conversation and its workspace, as a run of its own by the agent as it is now',
+  params: z.object({ id: RunId }),
+  body: z
+    .strictObject({
+      at: at.optional(),
+      message: z
+        .string()
+        .trim()
+        .min(1, 'must not be empty')
+        .max(20_000, 'must be at most 20000 characters')
+        .optional()
+        .describe('What a person says to it there'),
+      overrides: AgentSpec.pick({ model: true, instructions: true })
+        .optional()
+        .describe("What is otherwise than the agent's own, for this run"),
+    })
+    .optional(),
   status: 202,
   answer: RunView,
   waits: true,

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { NamedArtifact } from '#shared/contracts/artifact.ts';
 import { AgentId, Priority, RunId } from '#shared/contracts/ids.ts';
+import { ChatMessage } from '#shared/contracts/llm.ts';
 import { EventView, RunView, StepView } from '#shared/contracts/store.ts';
 import { runStatuses } from '#shared/domain/run.ts';
 import { endpoint } from './endpoint.ts';
-import { Reason, Time } from './input.ts';
+import { Reason, Sequence, Time } from './input.ts';
 import { historyQuery, pageOf, pageQuery, seqQuery } from './paging.ts';
 
 const params = z.object({ id: RunId });
@@ -34,6 +35,22 @@ export const getRun = endpoint({
   params,
   query: seqQuery,
   answer: RunView,
+});
+
+export const getRunState = endpoint({
+  method: 'get',
+  path: '/runs/:id/state',
+  scope: 'runs:read',
+  summary: 'How a run stood after one of its events: the run as it was, and all that had been said',
+  params,
+  query: z.strictObject({
+    at: Sequence.optional().describe('The sequence of the last event that counts; the newest unless it is given'),
+  }),
+  answer: z.object({
+    at: z.number().describe('The sequence of the last event that counted'),
+    run: RunView,
+    messages: z.array(ChatMessage).describe('What the model was told and had said'),
+  }),
 });
 
 export const cancelRun = endpoint({
