@@ -23,3 +23,9 @@ export function framed(lines: readonly string[]): string {
   const bar = '─'.repeat(width + 2);
   return [`┌${bar}┐`, ...lines.map((line) => `│ ${line.padEnd(width)} │`), `└${bar}┘`].join('\n');
 }
+
+/** A text of many lines for a terminal, which obeys nothing in it. */
+export const harmless = (text: string): string =>
+  text
+    .replace(/\r\n/g, '\n')
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => (/[\n\t]/.test(char) ? char : '\ufffd'));
