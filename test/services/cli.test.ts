@@ -140,6 +140,7 @@ test('it ends with a number that says why: 2 wrong words, 3 nothing there, 4 no 
     [['agents', 'ls', '--url', 'http://127.0.0.1:9'], 5, /nobody answers/],
     [['agents', 'ls', '--url', 'localhost'], 1, /it takes one such as http:\/\/localhost:8080/],
     [['status'], 1, /^$/],
+    [['up'], 5, /Docker is not installed here\. Without Docker, npm start/, { environment: { PATH: '/nowhere' } }],
     [['--help'], 0, /^$/],
   ];
   await Promise.all(

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { each } from '#shared/client/each.ts';
 import type { AgentView } from '#shared/contracts/store.ts';
+import type { Applied } from './apply.ts';
 import { applyAgents } from './apply.ts';
 import type { Columns } from './output.ts';
 import { time } from './output.ts';
@@ -68,7 +69,13 @@ export function addAgents(program: Command): void {
     )
     .action(async ({ file }: { file: string }, command: Command) => {
       const { client, output } = shellOf(command);
-      output.list(await applyAgents(client, file), { name: ({ name }) => name, result: ({ result }) => result });
+      const applied: Applied[] = [];
+      try {
+        for await (const each of applyAgents(client, file)) applied.push(each);
+      } finally {
+        // What was done before one was refused has been done.
+        if (applied.length > 0) output.list(applied, { name: ({ name }) => name, result: ({ result }) => result });
+      }
     });
   agents
     .command('rm <names...>')

@@ -12,11 +12,8 @@ import { lineFinder } from '#shared/toml-lines.ts';
 export type Applied = { name: string; result: 'created' | 'replaced' | 'unchanged' };
 
 /** Brings the gateway's agents to what a file says of them. Throws `invalid`, and does nothing, where the file has a mistake. */
-export async function applyAgents(client: Client, file: string): Promise<Applied[]> {
-  const applied: Applied[] = [];
-  for (const spec of inOrder(readSpecs(file)))
-    applied.push({ name: spec.name, result: await applyAgent(client, spec) });
-  return applied;
+export async function* applyAgents(client: Client, file: string): AsyncGenerator<Applied> {
+  for (const spec of inOrder(readSpecs(file))) yield { name: spec.name, result: await applyAgent(client, spec) };
 }
 
 async function applyAgent(client: Client, spec: AgentSpec): Promise<Applied['result']> {

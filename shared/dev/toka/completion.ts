@@ -14,21 +14,19 @@ export function addCompletion(program: Command): void {
 
 /** What may follow on which words, as a function of bash; zsh takes such functions too. Nothing of it asks a gateway. */
 function completion(program: Command, shell: Shell): string {
-  const cases = wordsAfter(program, []).map(([path, words]) => `    "${path}") words="${words.join(' ')}" ;;`);
+  const steps = prefixes(program, []).map((words) => `    " ${words}") at=" ${words}" ;;`);
+  const cases = wordsAfter(program, []).map(([words, offers]) => `    "${words}") offers="${offers.join(' ')}" ;;`);
   return `${shell === 'zsh' ? 'autoload -Uz bashcompinit && bashcompinit\n' : ''}_toka() {
-  local path="" word words="" index
+  local at="" offers="" index
   for ((index = 1; index < COMP_CWORD; index++)); do
-    word="\${COMP_WORDS[index]}"
-    case "$path $word" in
-${prefixes(program, [])
-  .map((path) => `    " ${path}") path=" ${path}" ;;`)
-  .join('\n')}
+    case "$at \${COMP_WORDS[index]}" in
+${steps.join('\n')}
     esac
   done
-  case "\${path# }" in
+  case "\${at# }" in
 ${cases.join('\n')}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  COMPREPLY=($(compgen -W "$offers" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _toka toka
 `;

@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { problemLine, readAgentsFile } from '#shared/agents-file.ts';
 import type { Client } from '#shared/client/client.ts';
@@ -7,6 +8,7 @@ import { readSettings } from '#shared/settings.ts';
 import { Config as Gateway } from '../../../services/gateway/config.ts';
 import type { Environment } from '../launch/environment.ts';
 import { answers } from '../launch/ports.ts';
+import { checkout } from './checkout.ts';
 import { checkFile } from './config.ts';
 import { findOnPath } from './path.ts';
 import type { Shell } from './shell.ts';
@@ -69,15 +71,16 @@ function settings({ environment, data }: Shell): Finding[] {
             fix: 'it is not set: npm start makes one; for the stack put one into .env (openssl rand -base64 48)',
           },
     );
-  if (existsSync('.env') && (statSync('.env').mode & 0o077) !== 0)
-    found.push({ what: '.env', fix: 'others on this machine can read it: chmod 600 .env' });
+  const file = resolve(checkout, '.env');
+  if (existsSync(file) && (statSync(file).mode & 0o077) !== 0)
+    found.push({ what: '.env', fix: `others on this machine can read it: chmod 600 ${file}` });
   const wrong = settingsProblems(environment).filter((line) => secret || !line.startsWith('JWT_SECRET '));
   found.push(...(wrong.length > 0 ? wrong.map((fix) => ({ what: 'settings', fix })) : [{ what: 'settings' }]));
   return found;
 }
 
 function settingsProblems(environment: Environment): string[] {
-  const { CONFIG_FILE = 'config/agents.toml' } = environment;
+  const { CONFIG_FILE = '' } = environment;
   try {
     // A file that is of no use is told of by itself, and hides nothing of the others.
     readSettings(Gateway, { ...environment, CONFIG_FILE: readAgentsFile(CONFIG_FILE).fatal ? '' : CONFIG_FILE });
@@ -88,8 +91,9 @@ function settingsProblems(environment: Environment): string[] {
   }
 }
 
-function files({ environment: { CONFIG_FILE, MODELS_FILE, ...environment } }: Shell): Finding[] {
-  return [CONFIG_FILE ?? 'config/agents.toml', MODELS_FILE ?? 'config/models.toml'].flatMap((file): Finding[] => {
+function files({ environment }: Shell): Finding[] {
+  const { CONFIG_FILE = '', MODELS_FILE = '' } = environment;
+  return [CONFIG_FILE, MODELS_FILE].flatMap((file): Finding[] => {
     if (!existsSync(file)) return [];
     const problems = checkFile(file, environment);
     return problems.length === 0

@@ -4,7 +4,7 @@ import type { Client } from '#shared/client/client.ts';
 import { createClient } from '#shared/client/client.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Environment } from '../launch/environment.ts';
-import { readEnvironment } from '../launch/environment.ts';
+import { settingsHere } from './checkout.ts';
 import type { Output } from './output.ts';
 import { createOutput } from './output.ts';
 import { tokenSource } from './token.ts';
@@ -17,7 +17,7 @@ export type Shell = { environment: Environment; url: string; data: string | unde
 /** The shell of a command, by the options that all of them take. */
 export function shellOf(command: Command): Shell {
   const { url, json = false, data }: Global = command.optsWithGlobals();
-  const environment = readEnvironment('.env', process.env);
+  const environment = settingsHere();
   const { TOKA_URL, PORT = '8080', TLS_CERT_FILE } = environment;
   const found = url ?? TOKA_URL ?? `${TLS_CERT_FILE ? 'https' : 'http'}://localhost:${PORT}`;
   if (!/^https?:$/.test(URL.parse(found)?.protocol ?? ''))

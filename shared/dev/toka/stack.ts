@@ -1,11 +1,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { Failure } from '#shared/errors.ts';
+import { checkout } from './checkout.ts';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
 const lookMsMax = 10_000;
 
 export function addStack(program: Command): void {
@@ -30,7 +29,7 @@ async function compose(args: readonly string[]): Promise<void> {
   const missing = await dockerProblem();
   if (missing)
     throw new Failure('unavailable', `${missing}. Without Docker, npm start brings everything up on this machine.`);
-  const child = spawn('docker', ['compose', ...args], { cwd: root, stdio: 'inherit' });
+  const child = spawn('docker', ['compose', ...args], { cwd: checkout, stdio: 'inherit' });
   const [code, signal]: [number | null, string | null] = (await once(child, 'exit')) as never;
   if (code !== 0)
     throw new Failure(

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { scopes } from '#shared/contracts/api/endpoint.ts';
 import { usageKeys } from '#shared/contracts/store.ts';
-import { readEnvironment } from '../launch/environment.ts';
+import { settingsHere } from './checkout.ts';
 import { money } from './output.ts';
 import { collect, shellOf } from './shell.ts';
 import { signToken } from './token.ts';
@@ -76,7 +76,7 @@ function addToken(program: Command): void {
     )
     .action(async ({ workstream: workstreams, ...terms }: TokenOptions, command: Command) => {
       const { data }: { data?: string } = command.optsWithGlobals();
-      const token = await signToken({ ...terms, workstreams }, readEnvironment('.env', process.env), data);
+      const token = await signToken({ ...terms, workstreams }, settingsHere(), data);
       process.stdout.write(`${token}\n`);
     });
 }

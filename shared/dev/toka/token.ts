@@ -28,7 +28,7 @@ export function signToken(
 export const findSecret = (environment: Environment, data: string | undefined): string | undefined =>
   environment.JWT_SECRET ??
   secretIn(environment.JWT_SECRET_FILE) ??
-  readSecrets(data ?? environment.TOKA_HOME ?? '.toka')?.JWT_SECRET ??
+  readSecrets(data ?? environment.TOKA_HOME ?? '')?.JWT_SECRET ??
   (/^(true|1|yes|on)$/.test(environment.TOKA_DEV ?? '') ? developmentSecret : undefined);
 
 /** What a file of the environment's NAME_FILE holds; none where it is empty. */
