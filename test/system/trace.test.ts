@@ -24,20 +24,26 @@ test('what a request begins is in its trace to the end: through scheduler, runne
   await using system = await startSystem({ agents, environment: { TRACING_ENABLED: 'true' } });
   await system.saw(({ type }) => type === 'toka.agent.registered.v1');
   const id = 'a1'.repeat(16);
-  const response = await fetch(`${system.api}/agents/scout/runs`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${await tokenOf('runs:write')}`,
-      'content-type': 'application/json',
-      traceparent: `00-${id}-${'b'.repeat(16)}-01`,
-      tracestate: 'vendor=1',
-      prefer: 'wait=30',
-    },
-    body: JSON.stringify({ objective: 'objective-1' }),
-  });
+  const ask = async (): Promise<Response> =>
+    fetch(`${system.api}/agents/scout/runs`, {
+      method: 'POST',
+      headers: {
+        'idempotency-key': 'k1',
+        authorization: `Bearer ${await tokenOf('runs:write')}`,
+        'content-type': 'application/json',
+        traceparent: `00-${id}-${'b'.repeat(16)}-01`,
+        tracestate: 'vendor=1',
+        prefer: 'wait=30',
+      },
+      body: JSON.stringify({ objective: 'objective-1' }),
+    });
+  const response = await ask();
   t.is(response.status, 200);
   const run = (await response.json()) as { id: string; status: string };
   t.is(run.status, 'completed');
+  const again = await ask();
+  t.is(again.headers.get('idempotent-replayed'), 'true');
+  t.deepEqual(await again.json(), run, 'the same run, as it ended');
   await system.saw(({ type, correlationid }) => type === 'toka.llm.called.v1' && correlationid === run.id);
   const own = system.events.filter(({ correlationid }) => correlationid === run.id);
   const types = new Set(own.map(({ type }) => type));
