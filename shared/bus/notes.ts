@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { JetStreamManager, NatsConnection } from 'nats';
 import { headers } from 'nats';
 import { noteSubject, notesStream } from '#shared/contracts/subjects.ts';
@@ -21,6 +22,8 @@ export const openNotes = (nc: NatsConnection, jsm: JetStreamManager): Notes => (
   },
   write(name, text, seen) {
     const header = headers();
+    // A write whose acknowledgement was lost is repeated, and must not count as another writer's.
+    header.set('Nats-Msg-Id', randomUUID());
     header.set('Nats-Expected-Last-Subject-Sequence', String(seen));
     return publishUntil(nc, noteSubject(name), text, header, writeMsMax);
   },

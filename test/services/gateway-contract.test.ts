@@ -28,7 +28,9 @@ async function startAll(): Promise<Gateway & { ended: string; failed: string; ho
   const gateway = stack.use(await startGateway({ WEBHOOK_EXEMPT: `127.0.0.1:${port}`, WEBHOOK_PLAIN_HTTP: 'true' }));
   const env = { NATS_URL: gateway.nats.url, METRICS_PORT: '0', METRICS_HOST: '127.0.0.1', LOG_LEVEL: 'silent' };
   stack.use(await startService('scheduler', Config, start, { ...env, CONFIG_FILE: 'none' }));
-  await gateway.call('POST', '/agents', agentInput({ schedule: '0 6 1 * *' }));
+  const [objective] = agentInput().objectives;
+  const objectives = objective ? [{ ...objective, id: 'changelog' }] : [];
+  await gateway.call('POST', '/agents', agentInput({ schedule: '0 6 1 * *', objectives }));
   const run = async (drafts: readonly Draft[]) => {
     const { id } = (await gateway.call('POST', '/agents/scout/runs', { input: 'x' })).json;
     const writer = { source: '/toka/test/1', actor: 'service:test' };
@@ -149,7 +151,7 @@ test(`${count} requests that were made up are answered as the description says, 
   const { management, admin, ended, failed, webhook } = gateway;
   const { agent, run, approval, key } = await fill(gateway, 'main', 'spy', 'seed');
   const ids = {
-    agents: [agent, 'scout', 'nobody'],
+    agents: [agent, 'scout', 'scribe', 'nobody'],
     runs: [run, ended, failed],
     approvals: [approval],
     llm: [key],
@@ -160,7 +162,7 @@ test(`${count} requests that were made up are answered as the description says, 
   const document = await described(gateway);
   const check = createCheck(document);
   await using pool = disposable(new Pool(management, { connections: atOnce }));
-  const requests = requestsTo(document, { ids, tokens }, count, seed);
+  const requests = requestsTo(document, { ids, doomed: ['scribe', key], tokens }, count, seed);
   t.is(requests.length, count);
   const statuses = new Map<number, number>();
   const wrong: string[] = [];

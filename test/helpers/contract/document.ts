@@ -4,7 +4,7 @@ import type { Schema } from './arbitrary.ts';
 import { resolve } from './arbitrary.ts';
 
 type Parameter = { name: string; in: 'path' | 'query' | 'header'; required: boolean; schema: Schema };
-type Content = Record<string, { schema: Schema }>;
+type Content = Record<string, { schema: Schema; example?: unknown }>;
 type Response = { content?: Content; headers?: Record<string, unknown> };
 
 export type Operation = {

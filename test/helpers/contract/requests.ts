@@ -10,8 +10,8 @@ export type Request = {
   body: string | undefined;
 };
 
-/** Ids of what there is, by the beginnings of their operations' paths; and tokens, the first of which may all. */
-export type World = { ids: Record<string, string[]>; tokens: string[] };
+/** Ids of what there is, by the beginnings of their operations' paths, and of what may be deleted; and tokens, the first of which may all. */
+export type World = { ids: Record<string, string[]>; doomed: string[]; tokens: string[] };
 
 const nonsense = fc.oneof(
   fc.constantFrom('0', '-1', '1e9', '%', 'null', '%00', '..%2f', "' OR 1=1 --", 'a'.repeat(300), '{}', '*', '>', 'ä'),
@@ -27,9 +27,9 @@ const mostly = <T>(likely: fc.Arbitrary<T>, else_: fc.Arbitrary<T>) =>
   fc.oneof({ arbitrary: likely, weight: 8 }, { arbitrary: else_, weight: 1 });
 
 /** Requests to one operation: some as it takes them, most with something wrong. */
-function requestTo(operation: Operation, { root }: Document, { ids, tokens }: World): fc.Arbitrary<Request> {
-  const { path, parameters, requestBody } = operation;
-  const known = ids[path.split('/')[1] ?? ''] ?? [];
+function requestTo(operation: Operation, { root }: Document, { ids, doomed, tokens }: World): fc.Arbitrary<Request> {
+  const { method, path, parameters, requestBody } = operation;
+  const known = method === 'DELETE' ? doomed : (ids[path.split('/')[1] ?? ''] ?? []);
   const inPath = fc.record(
     Object.fromEntries(
       parameters
@@ -60,7 +60,9 @@ function requestTo(operation: Operation, { root }: Document, { ids, tokens }: Wo
     of('query', nonsense),
     mostly(fc.constant({}), fc.dictionary(nonsense, nonsense, { maxKeys: 2 })),
   );
-  const json = arbitraryOf(requestBody?.content['application/json']?.schema ?? {}, root);
+  const { schema = {}, example } = requestBody?.content['application/json'] ?? {};
+  // The example is right in all that a schema cannot say, so that more than the reading of a body is reached.
+  const json = fc.oneof(fc.constant(example), arbitraryOf(schema, root));
   const body = fc.oneof(
     { arbitrary: json.map((value) => JSON.stringify(value)), weight: 6 },
     { arbitrary: broken(json).map((value) => JSON.stringify(value)), weight: 6 },
