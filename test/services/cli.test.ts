@@ -8,6 +8,7 @@ import { agentInput } from '#test/helpers/agents.ts';
 import { started, step } from '#test/helpers/events.ts';
 import type { Gateway } from '#test/helpers/gateway.ts';
 import { secret, startGateway, token } from '#test/helpers/gateway.ts';
+import { startReceiver } from '#test/helpers/receiver.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { toka } from '#test/helpers/toka.ts';
 import { fill } from '#test/helpers/two-workstreams.ts';
@@ -57,6 +58,46 @@ test('a mistake in a file is told with its line, and nothing is applied', async 
   const { code, err } = await toka(['agents', 'apply', '-f', file], at(gateway));
   t.is(code, 1);
   t.regex(err, /agents\.toml:3: agents\[1\]\.priority is "urgent"; it takes critical, high, medium, low/);
+});
+
+test('a run is forked, and shows from where', async (t) => {
+  await using gateway = await startGateway();
+  await gateway.call('POST', '/agents', agentInput());
+  const [id = ''] = (await toka(['runs', 'start', 'scout', '--input', 'look around'], at(gateway))).out.split('\t');
+  await gateway.bus.append(newEvent(started, `run/${id}`, writer));
+  const forked = await toka(['runs', 'fork', id, '--message', 'look up', '--model', 'other', '--json'], at(gateway));
+  t.is(forked.code, 0, forked.err);
+  const run = JSON.parse(forked.out);
+  t.like(run, { status: 'queued', forkOf: { runId: id } });
+  t.regex((await toka(['runs', 'show', run.id], at(gateway))).out, new RegExp(`^fork of\\t${id}, event \\d+$`, 'm'));
+  const { messages } = (await gateway.call('GET', `/runs/${run.id}/state`)).json;
+  t.deepEqual(
+    messages.map(({ text }: { text: string }) => text),
+    ['look around', 'look up'],
+  );
+  t.is((await toka(['runs', 'fork', id, '--at', '1'], at(gateway))).code, 3);
+});
+
+test('webhooks are made, shown, tried, enabled and deleted', async (t) => {
+  await using receiver = await startReceiver();
+  await using gateway = await startGateway({
+    WEBHOOK_EXEMPT: `127.0.0.1:${receiver.port}`,
+    WEBHOOK_PLAIN_HTTP: 'true',
+  });
+  const made = await toka(['webhooks', 'create', receiver.url, '--type', 'toka.run.*'], at(gateway));
+  t.regex(made.out, /^whsec_\S+\n$/);
+  const id = /whk_\w+/.exec(made.err)?.[0] ?? '';
+  t.deepEqual((await toka(['webhooks', 'ls'], at(gateway))).out.split('\t').slice(0, 4), [
+    ...[id, receiver.url, 'active', 'toka.run.*'],
+  ]);
+  const tried = await toka(['webhooks', 'test', id], at(gateway));
+  t.is(tried.code, 0, tried.err);
+  t.deepEqual(receiver.types(), ['toka.webhook.test.v1']);
+  t.is((await toka(['webhooks', 'enable', id], at(gateway))).code, 0);
+  t.regex((await toka(['webhooks', 'show', id], at(gateway))).out, /^state\tactive$/m);
+  t.is((await toka(['webhooks', 'rm', id], at(gateway))).err, `deleted ${id}\n`);
+  t.is((await toka(['webhooks', 'show', id], at(gateway))).code, 3);
+  t.is((await toka(['webhooks', 'create', 'http://10.0.0.1/x'], at(gateway))).code, 1);
 });
 
 test('runs are started, listed, shown, followed and cancelled', async (t) => {

@@ -11,6 +11,7 @@ import { addKeys } from './keys.ts';
 import { addRuns } from './runs.ts';
 import { addStack } from './stack.ts';
 import { addSystem } from './system.ts';
+import { addWebhooks } from './webhooks.ts';
 
 /** The command line. Throws for whatever goes wrong with it. */
 export function createProgram(): Command {
@@ -26,7 +27,7 @@ export function createProgram(): Command {
     );
   for (const add of [
     ...[addStack, addSystem, addAgents, addRuns, addEvents],
-    ...[addApprovals, addKeys, addConfig, addDoctor, addCompletion],
+    ...[addApprovals, addKeys, addWebhooks, addConfig, addDoctor, addCompletion],
   ])
     add(program);
   strict(program);

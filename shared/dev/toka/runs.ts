@@ -28,6 +28,7 @@ const whole: Columns<RunView> = {
   result: ({ result }) => result,
   error: ({ error }) => error && `${error.code}: ${error.message}`,
   'retry of': ({ retryOf }) => retryOf,
+  'fork of': ({ forkOf }) => forkOf && `${forkOf.runId}, event ${forkOf.at}`,
   'waits for': ({ approvals }) => approvals.map(({ id }) => id).join(', '),
   branch: ({ workspace }) => workspace?.branch,
 };
@@ -37,7 +38,7 @@ type Wait = { wait?: boolean };
 export function addRuns(program: Command): void {
   const runs = program
     .command('runs')
-    .description('Runs: list, show, start, cancel, retry, follow')
+    .description('Runs: list, show, start, cancel, retry, fork, follow')
     .addHelpText(
       'after',
       '\nExamples:\n  toka runs start scout --input "Find the slowest test" --wait\n  toka runs logs -f run_01J…',
@@ -67,6 +68,7 @@ export function addRuns(program: Command): void {
       output.one(await client.getRun({ id }), whole);
     });
   addBeginnings(runs);
+  addFork(runs);
   runs
     .command('cancel <id>')
     .description('Cancel a run')
@@ -126,6 +128,29 @@ function addBeginnings(runs: Command): void {
     .action(async (id: string, { wait }: Wait, command: Command) => {
       const shell = shellOf(command);
       await begun(shell, await shell.client.retryRun({ id }), wait);
+    });
+}
+
+type ForkOptions = Wait & { at?: number; message?: string; model?: string; instructions?: string };
+
+function addFork(runs: Command): void {
+  runs
+    .command('fork <id>')
+    .description('Go on from how a run stood, with its conversation and its files, as a run of its own')
+    .option(
+      '--at <seq>',
+      "the run's event after which it stood so, as logs --json tells it (seq); else the last one",
+      count,
+    )
+    .option('--message <text>', 'what you say to it there')
+    .option('--model <name>', "another model than the agent's")
+    .option('--instructions <text>', "other instructions than the agent's")
+    .option('--wait', 'wait for its end, and fail if it fails')
+    .addHelpText('after', '\nExample:\n  toka runs fork run_01J… --at 42 --message "Leave out the tests" --wait')
+    .action(async (id: string, { at, message, model, instructions, wait }: ForkOptions, command: Command) => {
+      const shell = shellOf(command);
+      const overrides = { model, instructions };
+      await begun(shell, await shell.client.forkRun({ id, body: { at, message, overrides } }), wait);
     });
 }
 
