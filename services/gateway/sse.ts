@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import type { Context } from 'koa';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
+import { goneSignal } from './gone.ts';
 import type { Written } from './read-on.ts';
 import { readOn } from './read-on.ts';
 
@@ -39,8 +40,7 @@ export async function streamEvents(
   ctx.req.socket.setNoDelay(true);
   out.write('retry: 1000\n: the event log of Toka\n\n');
   const closed = new AbortController();
-  ctx.res.once('close', () => closed.abort());
-  const ended = AbortSignal.any([signal, closed.signal]);
+  const ended = AbortSignal.any([signal, goneSignal(ctx), closed.signal]);
   const beat = setInterval(() => {
     if (!out.writableNeedDrain) out.write(': \n\n');
   }, heartbeatMs);

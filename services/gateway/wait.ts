@@ -8,6 +8,7 @@ import { entitySubject } from '#shared/contracts/subjects.ts';
 import { evolve, hasEnded } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import type { Caller } from './auth.ts';
+import { goneSignal } from './gone.ts';
 import type { Seats } from './seats.ts';
 
 const secondsMax = 300;
@@ -27,10 +28,8 @@ export function createWait(bus: Bus, seats: Seats, stopping: AbortSignal): Wait 
     if (seconds === undefined) return view;
     const free = seat(seats, caller);
     if (!free) return view;
-    const left = new AbortController();
-    ctx.res.once('close', () => left.abort());
     try {
-      const signal = AbortSignal.any([stopping, left.signal, AbortSignal.timeout(seconds * 1000)]);
+      const signal = AbortSignal.any([stopping, goneSignal(ctx), AbortSignal.timeout(seconds * 1000)]);
       const run = await ended(bus, view.id, signal);
       if (!run) return view;
       ctx.status = 200;

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import test from 'ava';
 import type { Draft } from '#shared/contracts/events.ts';
 import { newEvent } from '#shared/event.ts';
@@ -104,4 +105,31 @@ test('each caller may have so many streams open, and does not take the places of
   t.is((await stream('bob')).status, 200);
   abort.abort();
   await eventually(async () => (await open(gateway)) === '0');
+});
+
+test('who has left before they could be served keeps no place', async (t) => {
+  await using gateway = await startGateway({ SSE_CALLER_MAX: '10' });
+  const { call, bus, url, admin } = gateway;
+  await call('POST', '/agents', agentInput());
+  const leave = (line: string, more: string) => {
+    const head = `${line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${admin}\r\n${more}`;
+    const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => undefined);
+    socket.write(head, () => socket.resetAndDestroy());
+  };
+  const run = 'Prefer: wait=300\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"input":"x"}';
+  for (let time = 0; time < 10; time++) {
+    leave('GET /events?type=toka.key.revoked.v1', '\r\n');
+    leave('POST /agents/scout/runs', run);
+  }
+  await eventually(async () => (await bus.lastSeq('toka.events.run.*')) > 0);
+  const abort = new AbortController();
+  const open = () => fetch(`${url}/events`, { headers: { authorization: `Bearer ${admin}` }, signal: abort.signal });
+  const all = await eventually(async () => {
+    const answers = await Promise.all(Array.from({ length: 10 }, open));
+    if (answers.every(({ status }) => status === 200)) return answers;
+    for (const { body } of answers) await body?.cancel();
+    return undefined;
+  });
+  t.is(all.length, 10);
+  abort.abort();
 });
