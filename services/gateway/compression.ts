@@ -8,6 +8,8 @@ const bytesMin = 2_048;
 export function compressAnswers() {
   const compressed = compress({ threshold: bytesMin, br: {}, gzip: {}, zstd: false, deflate: false });
   return async (ctx: Context, next: Next) => {
+    // Who would have neither what we have nor the plain answer gets that: a refusal would have to be written in something, too.
+    if (ctx.acceptsEncodings('br', 'gzip', 'identity') === false) ctx.compress = false;
     await compressed(ctx, next);
     // To HEAD it would tell a length that GET's answer does not have.
     if (

@@ -53,6 +53,10 @@ test('large answers are compressed for who takes it; small ones and event stream
   t.is(await encoding('/openapi.json', 'gzip, deflate'), 'gzip');
   t.is(await encoding('/openapi.json', 'identity'), null);
   t.is(await encoding('/health', 'gzip, br'), null);
+  for (const nothing of ['identity;q=0', '*;q=0', 'zstd, identity;q=0']) {
+    t.is(await encoding('/openapi.json', nothing), null);
+    t.is((await gateway.call('GET', '/openapi.json', undefined, { 'accept-encoding': nothing })).status, 200, nothing);
+  }
   const head = async (accepts: string) =>
     (await gateway.call('HEAD', '/openapi.json', undefined, { 'accept-encoding': accepts })).headers.get(
       'content-length',
