@@ -28,6 +28,7 @@ type Note = z.output<typeof Note>;
 const busyMs = 60_000;
 const patienceMs = 10_000;
 const lookMs = 50;
+const lookMsMax = 1_000;
 
 type Request = {
   ctx: Context;
@@ -71,7 +72,9 @@ type Held = { note: NonNullable<Note>; revision: number; isNew: boolean };
 
 /** The note of a request that is answered, or now this one's to answer. Waits while another is at it. */
 async function claim(notes: Notes, name: string, request: string): Promise<Held> {
-  for (const untilMs = Date.now() + patienceMs; ; await delay(lookMs)) {
+  const untilMs = Date.now() + patienceMs;
+  // Ever more rarely: many may wait for one.
+  for (let waitMs = lookMs; ; waitMs = Math.min(waitMs * 2, lookMsMax)) {
     const found = await notes.read(name);
     const note = found ? Note.parse(JSON.parse(found.text)) : null;
     if (note && note.request !== request)
@@ -87,6 +90,7 @@ async function claim(notes: Notes, name: string, request: string): Promise<Held>
       throw new Failure('conflict', 'a request with this Idempotency-Key is being worked on; ask again in a moment', {
         retryAfterMs: 1_000,
       });
+    await delay(waitMs);
   }
 }
 

@@ -94,14 +94,15 @@ test('the secret of a key is kept nowhere, and its request is done once all the 
   await nc.close();
 });
 
+const response = { get: () => '' };
+const ctx = { method: 'POST', path: '/runs', querystring: '', status: 202, response, set: () => undefined };
+const caller = { sub: 'ann', expiresMs: Number.POSITIVE_INFINITY };
+const request = { ctx: ctx as unknown as Context, caller, key: 'k', body: { a: 1 }, isSecret: false };
+
 test('where a gateway broke off, who repeats the request goes on under the same name', async (t) => {
   await using nats = await startNats();
   await using bus = await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined);
   const perform = createOnce(bus.notes);
-  const response = { get: () => '' };
-  const ctx = { method: 'POST', path: '/runs', querystring: '', status: 202, response, set: () => undefined };
-  const caller = { sub: 'ann', expiresMs: Number.POSITIVE_INFINITY };
-  const request = { ctx: ctx as unknown as Context, caller, key: 'k', body: { a: 1 }, isSecret: false };
   const claims: (Claim | undefined)[] = [];
   const attempt = (work: () => unknown) =>
     perform(request, (claim) => {
@@ -118,4 +119,26 @@ test('where a gateway broke off, who repeats the request goes on under the same 
   t.is(claims.length, 3);
   t.deepEqual(claims[1], claims[0]);
   t.deepEqual(claims[2], claims[0]);
+});
+
+test('who waits for another with the same key looks for its answer ever more rarely', async (t) => {
+  await using nats = await startNats();
+  await using bus = await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined);
+  const begun = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<unknown>();
+  const first = createOnce(bus.notes)(request, () => {
+    begun.resolve();
+    return end.promise;
+  });
+  await begun.promise;
+  const looks: number[] = [];
+  const read = (name: string) => {
+    looks.push(performance.now());
+    if (looks.length === 5) end.resolve({ done: true });
+    return bus.notes.read(name);
+  };
+  t.deepEqual(await createOnce({ ...bus.notes, read })(request, () => t.fail()), { done: true });
+  t.deepEqual(await first, { done: true });
+  const [from = 0, , , , to = 0] = looks;
+  t.true(to - from >= 700, `five looks within ${to - from} ms`);
 });
