@@ -153,3 +153,19 @@ test('a log that fails half of the time is delivered whole and in order over gat
   t.deepEqual(firsts(receiver.reasons()), told);
   await current.stop();
 });
+
+test('who tries out a receiver that does not answer, however often, holds up no delivery', async (t) => {
+  await using silent = await startReceiver(() => undefined);
+  await using receiver = await startReceiver();
+  await using gateway = await startGateway({ ...inside, WEBHOOKS_MAX: '2', WEBHOOK_TIMEOUT: '4' });
+  const { id } = await makeWebhook(gateway, { url: silent.url, types: ['toka.key.*'] });
+  const other = await makeWebhook(gateway, { url: receiver.url });
+  const tries = Array.from({ length: 30 }, () => gateway.call('POST', `/webhooks/${id}/test`));
+  await silent.got(8);
+  await tell(gateway, 'all the same');
+  await receiver.got(1);
+  t.is((await gateway.call('GET', `/webhooks/${other.id}`)).json.delivery?.failures ?? 0, 0);
+  const statuses = (await Promise.all(tries)).map(({ status }) => status);
+  t.is(statuses.filter((status) => status === 429).length, 22);
+  t.is(silent.all.length, 8);
+});

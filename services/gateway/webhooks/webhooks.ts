@@ -1,4 +1,5 @@
 import { exemptions } from '#shared/egress/rules.ts';
+import { Failure } from '#shared/errors.ts';
 import type { Context } from '#shared/service.ts';
 import type { Config } from '../config.ts';
 import type { Attempt } from './attempt.ts';
@@ -8,8 +9,11 @@ import type { Seal } from './seal.ts';
 import { createSeal } from './seal.ts';
 import { openWayOut } from './way-out.ts';
 
-/** Connections beyond one for each webhook: for those who try one out. */
+/** More than deliveries take, one for each webhook. */
+const connectionsMax = 2_000;
+/** Webhooks that are tried out, and URLs that are looked up for a new one, at a time: who does that much must not hold up deliveries. */
 const triesMax = 8;
+const retryAfterMs = 1_000;
 
 /** What the API needs of webhooks. */
 export type Webhooks = {
@@ -34,7 +38,7 @@ export async function openWebhooks(
     openWayOut({
       exempt: exemptions(config.WEBHOOK_EXEMPT),
       plain: config.WEBHOOK_PLAIN_HTTP || config.TOKA_DEV,
-      connections: config.WEBHOOKS_MAX + triesMax,
+      connections: connectionsMax,
       timeoutMs,
       ...(resolve && { resolve }),
     }),
@@ -42,5 +46,21 @@ export async function openWebhooks(
   const seal = createSeal(masterSecret);
   const attempt = createAttempt({ wayOut, seal, timeoutMs });
   const { webhooks } = await leadDelivery(context, attempt);
-  return { seal, attempt, check: wayOut.check, count: () => webhooks.size, max: config.WEBHOOKS_MAX };
+  return {
+    ...{ seal, attempt: fewAtATime(attempt), check: fewAtATime(wayOut.check) },
+    ...{ count: () => webhooks.size, max: config.WEBHOOKS_MAX },
+  };
+}
+
+/** The same, refused with `limited` where `triesMax` are under way. */
+function fewAtATime<A extends unknown[], T>(work: (...args: A) => Promise<T>): (...args: A) => Promise<T> {
+  let busy = 0;
+  return async (...args) => {
+    if (busy >= triesMax)
+      throw new Failure('limited', `${busy} webhooks are being tried, and no more may be at a time`, { retryAfterMs });
+    busy += 1;
+    return work(...args).finally(() => {
+      busy -= 1;
+    });
+  };
 }
