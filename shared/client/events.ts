@@ -10,6 +10,8 @@ import { backOff, sleep } from './patience.ts';
 
 /** A gateway says something every 15 seconds, if only that it is there. */
 const silenceMsMax = 45_000;
+/** More than an event may have. */
+const eventCharsMax = 16 * 1024 ** 2;
 
 export type EventFilter = Omit<Input<typeof streamEvents>, 'Last-Event-ID'>;
 
@@ -67,7 +69,13 @@ function positionIn({ headers }: Response): number | undefined {
 /** The messages of an event stream. Silence ends it: a connection that is gone may not say so. */
 async function* messages(response: Response, here: AbortController) {
   const found: { id?: string | undefined; data: string }[] = [];
-  const parser = createParser({ onEvent: (message) => found.push(message) });
+  const parser = createParser({
+    maxBufferSize: eventCharsMax,
+    onEvent: (message) => found.push(message),
+    onError({ type }) {
+      if (type === 'max-buffer-size-exceeded') throw new Failure('too-large', 'the gateway sends an event without end');
+    },
+  });
   const decoder = new TextDecoder();
   const reader = response.body?.getReader();
   const silent = new Failure('unavailable', `nothing was heard for ${silenceMsMax / 1000} s`);

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import type { FailureCode } from '#shared/errors.ts';
 import { Failure, statusOf } from '#shared/errors.ts';
+import { readRetryAfter } from '#shared/retry-after.ts';
 
 const textMax = 300;
+const problemBytesMax = 256 * 1024;
 const codes = Object.keys(statusOf) as FailureCode[];
 
 /** As much of a problem as there is: what answers may be a proxy, or a newer gateway. */
@@ -15,17 +17,36 @@ const Told = z.object({
 
 /** What an answer that is none says, as a Failure with its code and every field that is wrong. */
 export async function failureIn(response: Response): Promise<Failure> {
-  const text = await response.text().catch(() => '');
+  const text = await beginningOf(response);
   const { detail, title, code, errors } = toldIn(text);
-  const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
+  const retryAfterMs = readRetryAfter(response.headers, Date.now());
   return new Failure(
     codes.find((each) => each === code) ?? codeOf(response.status),
     detail ?? title ?? `the gateway answered ${response.status}: ${text.slice(0, textMax)}`,
     {
       ...(errors ? { problems: errors } : {}),
-      ...(Number.isFinite(seconds) ? { retryAfterMs: seconds * 1000 } : {}),
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     },
   );
+}
+
+/** As much of a body as a problem has: who answers may have no end. */
+async function beginningOf({ body }: Response): Promise<string> {
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  try {
+    for (let bytes = 0; reader && bytes < problemBytesMax; ) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      bytes += value.length;
+      text += decoder.decode(value, { stream: true });
+    }
+    await reader?.cancel();
+  } catch {
+    // It broke off: what came tells as much as it can.
+  }
+  return text;
 }
 
 function toldIn(text: string): z.output<typeof Told> {

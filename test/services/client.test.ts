@@ -176,6 +176,32 @@ test('a stream that no waiting mends ends with its Failure', async (t) => {
   t.is(failure.problems?.[0]?.field, 'subject');
 });
 
+test('of a problem or an event without end no more is read than one has, and nobody is told to wait for ever', async (t) => {
+  let sent = 0;
+  const server = createServer((request, response) => {
+    const isStream = request.url?.startsWith('/events');
+    const later = { 'retry-after': '9999999' };
+    if (isStream) response.writeHead(200, { 'content-type': 'text/event-stream' });
+    else response.writeHead(429, later);
+    if (request.url === '/status') return response.end();
+    const chunk = 'x'.repeat(1024 ** 2);
+    const more = () => {
+      sent += chunk.length;
+      if (response.writable && !response.destroyed) response.write(chunk, more);
+    };
+    return response.write('data: ', more);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close().closeAllConnections());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const client = createClient({ url, token: 'x', retries: 0 });
+  t.is((await failureOf(client.getStatus())).retryAfterMs, 3_600_000);
+  t.is((await failureOf(client.getUsage({}, { timeoutMs: 10_000 }))).code, 'limited');
+  t.true(sent < 64 * 1024 ** 2, `${sent} bytes of a problem`);
+  const signal = AbortSignal.timeout(20_000);
+  t.is((await failureOf(client.events({}, { signal }).next())).message, 'the gateway sends an event without end');
+});
+
 test('the client needs nothing that a browser has not', async (t) => {
   await using gateway = await startGateway();
   const guard = `import { registerHooks } from 'node:module';
