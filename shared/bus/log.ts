@@ -60,7 +60,8 @@ export async function publishUntil(
       if (ack.error?.err_code === wrongLastSequence)
         throw new Failure('conflict', `another writer was first on ${subject}`);
       if (ack.error && ack.error.code < 500) throw new Failure('internal', `${subject}: ${ack.error.description}`);
-      if (ack.seq !== undefined) return ack.seq;
+      // A refusal has a sequence, too: 0.
+      if (!ack.error && ack.seq !== undefined) return ack.seq;
       reason = ack.error?.description ?? 'no acknowledgement';
     } catch (error) {
       if (error instanceof Failure && error.code !== 'unavailable') throw error;
