@@ -27,6 +27,8 @@ type Note = z.output<typeof Note>;
 
 const busyMs = 60_000;
 const patienceMs = 10_000;
+/** Many callers share the room that there is for a day's answers. */
+const answerCharsMax = 64 * 1024;
 const lookMs = 50;
 const lookMsMax = 1_000;
 
@@ -45,7 +47,7 @@ export type Once = (request: Request, work: (claim: Claim | undefined) => unknow
 export function createOnce(notes: Notes): Once {
   return async (request, work) => {
     if (request.key === undefined) return work(undefined);
-    const name = digest([request.caller.sub, request.caller.workstreams ?? null, request.key]);
+    const name = digest([request.caller.sub, request.caller.workstreams?.toSorted() ?? null, request.key]);
     const { note, revision, isNew } = await claim(notes, name, digest(identityOf(request)));
     if (note.answer) return replay(request.ctx, note.answer);
     // What cannot be kept is claimed until its time is over, and done under the same name by who comes then.
@@ -98,7 +100,9 @@ function undefinedAfterConflict(error: unknown): undefined {
   if (!(error instanceof Failure && error.code === 'conflict')) throw error;
 }
 
-function answerOf(ctx: Context, body: unknown) {
+/** Null where it is too long to be kept: who asks again has it done again, under the same name. */
+function answerOf(ctx: Context, body: unknown): NonNullable<Note>['answer'] {
+  if (JSON.stringify(body ?? null).length > answerCharsMax) return null;
   const headers = told.flatMap((name) => (ctx.response.get(name) ? [[name, ctx.response.get(name)]] : []));
   return { status: ctx.status, headers: Object.fromEntries(headers), body: body ?? null };
 }

@@ -73,13 +73,13 @@ const positions = (replicas: number): Partial<StreamConfig> & { name: string } =
 const notesMs = 86_400_000;
 const notesBytesMax = 512 * 1024 ** 2;
 
-/** When there is no room for more, requests are refused rather than their predecessors forgotten. */
+/** When there is no room for more, the oldest is forgotten before its day is over: nobody's flood keeps others from asking. */
 const notes = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   name: notesStream,
   subjects: [noteSubject('>')],
   retention: RetentionPolicy.Limits,
   storage: StorageType.File,
-  discard: DiscardPolicy.New,
+  discard: DiscardPolicy.Old,
   max_msgs_per_subject: 1,
   max_age: nanos(notesMs),
   max_bytes: notesBytesMax,

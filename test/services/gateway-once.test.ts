@@ -62,6 +62,22 @@ test('a key that comes with another request is refused; a key of another client 
   t.is((await ask('runs', { input: 'Say hello' })).json.id, first.json.id);
 });
 
+test('an answer that is too long to be kept is made again, and nothing is done twice', async (t) => {
+  await using gateway = await startGateway();
+  const { call, bus } = gateway;
+  const objectives = Array.from({ length: 5 }, (_, index) => ({
+    ...{ id: `o-${index}`, description: 'x'.repeat(15_000), deliverable: 'a.md' },
+    validation: 'It is there',
+  }));
+  await call('POST', '/agents', agentInput({ objectives, schedule: '0 6 * * *' }));
+  for (let time = 0; time < 2; time++) {
+    const paused = await call('POST', '/agents/scout/pause', { reason: 'x' }, once('pause'));
+    t.like(paused, { status: 200, json: { status: 'paused' } });
+    t.is(replayed(paused), null);
+  }
+  t.is((await bus.read('agent', 'scout')).length, 2);
+});
+
 test('what was refused is not remembered: nothing has come of it', async (t) => {
   await using gateway = await startGateway();
   const { call } = gateway;
