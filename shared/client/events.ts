@@ -9,7 +9,7 @@ import { toRequest } from './call.ts';
 import { backOff, sleep } from './patience.ts';
 
 /** A gateway says something every 15 seconds, if only that it is there. */
-const silenceMsMax = 45_000;
+const defaults = { silenceMsMax: 45_000 };
 /** More than an event may have. */
 const eventCharsMax = 16 * 1024 ** 2;
 
@@ -28,17 +28,18 @@ export type EventOptions = {
  */
 export type Events = (filter?: EventFilter, options?: EventOptions) => AsyncGenerator<EventView>;
 
-export const createEvents = (connection: Connection): Events =>
+export const createEvents = (connection: Connection, { silenceMsMax } = defaults): Events =>
   async function* events(filter = {}, { signal = new AbortController().signal, lost } = {}) {
     let last = filter.since === undefined ? undefined : Number(filter.since);
     for (let failures = 0; !signal.aborted; failures++) {
       const here = new AbortController();
+      const heard = listenFor(silenceMsMax, here);
       let failure = new Failure('unavailable', 'the gateway has ended the stream');
       try {
         const request = toRequest(streamEvents, last === undefined ? filter : { ...filter, 'Last-Event-ID': last });
-        const response = await ask(connection, request, AbortSignal.any([signal, here.signal]));
+        const response = await heard(ask(connection, request, AbortSignal.any([signal, here.signal])));
         last ??= positionIn(response);
-        for await (const { id, data } of messages(response, here)) {
+        for await (const { id, data } of messages(response, heard)) {
           const seq = Number(id ?? Number.NaN);
           if (!(seq > (last ?? 0))) continue;
           const event = EventView.parse({ ...JSON.parse(data), seq });
@@ -66,8 +67,17 @@ function positionIn({ headers }: Response): number | undefined {
   return position === null ? undefined : Number(position);
 }
 
-/** The messages of an event stream. Silence ends it: a connection that is gone may not say so. */
-async function* messages(response: Response, here: AbortController) {
+/** Waits for what a gateway says next. Silence ends it: a connection that is gone may not say so. */
+function listenFor(msMax: number, here: AbortController) {
+  const silent = new Failure('unavailable', `nothing was heard for ${msMax / 1000} s`);
+  return <T>(next: Promise<T>): Promise<T> => {
+    const timer = setTimeout(() => here.abort(silent), msMax);
+    return next.finally(() => clearTimeout(timer));
+  };
+}
+
+/** The messages of an event stream. */
+async function* messages(response: Response, heard: ReturnType<typeof listenFor>) {
   const found: { id?: string | undefined; data: string }[] = [];
   const parser = createParser({
     maxBufferSize: eventCharsMax,
@@ -78,12 +88,10 @@ async function* messages(response: Response, here: AbortController) {
   });
   const decoder = new TextDecoder();
   const reader = response.body?.getReader();
-  const silent = new Failure('unavailable', `nothing was heard for ${silenceMsMax / 1000} s`);
-  for (;;) {
-    const timer = setTimeout(() => here.abort(silent), silenceMsMax);
-    const chunk = await reader?.read().finally(() => clearTimeout(timer));
-    if (!chunk || chunk.done) return;
-    parser.feed(decoder.decode(chunk.value, { stream: true }));
+  while (reader) {
+    const { done, value } = await heard(reader.read());
+    if (done) return;
+    parser.feed(decoder.decode(value, { stream: true }));
     yield* found.splice(0);
   }
 }

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { createClient } from '#shared/client/client.ts';
 import { each } from '#shared/client/each.ts';
+import { createEvents } from '#shared/client/events.ts';
 import { Failure } from '#shared/errors.ts';
 import { newEvent } from '#shared/event.ts';
 import { agentInput } from '#test/helpers/agents.ts';
@@ -164,6 +165,27 @@ test('events go on by themselves when connections break and the gateway is anoth
   );
   t.true(lost.length > 2, `${lost.length} breaks`);
   t.deepEqual([...new Set(lost)], ['unavailable']);
+});
+
+test('a stream that says nothing any more is given up and taken up again, before it begins and later', async (t) => {
+  const asked: (string | undefined)[] = [];
+  const server = createServer(({ headers }, response) => {
+    asked.push(headers['last-event-id'] as string | undefined);
+    if (asked.length === 1) return;
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'toka-seq': '7' }).flushHeaders();
+    if (headers['last-event-id'] === '7') response.write('id: 8\ndata: {"id":"evt_1","type":"t","subject":"s"}\n\n');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close().closeAllConnections());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const lost: string[] = [];
+  const events = createEvents({ url }, { silenceMsMax: 500 })({}, { lost: ({ message }) => lost.push(message) });
+  t.like((await events.next()).value, { seq: 8, id: 'evt_1' });
+  await events.return(undefined);
+  t.true(asked.length > 2, 'the first was not answered, the second went silent');
+  t.is(asked[0], undefined);
+  t.is(asked.at(-1), '7');
+  t.deepEqual([...new Set(lost)], ['nothing was heard for 0.5 s']);
 });
 
 test('a stream that no waiting mends ends with its Failure', async (t) => {

@@ -136,7 +136,7 @@ const isGateway = (client: Client) =>
   );
 
 /** What every instance says of itself, and who does not answer. */
-async function servicesOf({ client, url }: Shell): Promise<Finding[]> {
+async function servicesOf({ client, url, environment, data }: Shell): Promise<Finding[]> {
   try {
     const { services, missing } = await client.getStatus();
     const checks = services.flatMap(({ service, instance, checks: each }) =>
@@ -152,13 +152,14 @@ async function servicesOf({ client, url }: Shell): Promise<Finding[]> {
     }));
     return [...checks.toSorted((a, b) => a.what.localeCompare(b.what)), ...absent];
   } catch (error) {
-    return [{ what: url, fix: adviceFor(error) }];
+    return [{ what: url, fix: adviceFor(error, Boolean(environment.TOKA_TOKEN ?? findSecret(environment, data))) }];
   }
 }
 
-function adviceFor(error: unknown): string {
+function adviceFor(error: unknown, hasToken: boolean): string {
   const said = messageOf(error);
   if (!(error instanceof Failure)) throw error;
+  if (!hasToken) return said;
   if (error.code === 'unauthorized' || error.code === 'forbidden')
     return `${said}: is its JWT_SECRET the one here? Set that, or TOKA_TOKEN to a token that it takes`;
   return `${said}: is Toka running? npm start, or toka up`;
