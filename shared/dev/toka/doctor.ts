@@ -4,9 +4,9 @@ import type { Command } from 'commander';
 import { problemLine, readAgentsFile } from '#shared/agents-file.ts';
 import type { Client } from '#shared/client/client.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Environment } from '#shared/settings.ts';
 import { readSettings } from '#shared/settings.ts';
 import { Config as Gateway } from '../../../services/gateway/config.ts';
-import type { Environment } from '../launch/environment.ts';
 import { answers } from '../launch/ports.ts';
 import { checkout } from './checkout.ts';
 import { checkFile } from './config.ts';
@@ -74,7 +74,9 @@ function settings({ environment, data }: Shell): Finding[] {
   const file = resolve(checkout, '.env');
   if (existsSync(file) && (statSync(file).mode & 0o077) !== 0)
     found.push({ what: '.env', fix: `others on this machine can read it: chmod 600 ${file}` });
-  const wrong = settingsProblems(environment).filter((line) => secret || !line.startsWith('JWT_SECRET '));
+  const wrong = settingsProblems({ ...environment, JWT_SECRET: secret }).filter(
+    (line) => secret || !line.startsWith('JWT_SECRET '),
+  );
   found.push(...(wrong.length > 0 ? wrong.map((fix) => ({ what: 'settings', fix })) : [{ what: 'settings' }]));
   return found;
 }

@@ -19,11 +19,11 @@ export function createTeller(): Teller {
   return {
     tell(view) {
       const event = known(view);
-      if (!event) return { line: plainly(view), run: undefined };
+      if (!event) return { line: plainly(view, undefined), run: undefined };
       const run = isRunEvent(event) ? evolve(runs.get(event.subject), event) : undefined;
       if (runs.size >= runsMax) runs.clear();
       if (run) runs.set(event.subject, run);
-      return { line: liveLine(event, run) ?? plainly(view), run };
+      return { line: liveLine(event, run) ?? plainly(view, run), run };
     },
   };
 }
@@ -37,9 +37,12 @@ function known({ seq, ...event }: EventView): Recorded | undefined {
   }
 }
 
-function plainly({ time, subject, type }: EventView): string {
-  const what = type.replace(/^toka\.|\.v\d+$/g, '').replace('.', ' ');
-  return `${plain(String(time ?? '').slice(11, 19))}  ${plain(subject.replace(/^\w+\//, ''), 60)}  ${plain(what)}`;
+/** An event that has no words of its own. */
+function plainly({ time, subject, type }: EventView, run: Run | undefined): string {
+  const [, entity, what = type] = /^toka\.(\w+)\.([\w-]+)\.v\d+$/.exec(type) ?? [];
+  const who = run ? `${run.agentId}/${run.work.id}` : subject.slice(subject.indexOf('/') + 1);
+  const said = run ? what : `${entity ?? ''} ${what}`;
+  return [plain(String(time ?? '').slice(11, 19)), plain(who, 60), plain(said)].join('  ');
 }
 
 /** Shows a run's events, and with `follow` those to come until it ends. */
