@@ -3,11 +3,12 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { devices, readable } from './mounts.ts';
 import { proxyPort } from './protocol.ts';
 import { createTail } from './tail.ts';
-import { strangers } from './usage.ts';
+import { isLiving, strangers } from './usage.ts';
 
 // Inside the sandbox: how the executor starts processes, and how it sees to it that none outlives its call.
 
@@ -16,6 +17,8 @@ const graceMs = 300;
 /** Of those that multiply while they are ended. */
 const sweepsMax = 1_000;
 const calmLooks = 3;
+const goneMsMax = 5_000;
+const lookMs = 10;
 /** A socket's memory is seen by no watcher: there may be few of them. */
 const openFilesMax = 256;
 
@@ -82,6 +85,7 @@ export function openProcesses({ workspace, scratch, homes, confine }: Options): 
     if (apart) child.once('close', () => rm(home, { recursive: true, force: true }).catch(() => undefined));
     return child;
   };
+  const keptPids = () => new Set([...kept].map(({ pid }) => pid));
   const sweep = () => {
     if (confine === undefined || running.size > 0) return;
     // Where nobody is to be spared but the first process and this one, the kernel ends all others at once: none can slip away.
@@ -89,12 +93,19 @@ export function openProcesses({ workspace, scratch, homes, confine }: Options): 
     const ended = new Set<number>();
     // Who forks and goes while /proc is read may stand in neither place: looks that find nothing new must follow each other.
     for (let turn = 0, calm = 0; turn < sweepsMax && calm < calmLooks; turn++) {
-      const found = strangers(new Set([...kept].map(({ pid }) => pid)));
+      const found = strangers(keptPids());
       calm = found.every((pid) => ended.has(pid)) ? calm + 1 : 0;
       for (const pid of found) {
         end(pid);
         ended.add(pid);
       }
+    }
+  };
+  /** Until those that were swept away have ended: on a busy machine that takes them a while. */
+  const gone = async () => {
+    for (let ms = 0; confine !== undefined && running.size === 0 && ms < goneMsMax; ms += lookMs) {
+      if (!strangers(keptPids()).some(isLiving)) return;
+      await delay(lookMs);
     }
   };
 
@@ -108,6 +119,7 @@ export function openProcesses({ workspace, scratch, homes, confine }: Options): 
         running.delete(child);
         kill(child);
         sweep();
+        await gone();
       }
     },
     start(command, options) {

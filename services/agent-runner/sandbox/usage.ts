@@ -20,6 +20,12 @@ export function strangers(roots: ReadonlySet<number | undefined>): number[] {
   return [...parents.keys()].filter((pid) => pid !== 1 && pid !== process.pid && pid !== process.ppid && !spared(pid));
 }
 
+/** Whether a process has not ended. One that was killed goes on until it is its turn on a processor, if only to end. */
+export function isLiving(pid: number): boolean {
+  const stat = tryRead(`/proc/${pid}/stat`);
+  return stat !== undefined && !'ZX'.includes(stat[stat.lastIndexOf(')') + 2] ?? 'Z');
+}
+
 function tryRead(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
