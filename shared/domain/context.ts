@@ -2,13 +2,14 @@ import type { ChatMessage } from '#shared/contracts/llm.ts';
 import { startOfLast } from './conversation.ts';
 import type { RunLimits } from './next-action.ts';
 import type { Run } from './run.ts';
+import { tookMsOf } from './run.ts';
 
 const nearlyUsed = 0.8;
 
 /** One line for a model whose run has little left of a limit, or null. In coarse words, so that equal turns are equal requests. */
 export function budgetNote(run: Run, limits: RunLimits, nowMs: number): string | null {
   const { inputTokens, outputTokens, costUsd } = run.usage;
-  const elapsedS = run.startedAt === null ? 0 : (nowMs - Date.parse(run.startedAt)) / 1000;
+  const elapsedS = tookMsOf(run, nowMs) / 1000;
   const left = [
     run.steps >= limits.maxSteps * nearlyUsed ? `${Math.max(1, limits.maxSteps - run.steps)} more answers` : undefined,
     inputTokens + outputTokens >= limits.maxTokens * nearlyUsed ? 'less than a fifth of its tokens' : undefined,

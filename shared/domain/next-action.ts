@@ -1,6 +1,6 @@
 import type { RunError } from '#shared/contracts/events.ts';
 import type { PendingCall, Run } from './run.ts';
-import { hasEnded, heldMsOf } from './run.ts';
+import { hasEnded, tookMsOf } from './run.ts';
 import { isParked } from './run-work.ts';
 
 /** The limits of a run, all set: the agent's own, or the defaults. Time in seconds, cost in US dollars. `contextTokens`: the conversation is compacted beyond. */
@@ -103,8 +103,7 @@ function limitReached(run: Run, limits: RunLimits, nowMs: number): RunError | un
       message: `the run cost ${costUsd.toFixed(4)} of ${limits.maxCostUsd} USD (limits.max_cost_usd)`,
     };
   }
-  const tookMs = run.startedAt === null ? 0 : nowMs - Date.parse(run.startedAt) - heldMsOf(run, nowMs, true);
-  if (tookMs > limits.timeoutS * 1000) {
+  if (tookMsOf(run, nowMs) > limits.timeoutS * 1000) {
     return { code: 'timeout', message: `the run took longer than its ${limits.timeoutS} s (limits.timeout)` };
   }
   return undefined;

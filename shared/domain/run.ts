@@ -126,11 +126,13 @@ export const hasEnded = (run: Pick<Run, 'status'>): boolean =>
 export const waitsForPerson = ({ status, approvals }: Pick<Run, 'status' | 'approvals'>): boolean =>
   status === 'paused' || approvals.some(({ decided }) => decided === null);
 
-/** How long a run has waited for people so far, in milliseconds; `sinceStart`: no more than after its first start. */
-export function heldMsOf(run: Run, nowMs: number, sinceStart = false): number {
-  const present = run.heldSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.heldSince));
-  return run.heldMs + present - (sinceStart ? run.heldMsAtStart : 0);
-}
+/** How long a run has waited for people so far, in milliseconds. */
+export const heldMsOf = (run: Run, nowMs: number): number =>
+  run.heldMs + (run.heldSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.heldSince)));
+
+/** How long a run has taken since its first start, in milliseconds, without what people took. */
+export const tookMsOf = (run: Run, nowMs: number): number =>
+  run.startedAt === null ? 0 : nowMs - Date.parse(run.startedAt) - (heldMsOf(run, nowMs) - run.heldMsAtStart);
 
 /** What has happened: folds one event into the run. */
 export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run | undefined {
