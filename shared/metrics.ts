@@ -216,7 +216,10 @@ const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
     commitSecondsBuckets,
   ),
   archiveEvents: counter('toka_archive_events_total', 'Events committed to SQLite'),
-  archiveOdd: gauge('toka_archive_odd_messages', 'Messages in the log that are no event of ours, or not where they may be'),
+  archiveOdd: gauge(
+    'toka_archive_odd_messages',
+    'Messages in the log that are no event of ours, or not where they may be',
+  ),
   archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
   auditBroken: unknown('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
   auditChecked: unknown('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),

@@ -76,11 +76,7 @@ export async function startService<S extends z.ZodObject>(
   await using setup = new AsyncDisposableStack();
 
   const bus = setup.use(
-    await openBus(
-      { ...busOptions(common), name, declares: false },
-      (error) => logger.error({ err: error }, 'a bug: NATS or an answer failed'),
-      passingOver(logger, metrics),
-    ),
+    await openBus({ ...busOptions(common), name, declares: false }, bugIn(logger), passingOver(logger, metrics)),
   );
   const stack = setup.use(new AsyncDisposableStack());
   const checks = new Map<string, () => string | Promise<string>>([
@@ -127,6 +123,8 @@ export async function startService<S extends z.ZodObject>(
     },
   };
 }
+
+const bugIn = (logger: Logger) => (error: unknown) => logger.error({ err: error }, 'a bug: NATS or an answer failed');
 
 /** What does not count in the log is counted here, and the first of each is told of. */
 function passingOver(logger: Logger, metrics: Metrics) {

@@ -75,7 +75,10 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
   if (!run) return undefined;
 
   const refresh = async () => {
-    const { events, last, lastDecision } = await bus.history('run', runId, { from: head + 1, decisionsFrom: decided + 1 });
+    const { events, last, lastDecision } = await bus.history('run', runId, {
+      from: head + 1,
+      decisionsFrom: decided + 1,
+    });
     // Also of what does not count: the next event comes after it.
     head = Math.max(head, last);
     decided = Math.max(decided, lastDecision);

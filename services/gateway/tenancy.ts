@@ -112,12 +112,7 @@ function ownerOf(event: TokaEvent): string | null | undefined {
 }
 
 /** The events that belong to these workstreams, in order. */
-async function* only(
-  bus: Bus,
-  events: AsyncGenerator<FollowedEvent>,
-  owners: Owners,
-  allowed: ReadonlySet<string>,
-) {
+async function* only(bus: Bus, events: AsyncGenerator<FollowedEvent>, owners: Owners, allowed: ReadonlySet<string>) {
   for await (const raw of events) {
     const event = bus.readEvent(raw);
     if (event && (await owners.ofEvent(event, allowed))) yield raw;

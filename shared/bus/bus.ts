@@ -8,12 +8,12 @@ import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/sub
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
+import type { FollowedEvent, FollowOptions } from './follow.ts';
+import { follow } from './follow.ts';
 import { takeAnswersUnder } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
-import type { FollowedEvent, FollowOptions } from './follow.ts';
-import { follow } from './follow.ts';
 import type { History, Oddity } from './log.ts';
 import { append, createReader, firstSeq, lastSeq, readAt, readHistory } from './log.ts';
 import type { RawEvent, Reading } from './log-event.ts';

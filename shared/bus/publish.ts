@@ -1,6 +1,7 @@
 import type { MsgHdrs, NatsConnection } from 'nats';
 import { headers } from 'nats';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Question } from './inbox.ts';
 import { inboxOf } from './inbox.ts';
 import { getStored } from './stored.ts';
 
@@ -34,17 +35,26 @@ const passing = new Set([10_158, 10_167]);
  *
  * Not by `js.publish`, which is three times slower for its promise and timer per message.
  */
-export async function publishUntil(
+export async function publishUntil(nc: NatsConnection, publication: Publication, deadlineMs: number): Promise<number> {
+  const question = inboxOf(nc).question(publication.subject, publication.payload, headersOf(publication));
+  try {
+    return await untilAcknowledged(nc, question, publication, deadlineMs);
+  } finally {
+    question.close();
+  }
+}
+
+async function untilAcknowledged(
   nc: NatsConnection,
+  question: Question,
   publication: Publication,
   deadlineMs: number,
 ): Promise<number> {
-  const { subject, payload } = publication;
-  const header = headersOf(publication);
+  const { subject } = publication;
   const untilMs = performance.now() + Math.min(deadlineMs, dedupWindowMs);
   let isInDoubt = false;
   for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
-    const answer = await attempt(nc, subject, payload, header);
+    const answer = await attempt(question);
     if (answer.seq !== undefined) return answer.seq;
     if (answer.refused === 'another') {
       const own = isInDoubt ? await ownSeq(nc, publication) : undefined;
@@ -63,15 +73,10 @@ export async function publishUntil(
 /** `refused` undefined, without a sequence: nobody knows whether it was taken. */
 type Answer = { seq?: number; refused?: 'another' | 'for good' | 'for now'; isInFlight?: boolean; reason: string };
 
-async function attempt(
-  nc: NatsConnection,
-  subject: string,
-  payload: string | Uint8Array,
-  header: MsgHdrs,
-): Promise<Answer> {
+async function attempt(question: Question): Promise<Answer> {
   let ack: PubAck;
   try {
-    ack = (await inboxOf(nc).request(subject, payload, { headers: header, timeoutMs: attemptMs })).json<PubAck>();
+    ack = (await question.ask(attemptMs)).json<PubAck>();
   } catch (error) {
     return { reason: messageOf(error) };
   }

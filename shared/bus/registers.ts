@@ -23,7 +23,11 @@ export function openRegisters(nc: NatsConnection, bucket: string): Registers {
   const stream = keyValueStream(bucket);
   const put = (name: string, payload: string, expected: number | undefined, extra?: Record<string, string>) =>
     // A write whose acknowledgement was lost is repeated, and must not count as another writer's.
-    publishUntil(nc, { stream, subject: keySubject(bucket, name), payload, id: randomUUID(), expected, extra }, writeMsMax);
+    publishUntil(
+      nc,
+      { stream, subject: keySubject(bucket, name), payload, id: randomUUID(), expected, extra },
+      writeMsMax,
+    );
   return {
     async read(name) {
       const found = await getStored(nc, stream, { last_by_subj: keySubject(bucket, name) });

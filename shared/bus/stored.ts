@@ -1,5 +1,6 @@
 import type { NatsConnection } from 'nats';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Question } from './inbox.ts';
 import { inboxOf } from './inbox.ts';
 
 const attemptMs = 2_000;
@@ -24,12 +25,19 @@ const noMessageFound = 10_037;
  * where NATS does not answer for about ten seconds.
  */
 export async function getStored(nc: NatsConnection, stream: string, query: Query): Promise<Stored | undefined> {
+  const question = inboxOf(nc).question(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query));
+  try {
+    return await untilAnswered(nc, stream, question);
+  } finally {
+    question.close();
+  }
+}
+
+async function untilAnswered(nc: NatsConnection, stream: string, question: Question): Promise<Stored | undefined> {
   for (let attempt = 1; ; attempt++) {
     let reason: string;
     try {
-      const subject = `$JS.API.STREAM.MSG.GET.${stream}`;
-      const reply = await inboxOf(nc).request(subject, JSON.stringify(query), { timeoutMs: attemptMs });
-      const { message, error } = reply.json<Reply>();
+      const { message, error } = (await question.ask(attemptMs)).json<Reply>();
       if (error?.err_code === noMessageFound) return undefined;
       if (message) return storedOf(message);
       reason = error?.description ?? 'no message in the answer';

@@ -113,7 +113,10 @@ export async function streamsDeclared(jsm: JetStreamManager, deadlineMs: number)
       const info = await jsm.streams.info(name).catch(() => undefined);
       if (info && (name !== eventsStream || !Number.isNaN(decisionsSince(info.config.description)))) return info.config;
       if (performance.now() > untilMs)
-        throw new Failure('unavailable', `there is no stream ${name} of this version yet: npm start makes it, and in the stack the container set-up-nats`);
+        throw new Failure(
+          'unavailable',
+          `there is no stream ${name} of this version yet: npm start makes it, and in the stack the container set-up-nats`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };

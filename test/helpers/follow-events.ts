@@ -6,7 +6,8 @@ export function followEvents(stack: AsyncDisposableStack, bus: Bus): Recorded[] 
   const events: Recorded[] = [];
   const stop = new AbortController();
   const following = (async () => {
-    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) events.push(...[bus.readEvent(raw)].filter((event) => event !== undefined));
+    for await (const raw of bus.follow({ from: 1, signal: stop.signal }))
+      events.push(...[bus.readEvent(raw)].filter((event) => event !== undefined));
   })();
   stack.defer(async () => {
     stop.abort();

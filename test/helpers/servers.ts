@@ -38,6 +38,33 @@ function natsCommand(program = 'nats-server', port: number, folder: string, moni
   return [program, ...address, '-js', '-sd', folder, '-l', join(folder, 'log')];
 }
 
+/** Three nats-servers that keep each stream three times, with a user for each service. */
+export async function startNatsCluster(
+  program?: string,
+): Promise<{ nodes: TestServer[]; [Symbol.asyncDispose](): Promise<void> }> {
+  await using stack = new AsyncDisposableStack();
+  const routes = [await freePort(), await freePort(), await freePort()];
+  const nodes: TestServer[] = [];
+  const starting = routes.map(async (route, index) => {
+    const node = await startServer((port, folder, monitor) => {
+      const file = join(folder, 'nats.conf');
+      const others = routes.map((each) => `nats-route://127.0.0.1:${each}`);
+      const cluster = { name: 'tests', listen: `127.0.0.1:${route}`, routes: others };
+      writeFileSync(
+        file,
+        `server_name: node-${index}\ncluster: ${JSON.stringify(cluster)}\n${authorization(passwords)}`,
+      );
+      return [...natsCommand(program, port, folder, monitor), '-c', file];
+    }, 'nats');
+    nodes[index] = stack.use(node);
+  });
+  await Promise.all(starting);
+  const admin = { user: adminUser, password: passwordOf(adminUser), leaseMs: 1_000, replicas: 3 };
+  await (await openBus({ url: nodes[0]?.url ?? '', ...admin, name: 'set-up' }, () => undefined))[Symbol.asyncDispose]();
+  const owned = stack.move();
+  return { nodes, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
 /** As what starts a server does, the admin's user makes the streams. */
 async function startDeclared(
   command: (port: number, folder: string, monitor: number) => string[],

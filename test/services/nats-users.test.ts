@@ -90,8 +90,25 @@ const changing = streams.flatMap((stream) => [
   `$JS.API.CONSUMER.DELETE.${stream}.runners`,
   `$JS.API.CONSUMER.MSG.NEXT.${stream}.thief`,
 ]);
-const nobodyMayPublish = ['toka.events.x', 'toka.log.run.x', '$SYS.REQ.SERVER.PING', '$JS.API.ACCOUNT.PURGE.TOKA', ...changing];
-const nobodyMayHear = ['>', 'toka.>', 'toka.events.>', '_INBOX.>', '_R_.>', '$JS.API.>', '$JS.ACK.>', '$SYS.>', '$O.artifacts.>', '$KV.>'];
+const nobodyMayPublish = [
+  'toka.events.x',
+  'toka.log.run.x',
+  '$SYS.REQ.SERVER.PING',
+  '$JS.API.ACCOUNT.PURGE.TOKA',
+  ...changing,
+];
+const nobodyMayHear = [
+  '>',
+  'toka.>',
+  'toka.events.>',
+  '_INBOX.>',
+  '_R_.>',
+  '$JS.API.>',
+  '$JS.ACK.>',
+  '$SYS.>',
+  '$O.artifacts.>',
+  '$KV.>',
+];
 
 for (const program of natsServers) {
   const on = ` (${program})`;
@@ -104,7 +121,9 @@ for (const program of natsServers) {
       const nc = await raw(stack, nats.url, user);
       const own = allowed[user];
       const others = {
-        publish: every('publish').map(example).filter((subject) => !isAllowed(own.publish, subject)),
+        publish: every('publish')
+          .map(example)
+          .filter((subject) => !isAllowed(own.publish, subject)),
         subscribe: every('subscribe').filter((subject) => !isAllowed(own.subscribe, example(subject))),
       };
       t.true(others.publish.length > 10);
@@ -133,13 +152,18 @@ for (const program of natsServers) {
       await nc.flush();
     }
     await eventually(async () => (await admin.lastSeq()) > before);
-    const written = await admin.append(newEvent({ type: 'toka.agent.resumed.v1', data: { reason: 'x' } }, 'agent/scout', service));
+    const written = await admin.append(
+      newEvent({ type: 'toka.agent.resumed.v1', data: { reason: 'x' } }, 'agent/scout', service),
+    );
     const own = await admin.history('agent', 'scout');
     t.deepEqual(own.events.map(({ type }) => type).slice(-1), ['toka.agent.resumed.v1']);
     t.is(own.last, written);
     const landed = await messagesOn(stack, nats, target);
     // The gateway and the scheduler may write agents' events themselves, and have written what was no event there.
-    t.false(landed.some((text) => /io\.nats|"stream":/.test(text)), landed.join('\n'));
+    t.false(
+      landed.some((text) => /io\.nats|"stream":/.test(text)),
+      landed.join('\n'),
+    );
   });
 
   test(`a service neither rolls up nor takes away what others have written${on}`, async (t) => {
@@ -151,7 +175,9 @@ for (const program of natsServers) {
     rolling.set('Nats-Rollup', 'all');
     for (const user of serviceUsers) {
       const nc = await raw(stack, nats.url, user);
-      for (const subject of allowed[user].publish.filter((each) => /^(\$O|\$KV|toka\.(events|tasks|snapshots))\./.test(each)))
+      for (const subject of allowed[user].publish.filter((each) =>
+        /^(\$O|\$KV|toka\.(events|tasks|snapshots))\./.test(each),
+      ))
         for (const how of ['all', 'sub']) {
           rolling.set('Nats-Rollup', how);
           nc.publish(example(subject), '{}', { headers: rolling });
@@ -179,7 +205,15 @@ for (const program of natsServers) {
     await commandAgent(gateway, 'scout', { type: 'register', spec: agentSpec(), origin: 'api' }, boss);
     const id = newId('run');
     await gateway.append(newEvent(queued, `run/${id}`, boss), 0);
-    const asked = { id: newId('apr'), callId: 'c1', kind: 'tool', tool: 'shell', capability: null, question: 'rm?', schema: null } as const;
+    const asked = {
+      id: newId('apr'),
+      callId: 'c1',
+      kind: 'tool',
+      tool: 'shell',
+      capability: null,
+      question: 'rm?',
+      schema: null,
+    } as const;
     const approval = { ...asked, expiresAt: new Date(Date.now() + 60_000).toISOString() };
     await runner.append(newEvent({ type: 'toka.run.approval-requested.v1', data: approval }, `run/${id}`, service));
     const decided = { approvalId: asked.id, decision: 'approved', reason: null } as const;
@@ -187,7 +221,13 @@ for (const program of natsServers) {
     const { decision: _, ...plain } = forged;
     const cancelled = newEvent({ type: 'toka.run.cancelled.v1', data: { reason: 'x' } }, `run/${id}`, boss);
     const removed = newEvent({ type: 'toka.agent.removed.v1', data: { reason: 'x' } }, 'agent/scout', boss);
-    for (const event of [plain, forged, { ...cancelled, decision: undefined }, removed, { ...removed, subject: `run/${id}` }])
+    for (const event of [
+      plain,
+      forged,
+      { ...cancelled, decision: undefined },
+      removed,
+      { ...removed, subject: `run/${id}` },
+    ])
       nc.publish(`toka.events.run.${id}`, JSON.stringify(event));
     t.true(await publishRefused(nc, `toka.events.decision.${id}`, JSON.stringify(forged)));
     await nc.flush();
@@ -195,11 +235,17 @@ for (const program of natsServers) {
       const found = await gateway.history('run', id);
       return found.last >= 8 ? found : undefined;
     });
-    t.deepEqual(events.map(({ type }) => type), ['toka.run.queued.v1', 'toka.run.approval-requested.v1']);
+    t.deepEqual(
+      events.map(({ type }) => type),
+      ['toka.run.queued.v1', 'toka.run.approval-requested.v1'],
+    );
     t.is((await gateway.read('agent', 'scout')).length, 1);
     // What does not count is in nobody's way: the person's own word, and the runner's next event, come after it.
     await commandRun(gateway, id, { type: 'decide', decided: { ...decided, decision: 'denied' } }, boss);
-    await runner.append(newEvent({ type: 'toka.run.failed.v1', data: { code: 'x', message: 'x' } }, `run/${id}`, service), last);
+    await runner.append(
+      newEvent({ type: 'toka.run.failed.v1', data: { code: 'x', message: 'x' } }, `run/${id}`, service),
+      last,
+    );
     const types = (await runner.read('run', id)).map(({ type }) => type);
     t.deepEqual(types.slice(2), ['toka.run.approval-decided.v1', 'toka.run.failed.v1']);
     await t.throwsAsync(commandRun(gateway, id, { type: 'cancel', reason: 'late' }, boss), { code: 'conflict' });
