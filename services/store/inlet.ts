@@ -66,9 +66,7 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
       const next = archive.seq + queue.length + 1;
       if (seq < next) return true;
       if (seq > next) {
-        if (state === 'ok')
-          logger.error({ next, seq }, 'events are missing in the log; nothing after them is archived');
-        state = `the log has no event ${next}, only ${seq}`;
+        state = `the log has no event ${next}, only ${seq}: nothing after it is archived`;
         return false;
       }
       queue.push(message);

@@ -27,7 +27,7 @@ export async function start(context: Context<Config>) {
     repeat(stack, Math.min(config.AUDIT_VERIFY_INTERVAL * 1000, timerMsMax), async () => void (await audit()));
   watchArchive(stack, metrics, config.DATABASE_FILE, archive);
   watchDisk(stack, metrics, { archive: dirname(config.DATABASE_FILE) });
-  watchNats(context);
+  watchNats(context, archive);
 }
 
 if (import.meta.main) await runService('store', Config, start);
