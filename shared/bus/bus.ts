@@ -118,7 +118,7 @@ export async function openBus(
     up = false;
   })();
   const jsm = await jetStreamReady(manager, 30_000);
-  if (options.declares ?? true) await declareStreams(jsm, options);
+  if (options.declares ?? true) await declareStreams(nc, jsm, options);
   const readMessage = createReader(await streamsDeclared(jsm, 30_000), passedOver);
   const readEvent = (raw: RawEvent) => {
     const reading = readMessage(raw);

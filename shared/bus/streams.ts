@@ -1,4 +1,4 @@
-import type { ConsumerConfig, JetStreamManager, StreamConfig } from 'nats';
+import type { ConsumerConfig, JetStreamManager, NatsConnection, StreamConfig, StreamInfo } from 'nats';
 import { AckPolicy, DiscardPolicy, nanos, RetentionPolicy, StorageType } from 'nats';
 import {
   artifactsBucket,
@@ -19,6 +19,7 @@ import {
 import { Failure, messageOf } from '#shared/errors.ts';
 import { leaseMs } from './lease.ts';
 import { dedupWindowMs } from './publish.ts';
+import { isBeingRemade, isChangeRefused, remakeStream } from './remake.ts';
 
 type Stream = Partial<StreamConfig> & { name: string; subjects: string[] };
 
@@ -86,13 +87,14 @@ const streams: readonly Stream[] = [
 
 /** Makes the streams and the runners' consumer where they are missing, and brings those of earlier versions to what they are now. */
 export async function declareStreams(
+  nc: NatsConnection,
   jsm: JetStreamManager,
   { replicas, leaseMs: holdMs }: { replicas: number; leaseMs: number },
 ): Promise<void> {
   for (const name of formerStreams) await jsm.streams.delete(name).catch(() => false);
   for (const stream of streams) {
     const wanted = { ...stream, num_replicas: replicas };
-    const info = await declareStream(jsm, wanted);
+    const info = await declareStream(nc, jsm, wanted);
     const { subjects, retention, storage, republish } = wanted;
     checkEcho(`stream ${wanted.name}`, { subjects, retention, storage, republish }, info.config);
   }
@@ -128,9 +130,11 @@ export async function streamsDeclared(jsm: JetStreamManager, deadlineMs: number)
 const describe = (seq: number) => `Toka's log; people's decisions count on their own subjects after ${seq}`;
 const decisionsSince = (description = ''): number => Number(/after (\d+)$/.exec(description)?.[1] ?? Number.NaN);
 
-async function declareStream(jsm: JetStreamManager, wanted: Stream) {
+async function declareStream(nc: NatsConnection, jsm: JetStreamManager, wanted: Stream): Promise<StreamInfo> {
   const look = () => jsm.streams.info(wanted.name);
   const isLog = wanted.name === eventsStream;
+  if (isLog && (await isBeingRemade(jsm, wanted.name)))
+    await remakeStream(nc, jsm, wanted.name, (last) => ({ ...wanted, description: describe(last) }));
   const begun = isLog ? { ...wanted, description: describe(0) } : wanted;
   // Another may make it at the same moment: then it is there by now.
   let info = await look().catch(() =>
@@ -144,7 +148,13 @@ async function declareStream(jsm: JetStreamManager, wanted: Stream) {
   const isOld = isLog && Number.isNaN(decisionsSince(info.config.description));
   const config = isOld ? { ...wanted, description: describe(info.state.last_seq) } : wanted;
   if (isSame(config, info.config)) return info;
-  return jsm.streams.update(wanted.name, { ...info.config, allow_rollup_hdrs: false, ...config });
+  try {
+    return await jsm.streams.update(wanted.name, { ...info.config, allow_rollup_hdrs: false, ...config });
+  } catch (error) {
+    if (!isLog || !isChangeRefused(error)) throw error;
+    await remakeStream(nc, jsm, wanted.name, (last) => ({ ...wanted, description: describe(last) }));
+    return look();
+  }
 }
 
 const isSame = (wanted: object, found: object): boolean =>

@@ -65,6 +65,9 @@ export async function startNatsCluster(
   return { nodes, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
+/** One in which no stream was made yet. */
+export const startBareNats = (program?: string) => startServer((...at) => natsCommand(program, ...at), 'nats');
+
 /** As what starts a server does, the admin's user makes the streams. */
 async function startDeclared(
   command: (port: number, folder: string, monitor: number) => string[],
@@ -79,10 +82,11 @@ async function startDeclared(
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
-/** As the set-up starts it: each service has a user of its own, with its rights alone. */
-export const startNatsWithUsers = (program?: string) =>
+/** As the set-up starts it: each service has a user of its own, with its rights alone. `prepare` is given the folder of its data before. */
+export const startNatsWithUsers = (program?: string, prepare: (folder: string) => void = () => undefined) =>
   startDeclared(
     (port, folder, monitor) => {
+      prepare(folder);
       const file = join(folder, 'nats.conf');
       writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
       return [...natsCommand(program, port, folder, monitor), '-c', file];
