@@ -162,6 +162,10 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
       itemOf: ({ seq }, event) => ({ ...(event as object), seq }) as EventView,
     });
   });
+  answer(store.getHistory, ({ subject, from, until, workstreams }) => {
+    const filters = { 'subject =': subject, 'seq >=': from, 'seq <=': until, [within.events]: listOf(workstreams) };
+    return { ...historyPage(selectEvents(db, filters, historyEventsMax)), seq: archive.seq };
+  });
   answer(store.listUsage, (question) => selectUsage(db, question));
   answer(store.getSpending, ({ spenders, workstreams }) => {
     checkWhole(workstreams);
@@ -182,6 +186,22 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
     checkWhole(workstreams);
     return audit();
   });
+}
+
+const historyEventsMax = 2_000;
+const historyBytesMax = 4 * 1024 ** 2;
+
+/** As many as an answer has room for, and one at least. */
+function historyPage(rows: readonly { seq: number; bytes: Buffer }[]) {
+  let bytes = 0;
+  let count = 0;
+  for (const row of rows.slice(0, historyEventsMax)) {
+    bytes += row.bytes.byteLength;
+    if (count > 0 && bytes > historyBytesMax) break;
+    count += 1;
+  }
+  const events = rows.slice(0, count).map(({ seq, bytes: each }) => ({ seq, text: each.toString('utf8') }));
+  return { events, next: rows[count]?.seq ?? null };
 }
 
 function checkWhole(workstreams: readonly string[] | undefined): void {

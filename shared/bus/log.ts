@@ -1,12 +1,14 @@
 import type { JetStreamManager, NatsConnection } from 'nats';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
-import { subjectOf } from '#shared/contracts/events.ts';
+import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
+import { getHistory } from '#shared/contracts/store.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import type { RawEvent, Reading } from './log-event.ts';
 import { readLogEvent } from './log-event.ts';
 import { publishUntil } from './publish.ts';
+import { ask } from './requests.ts';
 import type { Stored } from './stored.ts';
 import { getStored } from './stored.ts';
 
@@ -53,31 +55,98 @@ type Part = {
 
 /**
  * The events of one entity in order, straight from the stream: commands do not depend on the store. From sequence `from` to the first
- * at or after `until`, or to the last.
+ * at or after `until`, or to the last. Of a long history, and of what is older than the stream, the archive tells: the stream has to be asked
+ * for each message by itself. Where the archive does not answer, the stream is asked all the same.
  */
 export async function readHistory(
   nc: NatsConnection,
   readEvent: Read,
   { entity, id, from = 1, decisionsFrom = from, until = Number.POSITIVE_INFINITY }: Part,
 ): Promise<History> {
-  const [own, decided] = await Promise.all([
-    readSubject(nc, entitySubject(entity, id), from, until),
-    entity === 'run' ? readSubject(nc, entitySubject('decision', id), decisionsFrom, until) : [],
+  const own = entitySubject(entity, id);
+  const decided = entity === 'run' ? entitySubject('decision', id) : undefined;
+  const [first, firstDecided] = await Promise.all([
+    readSubject(nc, own, from, until, nearMax),
+    decided === undefined ? [] : readSubject(nc, decided, decisionsFrom, until, nearMax),
   ]);
+  const near = joined(readEvent, first, firstDecided);
+  if (first.length < nearMax && firstDecided.length < nearMax) return near;
+  const archived = await readArchive(nc, `${entity}/${id}`, Math.min(from, decisionsFrom), until).catch(
+    () => undefined,
+  );
+  const after = (seen: readonly Stored[]) => Math.max(archived?.seq ?? 0, seen.at(-1)?.seq ?? 0) + 1;
+  const [rest, restDecided] = await Promise.all([
+    readSubject(nc, own, after(first), until),
+    decided === undefined ? [] : readSubject(nc, decided, after(firstDecided), until),
+  ]);
+  const late = joined(readEvent, rest, restDecided);
+  const known = new Map(
+    [...near.events, ...(archived?.events ?? []), ...late.events].map((event) => [event.seq, event]),
+  );
+  const events = [...known.values()]
+    .filter((event) => event.seq >= (event.decision ? decisionsFrom : from) && event.seq <= until)
+    .toSorted((a, b) => a.seq - b.seq);
+  const [last, lastDecision] = await Promise.all([own, decided].map((subject) => lastOn(nc, subject, until)));
+  return { events, last: last ?? 0, lastDecision: lastDecision ?? 0 };
+}
+
+/** Messages that the stream is asked for before the archive is. */
+const nearMax = 64;
+
+function joined(readEvent: Read, own: readonly Stored[], decided: readonly Stored[]): History {
   const messages = [...own, ...decided].toSorted((a, b) => a.seq - b.seq);
   const events = messages.flatMap((message) => readEvent(message) ?? []);
   return { events, last: own.at(-1)?.seq ?? 0, lastDecision: decided.at(-1)?.seq ?? 0 };
 }
 
-async function readSubject(nc: NatsConnection, subject: string, from: number, until: number): Promise<Stored[]> {
+/** Also of what does not count, which the archive does not tell of. */
+async function lastOn(nc: NatsConnection, subject: string | undefined, until: number): Promise<number> {
+  const found = subject === undefined ? undefined : await getStored(nc, eventsStream, { last_by_subj: subject });
+  return found && found.seq <= until ? found.seq : 0;
+}
+
+/** What the archive has of a subject, up to the sequence that it has come to. */
+async function readArchive(nc: NatsConnection, subject: string, from: number, until: number) {
+  const events: Recorded[] = [];
+  const bound = Number.isFinite(until) ? { until } : {};
+  for (let next = from; ; ) {
+    const page = await ask(nc, getHistory, { subject, from: next, ...bound }, { timeoutMs: archiveMsMax });
+    for (const { seq, text } of page.events) {
+      const event = parsedOf(text);
+      if (event) events.push({ ...event, seq });
+    }
+    if (page.next === null) return { events, seq: page.seq };
+    next = page.next;
+  }
+}
+
+const archiveMsMax = 5_000;
+
+/** Undefined for an event of a newer version. What does not count is in the archive under no subject. */
+function parsedOf(text: string): TokaEvent | undefined {
+  try {
+    return parseEvent(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+async function readSubject(
+  nc: NatsConnection,
+  subject: string,
+  from: number,
+  until: number,
+  max = Number.POSITIVE_INFINITY,
+): Promise<Stored[]> {
   const found: Stored[] = [];
-  for (let seq = from; ; ) {
+  for (let seq = from; found.length < max; ) {
     const next = await getStored(nc, eventsStream, { seq, next_by_subj: subject });
     if (!next) return found;
     found.push(next);
     if (next.seq >= until) return found;
     seq = next.seq + 1;
   }
+  return found;
 }
 
 /** The events at these sequences: far cheaper than `readHistory`, for the server need not look for them. */

@@ -1,4 +1,5 @@
 import { runnerSlots } from '#shared/contracts/scheduling.ts';
+import { getHistory } from '#shared/contracts/store.ts';
 import {
   artifactsBucket,
   entitySubject,
@@ -68,6 +69,7 @@ const own: Record<ServiceUser, Permissions> = {
       ...events('agent', 'run'),
       tasksSubjects,
       'toka.control.run.*',
+      getHistory.subject,
       keySubject(leasesBucket, 'scheduler'),
       snapshotSubject('scheduler', '>'),
       ...bucketReads(leasesBucket),
@@ -84,6 +86,7 @@ const own: Record<ServiceUser, Permissions> = {
       ackTask,
       'toka.llm.chat',
       'toka.store.query.memory',
+      getHistory.subject,
       runnerSlots.subject,
     ],
     subscribe: ['toka.control.run.*', runnerSlots.subject],
@@ -94,7 +97,10 @@ const own: Record<ServiceUser, Permissions> = {
     subscribe: ['toka.llm.chat', logSubjectOf(entitySubject('key', '*'))],
   },
   store: {
-    publish: [...api('STREAM.LIST', 'CONSUMER.LIST.*'), inbox('agent-runner'), inbox('llm-proxy')],
+    publish: [
+      ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
+      ...(['scheduler', 'agent-runner', 'llm-proxy'] as const).map(inbox),
+    ],
     subscribe: [logSubjects, 'toka.store.query.*'],
   },
 };

@@ -208,6 +208,19 @@ export const getKey = request('toka.store.query.key', z.object({ ...asked, id: K
 export const listWebhooks = request('toka.store.query.webhooks', z.object(page), pageOf(WebhookView));
 export const listSteps = request('toka.store.query.steps', z.object({ ...page, runId: RunId }), pageOf(StepView));
 export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
+/**
+ * All events of one subject from one sequence to another, each with its JSON as it was written. `next`: where another page begins; null where
+ * these are all up to `seq`, the archive's last.
+ */
+export const getHistory = request(
+  'toka.store.query.history',
+  z.object({ ...asked, subject: z.string().max(200), from: Seq, until: Seq.optional() }),
+  z.object({
+    events: z.array(z.object({ seq: Seq, text: z.string() })),
+    next: Seq.nullable(),
+    seq: z.number().int().nonnegative(),
+  }),
+);
 export const listUsage = request(
   'toka.store.query.usage',
   z.object({

@@ -7,6 +7,7 @@ import { openBus } from '#shared/bus/bus.ts';
 import type { Draft } from '#shared/contracts/events.ts';
 import * as store from '#shared/contracts/store.ts';
 import { newEvent } from '#shared/event.ts';
+import { newId } from '#shared/ids.ts';
 import { startService } from '#shared/service.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { dispatched, facts, judged, queued, started, step, submitted } from '#test/helpers/events.ts';
@@ -311,4 +312,36 @@ test('a changed event is found by the check that the store makes by itself', asy
     return /^toka_audit_chain_broken\{.*\} 1$/m.test(answer);
   });
   t.true(broken);
+});
+
+test('a long history comes from the archive, and is the same without it', async (t) => {
+  await using all = await setUp();
+  const { bus } = all;
+  const running = await openStore(all.nats, all.file);
+  const id = newId('run');
+  let last = await bus.append(newEvent(queued, `run/${id}`, writer), 0);
+  const large = 'x'.repeat(40_000);
+  for (let count = 1; count <= 300; count++) {
+    const data = { reason: count % 2 ? String(count) : large };
+    last = await bus.append(newEvent({ type: 'toka.run.dispatched.v1', data }, `run/${id}`, writer), last);
+    if (count % 50 === 0)
+      await bus.append(newEvent({ type: 'toka.run.paused.v1', data: { reason: 'x' } }, `run/${id}`, writer));
+  }
+  await bus.ask(store.getAgent, { id: 'nobody', minSeq: await bus.lastSeq() }).catch(() => undefined);
+  const startedMs = performance.now();
+  const long = await bus.history('run', id);
+  t.log(`${(performance.now() - startedMs).toFixed(0)} ms with the archive`);
+  t.is(long.events.length, 307);
+  t.is(long.last, last);
+  const part = { from: 100, decisionsFrom: 1 };
+  const some = await bus.history('run', id, part);
+  await running[Symbol.asyncDispose]();
+  const without = await bus.history('run', id);
+  t.deepEqual(without, long);
+  t.deepEqual(await bus.history('run', id, part), some);
+  const early = (await bus.read('run', id, 1, 200)).map(({ seq }) => seq);
+  t.deepEqual(
+    early,
+    long.events.map(({ seq }) => seq).filter((seq) => seq <= 200),
+  );
 });
