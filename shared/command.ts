@@ -17,6 +17,9 @@ import { newEvent } from './event.ts';
 
 const attemptsMax = 5;
 
+/** What a command needs of the bus. */
+export type Log = Pick<Bus, 'read' | 'append'>;
+
 export const foldAgent = (events: readonly Recorded[]) =>
   events.filter(isAgentEvent).reduce<Agent | undefined>(agents.evolve, undefined);
 
@@ -33,26 +36,31 @@ export const foldWebhook = (events: readonly Recorded[]) =>
 export type Outcome = { seq: number; changed: boolean };
 
 /** Commands an agent: read, fold, decide, append; anew when another writer was first. Throws the decision's Failure. */
-export const commandAgent = (bus: Bus, id: string, command: AgentCommand, writer: Writer): Promise<Outcome> =>
+export const commandAgent = (bus: Log, id: string, command: AgentCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'agent', id, writer, (events) => agents.decide(foldAgent(events), command));
 
 /** Commands a run, as `commandAgent` does an agent, and nudges its runner. */
-export async function commandRun(bus: Bus, id: string, command: RunCommand, writer: Writer): Promise<Outcome> {
+export async function commandRun(
+  bus: Log & Pick<Bus, 'nudge'>,
+  id: string,
+  command: RunCommand,
+  writer: Writer,
+): Promise<Outcome> {
   const outcome = await decideAndAppend(bus, 'run', id, writer, (events) => decideRun(foldRun(events), command));
   if (outcome.changed) bus.nudge(id);
   return outcome;
 }
 
 /** Commands a client key, as `commandAgent` does an agent. */
-export const commandKey = (bus: Bus, id: string, command: KeyCommand, writer: Writer): Promise<Outcome> =>
+export const commandKey = (bus: Log, id: string, command: KeyCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'key', id, writer, (events) => keys.decide(foldKey(events), command));
 
 /** Commands a webhook, as `commandAgent` does an agent. */
-export const commandWebhook = (bus: Bus, id: string, command: WebhookCommand, writer: Writer): Promise<Outcome> =>
+export const commandWebhook = (bus: Log, id: string, command: WebhookCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'webhook', id, writer, (events) => webhooks.decide(foldWebhook(events), command));
 
 async function decideAndAppend(
-  bus: Bus,
+  bus: Log,
   entity: 'agent' | 'run' | 'key' | 'webhook',
   id: string,
   writer: Writer,

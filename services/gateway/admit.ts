@@ -6,7 +6,7 @@ import { addressOf, createQuota } from './quota.ts';
 
 const failuresMax = 60;
 const failuresMs = 60_000;
-const nobody: Caller = { sub: 'nobody', expiresMs: Number.POSITIVE_INFINITY };
+const nobody: Caller = { sub: 'nobody', client: '', expiresMs: Number.POSITIVE_INFINITY };
 
 /** Lets a request in, before anything of its body is read. Throws `unauthorized`, `forbidden` or `limited`. */
 export type Admit = (ctx: Context, scope: Scope | null) => Promise<Caller>;
@@ -25,7 +25,7 @@ export function createAdmit(auth: Auth, { limit, windowMs }: { limit: number; wi
     }
     const known = (caller: Caller) => {
       ctx.state.caller = caller;
-      quota.take(ctx, `caller ${caller.sub}`);
+      quota.take(ctx, `caller ${caller.client}`);
     };
     return auth(ctx.get('authorization'), scope, known).catch((error) => {
       if (error instanceof Failure && error.code === 'unauthorized') failures.take(ctx, addressOf(ctx));

@@ -7,11 +7,13 @@ import type { TokenOptions } from './tokens.ts';
 import { createVerifier } from './tokens.ts';
 
 /**
- * Who asks. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none
+ * Who asks. `client`: issuer, workstreams and name together, which is whose share of anything is used: one issuer's or tenant's "ci" is not
+ * another's. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none
  * is kept from it. `trace`: which they ask in.
  */
 export type Caller = {
   sub: string;
+  client: string;
   expiresMs: number;
   workstreams?: readonly string[] | undefined;
   trace?: Trace | undefined;
@@ -23,6 +25,7 @@ const Claims = z.object({
     .min(1)
     .max(200)
     .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u),
+  iss: z.string().max(1_000).optional(),
   exp: z.number(),
   scope: z.string().max(2_000).default(''),
   workstreams: z.array(z.string().min(1).max(100)).max(100).optional(),
@@ -49,8 +52,9 @@ export function createAuth(options: TokenOptions) {
       const fields = claims.error.issues.map(({ path }) => path[0]).join(', ');
       throw refuse(`the token lacks a claim that counts: ${fields}`);
     }
-    const { sub, exp, workstreams } = claims.data;
-    const caller = { sub, expiresMs: exp * 1000, workstreams };
+    const { sub, iss = null, exp, workstreams } = claims.data;
+    const client = JSON.stringify([iss, workstreams?.toSorted() ?? null, sub]);
+    const caller = { sub, client, expiresMs: exp * 1000, workstreams };
     known(caller);
     const held = claims.data.scope.split(' ');
     if (!held.includes(scope) && !held.includes('admin'))

@@ -60,10 +60,16 @@ export const Config = CommonConfig.extend({
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
   BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),
+  /** Bytes of bodies that may be in memory at a time, of all callers and of each; one of BODY_BYTES_MAX always may. */
+  BODIES_BYTES_MAX: setting.integer(1_024, 10_000_000_000).default(64 * 1024 ** 2),
+  BODIES_CALLER_BYTES_MAX: setting.integer(1_024, 10_000_000_000).default(16 * 1024 ** 2),
   /** Web pages whose scripts may ask. */
   CORS_ORIGINS: Origins.default([]),
-  /** Runs that may wait for a runner before more are refused. */
+  /** Runs that may be open, whatever they wait for, before more are refused: of all; of each workstream (half of those unless set); of each
+   * caller in a workstream (half of these). */
   BACKLOG_MAX: setting.integer(1, 10_000_000).default(100_000),
+  BACKLOG_WORKSTREAM_MAX: setting.integer(1, 10_000_000).optional(),
+  BACKLOG_CALLER_MAX: setting.integer(1, 10_000_000).optional(),
   /** Event streams and waiting requests that may be open at a time, of all callers and of each. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
   SSE_CALLER_MAX: setting.integer(1, 100_000).default(100),

@@ -5,7 +5,9 @@ import { runService } from '#shared/service.ts';
 import { createAdmit } from './admit.ts';
 import { createApp } from './app.ts';
 import { createAuth } from './auth.ts';
-import { watchBacklog } from './backlog.ts';
+import type { BacklogLimits } from './backlog.ts';
+import { createBacklog } from './backlog.ts';
+import { createBodyRoom } from './body-room.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
@@ -13,10 +15,11 @@ import { createOnce } from './once.ts';
 import type { Route } from './route.ts';
 import { routesOf } from './routes.ts';
 import { createSeats } from './seats.ts';
-import { tenantBus } from './tenancy.ts';
+import { createBusOf } from './tenant-bus.ts';
 import { watchTls } from './tls.ts';
 import type { TokenOptions } from './tokens.ts';
 import { createWait } from './wait.ts';
+import { createWanted } from './wanted.ts';
 import { openWebhooks } from './webhooks/webhooks.ts';
 
 /** The HTTP edge: checks tokens and input, commands agents and runs on the log, asks the archive, streams the log. Holds no state. */
@@ -29,24 +32,31 @@ export async function serve(
   context: Context<Config>,
   { resolve }: { resolve?: (host: string) => Promise<string[]> } = {},
 ) {
-  const { bus: whole, config, logger, metrics, writer, stack, stopping } = context;
-  const denied = createDenials(whole, writer, logger);
-  const bus = tenantBus(whole, denied);
+  const { bus, config, logger, metrics, writer, stack, stopping } = context;
+  const denied = createDenials(bus, writer, logger);
   const seats = createSeats(config.SSE_CLIENTS_MAX, config.SSE_CALLER_MAX, (taken) => metrics.sseClients.set(taken));
-  const backlog = watchBacklog(whole, config.BACKLOG_MAX);
+  const backlog = createBacklog(bus, backlogLimits(config));
   const tokens = tokenOptions(config, logger);
   const webhooks = tokens.secret === undefined ? undefined : await openWebhooks(context, tokens.secret, resolve);
   const isPublic = config.PUBLIC_STATUS;
-  const { api, management } = routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic });
+  const { api, management } = routesOf({
+    ...{ cluster: bus, wanted: createWanted(bus), writer, backlog, webhooks, logger, seats, stopping, isPublic },
+  });
   const shared = {
     admit: createAdmit(createAuth(tokens), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,
       windowMs: config.HTTP_RATE_LIMIT_WINDOW * 1000,
     }),
     bodyBytesMax: config.BODY_BYTES_MAX,
+    bodyRoom: createBodyRoom(
+      Math.max(config.BODIES_BYTES_MAX, config.BODY_BYTES_MAX),
+      Math.max(config.BODIES_CALLER_BYTES_MAX, config.BODY_BYTES_MAX),
+      (taken) => metrics.bodyBytes.set(taken),
+    ),
     origins: config.CORS_ORIGINS,
-    once: createOnce(whole.notes),
-    wait: createWait(bus, seats, stopping),
+    once: createOnce(bus.notes),
+    busOf: createBusOf(bus, denied),
+    wait: createWait(seats, stopping),
     metrics,
     logger,
     denied,
@@ -64,6 +74,17 @@ export async function serve(
     return port;
   };
   return { api: await open('PORT', api), management: await open('MANAGEMENT_PORT', management) };
+}
+
+function backlogLimits({ BACKLOG_MAX, ...config }: Config): BacklogLimits {
+  const half = (max: number) => Math.ceil(max / 2);
+  const { BACKLOG_WORKSTREAM_MAX = half(BACKLOG_MAX) } = config;
+  const { BACKLOG_CALLER_MAX = half(BACKLOG_WORKSTREAM_MAX) } = config;
+  return {
+    all: { max: BACKLOG_MAX, setting: 'BACKLOG_MAX' },
+    workstream: { max: BACKLOG_WORKSTREAM_MAX, setting: 'BACKLOG_WORKSTREAM_MAX' },
+    caller: { max: BACKLOG_CALLER_MAX, setting: 'BACKLOG_CALLER_MAX' },
+  };
 }
 
 function tokenOptions(config: Config, logger: Logger): TokenOptions {

@@ -1,4 +1,3 @@
-import type { Bus } from '#shared/bus/bus.ts';
 import type { Writer } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
 import { asyncApiRoute } from './asyncapi.ts';
@@ -12,13 +11,16 @@ import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
+import type { Cluster } from './routes/system.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import type { Seats } from './seats.ts';
+import type { Wanted } from './wanted.ts';
 import type { Webhooks } from './webhooks/webhooks.ts';
 
 export type RouteOptions = {
-  bus: Bus;
+  cluster: Cluster;
+  wanted: Wanted;
   writer: Writer;
   backlog: Backlog;
   /** Undefined: there is nothing to seal their secrets with. */
@@ -31,19 +33,29 @@ export type RouteOptions = {
 };
 
 /** The table of each API, its own description with it. */
-export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic }: RouteOptions) {
+export function routesOf({
+  cluster,
+  wanted,
+  writer,
+  backlog,
+  webhooks,
+  logger,
+  seats,
+  stopping,
+  isPublic,
+}: RouteOptions) {
   const api = [
-    ...agentRoutes(bus, writer, backlog),
-    ...agentRunRoutes(bus, writer, backlog),
-    ...againRoutes(bus, writer, backlog),
-    ...historyRoutes(bus, writer, backlog),
-    ...runRoutes(bus, writer),
-    ...approvalRoutes(bus, writer),
-    ...keyRoutes(bus, writer),
-    ...webhookRoutes({ bus, writer, webhooks }),
-    ...eventRoutes({ bus, logger, seats, stopping }),
-    ...systemRoutes(bus),
+    ...agentRoutes(writer, backlog),
+    ...agentRunRoutes(writer, backlog),
+    ...againRoutes(writer, backlog),
+    ...historyRoutes(writer, backlog),
+    ...runRoutes(writer),
+    ...approvalRoutes(writer),
+    ...keyRoutes(writer),
+    ...webhookRoutes({ writer, webhooks }),
+    ...eventRoutes({ wanted, logger, seats, stopping }),
+    ...systemRoutes(cluster),
     asyncApiRoute(),
   ];
-  return { api: described(api), management: described([...managementRoutes(bus, isPublic), ...api]) };
+  return { api: described(api), management: described([...managementRoutes(isPublic), ...api]) };
 }

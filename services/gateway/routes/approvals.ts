@@ -1,5 +1,4 @@
 import { readAnswerSchema } from '#shared/answer-schema.ts';
-import type { Bus } from '#shared/bus/bus.ts';
 import { commandRun } from '#shared/command.ts';
 import * as api from '#shared/contracts/api/approvals.ts';
 import type { Approval } from '#shared/contracts/approval.ts';
@@ -12,18 +11,19 @@ import { route } from '../route.ts';
 
 const answerCharsMax = 20_000;
 /** What agents ask people, and what people answer. */
-export const approvalRoutes = (bus: Bus, writer: Writer): Route[] => [
+export const approvalRoutes = (writer: Writer): Route[] => [
   route({
     ...api.listApprovals,
-    handle: ({ query: { run, agent, ...query } }) => bus.ask(listApprovals, { ...query, runId: run, agentId: agent }),
+    handle: ({ query: { run, agent, ...query }, bus }) =>
+      bus.ask(listApprovals, { ...query, runId: run, agentId: agent }),
   }),
   route({
     ...api.getApproval,
-    handle: ({ params: { id }, query }) => bus.ask(getApproval, { id, minSeq: query.minSeq }),
+    handle: ({ params: { id }, query, bus }) => bus.ask(getApproval, { id, minSeq: query.minSeq }),
   }),
   route({
     ...api.decideApproval,
-    async handle({ params: { id }, body: { decision, answer, reason = null }, caller, ctx }) {
+    async handle({ params: { id }, body: { decision, answer, reason = null }, bus, caller, ctx }) {
       const approval = await bus.ask(getApproval, { id });
       if (decision === 'answered') checkAnswer(approval, answer);
       const decided = { approvalId: id, decision, reason, ...(decision === 'answered' ? { answer } : {}) };

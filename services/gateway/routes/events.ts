@@ -1,4 +1,3 @@
-import type { Bus } from '#shared/bus/bus.ts';
 import * as api from '#shared/contracts/api/events.ts';
 import { listEvents } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
@@ -7,19 +6,18 @@ import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { Seats } from '../seats.ts';
 import { streamEvents } from '../sse.ts';
-import { createWanted } from '../wanted.ts';
+import type { Wanted } from '../wanted.ts';
 
-type EventOptions = { bus: Bus; logger: Logger; seats: Seats; stopping: AbortSignal };
+type EventOptions = { wanted: Wanted; logger: Logger; seats: Seats; stopping: AbortSignal };
 
 /** The log, live and by sequence. */
-export function eventRoutes({ bus, logger, seats, stopping }: EventOptions): Route[] {
-  const wanted = createWanted(bus);
+export function eventRoutes({ wanted, logger, seats, stopping }: EventOptions): Route[] {
   return [
     route({
       ...api.streamEvents,
-      async handle({ query: { subject, type, since, ...whose }, headers, caller, ctx }) {
+      async handle({ query: { subject, type, since, ...whose }, headers, bus, caller, ctx }) {
         const last = headers['Last-Event-ID'] ?? since ?? (await bus.lastSeq());
-        const free = seats.take(caller.sub);
+        const free = seats.take(caller.client);
         const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
         const filter = { ...whose, types: type?.split(',') };
         // Who has had no event yet goes on from here when the stream breaks.
@@ -38,7 +36,7 @@ export function eventRoutes({ bus, logger, seats, stopping }: EventOptions): Rou
     }),
     route({
       ...api.getEvent,
-      async handle({ params: { seq } }) {
+      async handle({ params: { seq }, bus }) {
         const last = await bus.lastSeq();
         const known = seq >= 1 && seq <= last;
         const { items } = known
