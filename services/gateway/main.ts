@@ -34,7 +34,11 @@ export async function serve(
 ) {
   const { bus, config, logger, metrics, writer, stack, stopping } = context;
   const denied = createDenials(bus, writer, logger);
-  const seats = createSeats(config.SSE_CLIENTS_MAX, config.SSE_CALLER_MAX, (taken) => metrics.sseClients.set(taken));
+  const seats = createSeats({
+    ...{ max: config.SSE_CLIENTS_MAX, callerMax: config.SSE_CALLER_MAX },
+    ...{ what: 'event streams are open', retryAfterMs: 5_000 },
+    changed: (taken) => metrics.sseClients.set(taken),
+  });
   const backlog = createBacklog(bus, backlogLimits(config));
   const tokens = tokenOptions(config, logger);
   const webhooks = tokens.secret === undefined ? undefined : await openWebhooks(context, tokens.secret, resolve);

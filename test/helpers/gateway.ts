@@ -13,12 +13,21 @@ import { temporaryFolder } from './temporary.ts';
 
 export const secret = 'a-secret-of-the-tests-that-is-long-enough';
 
+type TokenOptions = {
+  key?: string;
+  expires?: string;
+  alg?: string;
+  sub?: string;
+  /** `workstreams`, `iss`, `jti` … */
+  claims?: Record<string, unknown>;
+};
+
 /** A token of Ann's, signed as the gateway expects unless told otherwise. */
 export const token = (
   scope = 'admin',
-  { key = secret, expires = '1h', alg = 'HS256', sub = 'ann' } = {},
+  { key = secret, expires = '1h', alg = 'HS256', sub = 'ann', claims = {} }: TokenOptions = {},
 ): Promise<string> =>
-  new SignJWT({ scope })
+  new SignJWT({ scope, ...claims })
     .setProtectedHeader({ alg })
     .setSubject(sub)
     .setExpirationTime(expires)

@@ -25,16 +25,15 @@ export const webhookRoutes = ({ writer, webhooks }: WebhookOptions): Route[] => 
   route({
     ...api.createWebhook,
     async handle({ body: { secret = newWebhookSecret(), ...asked }, bus, caller, ctx, once }) {
-      const { seal, check, count, max } = able(webhooks);
+      const { seal, check, checkRoom } = able(webhooks);
       const { sub: owner, workstreams = [] } = caller;
       // Who is limited to one workstream means that one.
       const terms = {
         ...asked,
         workstream: asked.workstream ?? (workstreams.length === 1 ? (workstreams[0] ?? null) : null),
       };
-      await check(terms.url);
-      if (count() >= max)
-        throw new Failure('conflict', `there are ${max} webhooks, and no more may be (WEBHOOKS_MAX): delete one`);
+      await check(caller, terms.url);
+      checkRoom(terms.workstream);
       const id = once ? idFor('whk', once.at, 'once', once.id) : newId('whk');
       const command = { type: 'create', terms, sealed: seal.close(id, secret), owner } as const;
       const { seq } = await commandWebhook(bus, id, command, on(writer, caller));
@@ -82,7 +81,7 @@ export const webhookRoutes = ({ writer, webhooks }: WebhookOptions): Route[] => 
         status,
         reason,
         durationMs,
-      } = await attempt(webhook, message, new AbortController().signal);
+      } = await attempt(caller, webhook, message, new AbortController().signal);
       return { outcome, status, reason, durationMs };
     },
   }),
