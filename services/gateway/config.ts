@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { createRules, exemptions } from '#shared/egress/rules.ts';
 import { CommonConfig, setting } from '#shared/settings.ts';
+import { Hosts } from './hosts.ts';
 import { Origins } from './origins.ts';
 
 const ownSecret = setting.ownSecret(32, 'openssl rand -base64 48');
@@ -56,7 +57,9 @@ export const Config = CommonConfig.extend({
   HTTP_RATE_LIMIT_WINDOW: setting.integer(1, 86_400).default(60),
   /** Seconds that a request may take to come in; its headers 15 of them at most. */
   HTTP_REQUEST_TIMEOUT: setting.integer(1, 3_600).default(60),
-  /** Whether GET :9000/agents/status needs no token. */
+  /** Host names by which the APIs are reached, beside addresses and names without a dot. */
+  ALLOWED_HOSTS: Hosts.default([]),
+  /** Whether GET :9000/agents/status and GET /metrics need no token. */
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
   BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),

@@ -10,6 +10,8 @@ import { createBacklog } from './backlog.ts';
 import { createBodyRoom } from './body-room.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
+import type { CheckHost } from './hosts.ts';
+import { createCheckHost } from './hosts.ts';
 import { listen } from './listen.ts';
 import { createOnce } from './once.ts';
 import type { Route } from './route.ts';
@@ -50,6 +52,8 @@ export async function serve(
     admit: createAdmit(createAuth(tokens), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,
       windowMs: config.HTTP_RATE_LIMIT_WINDOW * 1000,
+      checkHost: checkHostOf(config),
+      areTokensKnown: config.TOKA_DEV,
     }),
     bodyBytesMax: config.BODY_BYTES_MAX,
     bodyRoom: createBodyRoom(
@@ -79,6 +83,10 @@ export async function serve(
   };
   return { api: await open('PORT', api), management: await open('MANAGEMENT_PORT', management) };
 }
+
+/** By TLS no other name can lead here: a browser asks for its certificate. */
+const checkHostOf = ({ TLS_CERT_FILE, ALLOWED_HOSTS, HOST }: Config): CheckHost =>
+  TLS_CERT_FILE ? () => undefined : createCheckHost([...ALLOWED_HOSTS, HOST.toLowerCase()]);
 
 function backlogLimits({ BACKLOG_MAX, ...config }: Config): BacklogLimits {
   const half = (max: number) => Math.ceil(max / 2);

@@ -28,7 +28,7 @@ export type RouteOptions = {
   logger: Logger;
   seats: Seats;
   stopping: AbortSignal;
-  /** Whether what every agent does is shown to anyone. */
+  /** Whether metrics, and what every agent does, are shown to anyone. */
   isPublic: boolean;
 };
 
@@ -54,7 +54,7 @@ export function routesOf({
     ...keyRoutes(writer),
     ...webhookRoutes({ writer, webhooks }),
     ...eventRoutes({ wanted, logger, seats, stopping }),
-    ...systemRoutes(cluster),
+    ...systemRoutes(cluster, isPublic),
     asyncApiRoute(),
   ];
   return { api: described(api), management: described([...managementRoutes(isPublic), ...api]) };

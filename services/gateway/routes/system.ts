@@ -37,7 +37,7 @@ const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 export type Cluster = Pick<Bus, 'askEach' | 'connected'>;
 
 /** How the whole is doing. */
-export function systemRoutes(cluster: Cluster): Route[] {
+export function systemRoutes(cluster: Cluster, isPublic: boolean): Route[] {
   const gatherMetrics = shared(async () => valid(MetricsOfInstance, await cluster.askEach(metricsSubject, gatherMs)));
   return [
     route({
@@ -49,7 +49,13 @@ export function systemRoutes(cluster: Cluster): Route[] {
     }),
     route({
       ...api.getMetrics,
-      async handle({ ctx }) {
+      scope: isPublic ? null : api.getMetrics.scope,
+      async handle({ caller, ctx }) {
+        if (caller.workstreams)
+          throw new Failure(
+            'forbidden',
+            'metrics are about all workstreams together, and the token is limited to some',
+          );
         const all = AggregatorRegistry.aggregate(await gatherMetrics());
         ctx.type = all.contentType;
         return all.metrics();
@@ -74,7 +80,7 @@ export function systemRoutes(cluster: Cluster): Route[] {
 export const managementRoutes = (isPublic: boolean): Route[] => [
   route({
     ...api.listAgentStatus,
-    scope: isPublic ? null : 'agents:read',
+    scope: isPublic ? null : api.listAgentStatus.scope,
     handle: async ({ query, bus }) => ({ items: await bus.ask(listAgentStatus, query) }),
   }),
 ];
