@@ -1,5 +1,6 @@
 import type { Writer } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
+import { createCheckAnswer } from './answer-check.ts';
 import { asyncApiRoute } from './asyncapi.ts';
 import type { Backlog } from './backlog.ts';
 import { described } from './openapi/document.ts';
@@ -50,7 +51,7 @@ export function routesOf({
     ...againRoutes(writer, backlog),
     ...historyRoutes(writer, backlog),
     ...runRoutes(writer),
-    ...approvalRoutes(writer),
+    ...approvalRoutes(writer, createCheckAnswer()),
     ...keyRoutes(writer),
     ...webhookRoutes({ writer, webhooks }),
     ...eventRoutes({ wanted, logger, seats, stopping }),

@@ -18,6 +18,8 @@ import { createOwners } from './owners.ts';
 export type TenantBus = Pick<Bus, 'ask' | 'read' | 'append' | 'follow' | 'nudge' | 'firstSeq'> & {
   /** Of the whole log: a place in it, which says nothing of what is there. */
   lastSeq(): Promise<number>;
+  /** Whether an agent has, or had, this name, whoever may see it: names are everyone's. */
+  isTaken(agent: string): Promise<boolean>;
   /** By the digest of its content, which only the events tell that name it. */
   artifacts: Pick<Bus['artifacts'], 'get'>;
   /** How far deliveries to a webhook have come. */
@@ -50,9 +52,12 @@ const unlimited = (bus: Parts): TenantBus => ({
   nudge: bus.nudge,
   firstSeq: bus.firstSeq,
   lastSeq: () => bus.lastSeq(),
+  isTaken: isTaken(bus),
   artifacts: { get: (ref) => bus.artifacts.get(ref) },
   positions: { get: (name) => bus.positions.get(name) },
 });
+
+const isTaken = (bus: Parts) => async (agent: string) => (await bus.lastSeq(entitySubject('agent', agent))) > 0;
 
 const queries = 'toka.store.query.';
 
@@ -84,6 +89,7 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
     nudge: bus.nudge,
     firstSeq: bus.firstSeq,
     lastSeq: () => bus.lastSeq(),
+    isTaken: isTaken(bus),
     artifacts: { get: (ref) => bus.artifacts.get(ref) },
     positions: {
       get: async (id) => ((await owners.has(allowed, { entity: 'webhook', id })) ? bus.positions.get(id) : undefined),

@@ -72,7 +72,18 @@ test('a route has no member of the bus that nobody has written down for tenants'
   const denied: string[] = [];
   const wider = { ...gateway.bus, purgeEverything: () => 'done' };
   const busOf = createBusOf(wider, (_, { message }) => denied.push(message));
-  const members = ['append', 'artifacts', 'ask', 'firstSeq', 'follow', 'lastSeq', 'nudge', 'positions', 'read'];
+  const members = [
+    'append',
+    'artifacts',
+    'ask',
+    'firstSeq',
+    'follow',
+    'isTaken',
+    'lastSeq',
+    'nudge',
+    'positions',
+    'read',
+  ];
   const ctx = {} as Context;
   const limited = busOf({ workstreams: ['alpha'] }, ctx);
   for (const bus of [busOf({}, ctx), limited]) {

@@ -5,6 +5,7 @@ import * as api from '#shared/contracts/api/agents.ts';
 import type { AgentView } from '#shared/contracts/store.ts';
 import { listAgents } from '#shared/contracts/store.ts';
 import type { Agent, AgentCommand } from '#shared/domain/agent.ts';
+import { nameTaken } from '#shared/domain/agent.ts';
 import { agentView } from '#shared/domain/views.ts';
 import { worksOf } from '#shared/domain/works.ts';
 import { Failure } from '#shared/errors.ts';
@@ -67,9 +68,15 @@ export function agentRoutes(writer: Writer, backlog: Backlog): Route[] {
       ...api.createAgent,
       read: readSpec,
       async handle(call) {
+        await checkName(call.bus, call.body.name);
         await checkGraph(call.bus, call.body);
         using _held = await backlog.hold(call.caller, call.body.workstream, Math.max(1, worksOf(call.body).length));
-        const agent = await command(call, call.body.name, { type: 'register', spec: call.body, origin: 'api' });
+        const agent = await command(call, call.body.name, { type: 'register', spec: call.body, origin: 'api' }).catch(
+          (error) => {
+            // Somebody was first, be it whoever.
+            throw error instanceof Failure && error.code === 'conflict' ? nameTaken(call.body.name) : error;
+          },
+        );
         call.ctx.set('Location', `/agents/${agent.id}`);
         return agent;
       },
@@ -106,6 +113,15 @@ export async function readAgent(bus: Pick<TenantBus, 'read'>, id: string): Promi
   const agent = foldAgent(await bus.read('agent', id));
   if (!agent || agent.status === 'removed') throw new Failure('not-found', `there is no agent "${id}"`);
   return agent;
+}
+
+/**
+ * Names are everyone's: one that another workstream has, or had, is refused as one's own is, at once and in the same words. So a caller learns that a
+ * name is taken, which it has to, and not by whom.
+ */
+async function checkName(bus: Pick<TenantBus, 'read' | 'isTaken'>, name: string): Promise<void> {
+  const agent = foldAgent(await bus.read('agent', name));
+  if (agent ? agent.status !== 'removed' : await bus.isTaken(name)) throw nameTaken(name);
 }
 
 const graphAgentsMax = 1_000;
