@@ -11,7 +11,18 @@ function secretProblems({ JWT_SECRET, JWT_JWKS_URL, TOKA_DEV }: Secret): string[
   if (TOKA_DEV || (JWT_SECRET === undefined && JWT_JWKS_URL !== undefined)) return [];
   return ownSecret.safeParse(JWT_SECRET).error?.issues.map(({ message }) => message) ?? [];
 }
-type Secret = { JWT_SECRET?: string | undefined; JWT_JWKS_URL?: string | undefined; TOKA_DEV: boolean };
+/** It goes on to sign what counts: as little may be known of it. */
+function previousProblems({ JWT_SECRET, JWT_SECRET_PREVIOUS, TOKA_DEV }: Secret): string[] {
+  if (JWT_SECRET_PREVIOUS === undefined) return [];
+  if (JWT_SECRET === undefined) return ['goes only with JWT_SECRET, which has replaced it'];
+  return TOKA_DEV ? [] : (ownSecret.safeParse(JWT_SECRET_PREVIOUS).error?.issues.map(({ message }) => message) ?? []);
+}
+type Secret = {
+  JWT_SECRET_PREVIOUS?: string | undefined;
+  JWT_SECRET?: string | undefined;
+  JWT_JWKS_URL?: string | undefined;
+  TOKA_DEV: boolean;
+};
 
 const isOfThisMachine = (host: string) => /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(host);
 
@@ -42,6 +53,8 @@ export const Config = CommonConfig.extend({
   TLS_KEY_FILE: setting.text().optional(),
   /** What tokens are signed with (HS256); required unless JWT_JWKS_URL says who else signs. */
   JWT_SECRET: setting.secret().optional(),
+  /** The one before, for as long as it takes to replace it: its tokens count, and what it sealed is sealed anew. */
+  JWT_SECRET_PREVIOUS: setting.secret().optional(),
   /** Where the public keys of tokens with RS256 and ES256 are. */
   JWT_JWKS_URL: setting
     .url()
@@ -95,6 +108,8 @@ export const Config = CommonConfig.extend({
   WEBHOOK_PLAIN_HTTP: setting.flag().default(false),
 }).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE, ...others }, context) => {
   for (const message of secretProblems(others)) context.addIssue({ code: 'custom', path: ['JWT_SECRET'], message });
+  for (const message of previousProblems(others))
+    context.addIssue({ code: 'custom', path: ['JWT_SECRET_PREVIOUS'], message });
   if (others.TOKA_DEV && !isOfThisMachine(others.HOST))
     context.addIssue({
       code: 'custom',

@@ -43,7 +43,8 @@ export async function serve(
   });
   const backlog = createBacklog(bus, backlogLimits(config));
   const tokens = tokenOptions(config, logger);
-  const webhooks = tokens.secret === undefined ? undefined : await openWebhooks(context, tokens.secret, resolve);
+  const [secret, ...previous] = tokens.secrets;
+  const webhooks = secret === undefined ? undefined : await openWebhooks(context, [secret, ...previous], resolve);
   const isPublic = config.PUBLIC_STATUS;
   const { api, management } = routesOf({
     ...{ cluster: bus, wanted: createWanted(bus), writer, backlog, webhooks, logger, seats, stopping, isPublic },
@@ -100,10 +101,11 @@ function backlogLimits({ BACKLOG_MAX, ...config }: Config): BacklogLimits {
 }
 
 function tokenOptions(config: Config, logger: Logger): TokenOptions {
-  const { JWT_SECRET, JWT_JWKS_URL: jwksUrl, JWT_ISSUER: issuer, JWT_AUDIENCE: audience, TOKA_DEV } = config;
-  const secret = JWT_SECRET ?? (TOKA_DEV ? developmentSecret : undefined);
+  const { JWT_JWKS_URL: jwksUrl, JWT_ISSUER: issuer, JWT_AUDIENCE: audience, TOKA_DEV } = config;
+  const { JWT_SECRET = TOKA_DEV ? developmentSecret : undefined, JWT_SECRET_PREVIOUS } = config;
+  const secrets = [JWT_SECRET, JWT_SECRET_PREVIOUS].filter((each) => each !== undefined);
   if (TOKA_DEV) logger.warn('TOKA_DEV is set: who knows how Toka is made can make tokens');
-  return { secret, jwksUrl, issuer, audience };
+  return { secrets, jwksUrl, issuer, audience };
 }
 
 if (import.meta.main) await runService('gateway', Config, start);

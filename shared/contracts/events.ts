@@ -177,6 +177,8 @@ export const eventData = {
   'toka.webhook.disabled.v1': Reason,
   /** `skip`: what came while it was disabled is left out. */
   'toka.webhook.enabled.v1': Reason.extend({ skip: z.boolean() }),
+  /** The same secret, sealed with another key. */
+  'toka.webhook.resealed.v1': z.object({ sealed: z.string() }),
   'toka.webhook.deleted.v1': Reason,
 
   'toka.llm.called.v1': CallFacts.extend({

@@ -27,10 +27,10 @@ export type Webhooks = {
   checkRoom(workstream: string | null): void;
 };
 
-/** Opens the way out, and delivers where this gateway leads. Secrets are sealed with `masterSecret`. */
+/** Opens the way out, and delivers where this gateway leads. Secrets are sealed with the first of `masterSecrets`. */
 export async function openWebhooks(
   context: Context<Config>,
-  masterSecret: string,
+  masterSecrets: readonly [string, ...string[]],
   resolve?: (host: string) => Promise<string[]>,
 ): Promise<Webhooks> {
   const { config, stack } = context;
@@ -44,9 +44,9 @@ export async function openWebhooks(
       ...(resolve && { resolve }),
     }),
   );
-  const seal = createSeal(masterSecret);
+  const seal = createSeal(masterSecrets);
   const attempt = createAttempt({ wayOut, seal, timeoutMs });
-  const { webhooks } = await leadDelivery(context, attempt);
+  const { webhooks } = await leadDelivery(context, attempt, seal);
   const seats = createSeats(tries);
   /** The same, refused where too many are under way: of the caller, or of all. */
   const seated =
