@@ -14,6 +14,7 @@ import type { CheckHost } from './hosts.ts';
 import { createCheckHost } from './hosts.ts';
 import { listen } from './listen.ts';
 import { createOnce } from './once.ts';
+import { openRevocations } from './revocations.ts';
 import type { Route } from './route.ts';
 import { routesOf } from './routes.ts';
 import { createSeats } from './seats.ts';
@@ -43,14 +44,27 @@ export async function serve(
   });
   const backlog = createBacklog(bus, backlogLimits(config));
   const tokens = tokenOptions(config, logger);
+  const revocations = stack.use(await openRevocations(bus, logger));
+  context.check('tokens', revocations.state);
   const [secret, ...previous] = tokens.secrets;
   const webhooks = secret === undefined ? undefined : await openWebhooks(context, [secret, ...previous], resolve);
   const isPublic = config.PUBLIC_STATUS;
   const { api, management } = routesOf({
-    ...{ cluster: bus, wanted: createWanted(bus), writer, backlog, webhooks, logger, seats, stopping, isPublic },
+    ...{
+      cluster: bus,
+      wanted: createWanted(bus),
+      revocations,
+      writer,
+      backlog,
+      webhooks,
+      logger,
+      seats,
+      stopping,
+      isPublic,
+    },
   });
   const shared = {
-    admit: createAdmit(createAuth(tokens), {
+    admit: createAdmit(createAuth(tokens, revocations), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,
       windowMs: config.HTTP_RATE_LIMIT_WINDOW * 1000,
       checkHost: checkHostOf(config),

@@ -4,6 +4,7 @@ import { createCheckAnswer } from './answer-check.ts';
 import { asyncApiRoute } from './asyncapi.ts';
 import type { Backlog } from './backlog.ts';
 import { described } from './openapi/document.ts';
+import type { Revocations } from './revocations.ts';
 import { againRoutes } from './routes/again.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
@@ -14,6 +15,7 @@ import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
 import type { Cluster } from './routes/system.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { tokenRoutes } from './routes/tokens.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import type { Seats } from './seats.ts';
 import type { Wanted } from './wanted.ts';
@@ -22,6 +24,7 @@ import type { Webhooks } from './webhooks/webhooks.ts';
 export type RouteOptions = {
   cluster: Cluster;
   wanted: Wanted;
+  revocations: Pick<Revocations, 'watch'>;
   writer: Writer;
   backlog: Backlog;
   /** Undefined: there is nothing to seal their secrets with. */
@@ -37,6 +40,7 @@ export type RouteOptions = {
 export function routesOf({
   cluster,
   wanted,
+  revocations,
   writer,
   backlog,
   webhooks,
@@ -53,8 +57,9 @@ export function routesOf({
     ...runRoutes(writer),
     ...approvalRoutes(writer, createCheckAnswer()),
     ...keyRoutes(writer),
+    ...tokenRoutes(writer),
     ...webhookRoutes({ writer, webhooks }),
-    ...eventRoutes({ wanted, logger, seats, stopping }),
+    ...eventRoutes({ wanted, revocations, logger, seats, stopping }),
     ...systemRoutes(cluster, isPublic),
     asyncApiRoute(),
   ];

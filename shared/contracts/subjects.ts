@@ -25,7 +25,7 @@ const notesBucket = 'notes';
 export const notesStream = `KV_${notesBucket}`;
 export const noteSubject = (name: string) => `$KV.${notesBucket}.${name}`;
 
-export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'webhook' | 'llm' | 'system';
+export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'webhook' | 'token' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
 export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;

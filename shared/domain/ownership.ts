@@ -19,6 +19,7 @@ export const ownedBy: Readonly<Record<Entity, 'first' | 'last' | 'agent' | null>
   webhook: 'first',
   agent: 'last',
   memory: 'agent',
+  token: null,
   llm: null,
   system: null,
 };

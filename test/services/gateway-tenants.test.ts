@@ -20,6 +20,7 @@ async function open(stack: AsyncDisposableStack) {
   const beta = await fill(gateway, 'beta', 'rival', 'hush');
   for (const workstream of ['alpha', 'beta', undefined])
     await makeWebhook(gateway, { url: 'http://127.0.0.1:9/', ...(workstream && { workstream }) });
+  await gateway.call('POST', '/tokens/revoke', { jti: 'one of nobody knows whom' });
   const whose: Partial<DataOf<'toka.llm.called.v1'>>[] = [
     ...[alpha, beta].flatMap(({ key, agent, run }) => [
       { key },

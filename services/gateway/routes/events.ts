@@ -2,16 +2,23 @@ import * as api from '#shared/contracts/api/events.ts';
 import { listEvents } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
+import type { Revocations } from '../revocations.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { Seats } from '../seats.ts';
 import { streamEvents } from '../sse.ts';
 import type { Wanted } from '../wanted.ts';
 
-type EventOptions = { wanted: Wanted; logger: Logger; seats: Seats; stopping: AbortSignal };
+type EventOptions = {
+  wanted: Wanted;
+  revocations: Pick<Revocations, 'watch'>;
+  logger: Logger;
+  seats: Seats;
+  stopping: AbortSignal;
+};
 
 /** The log, live and by sequence. */
-export function eventRoutes({ wanted, logger, seats, stopping }: EventOptions): Route[] {
+export function eventRoutes({ wanted, revocations, logger, seats, stopping }: EventOptions): Route[] {
   return [
     route({
       ...api.streamEvents,
@@ -19,6 +26,7 @@ export function eventRoutes({ wanted, logger, seats, stopping }: EventOptions): 
         const last = headers['Last-Event-ID'] ?? since ?? (await bus.lastSeq());
         const free = seats.take(caller.client);
         const expires = AbortSignal.timeout(Math.min(Math.max(caller.expiresMs - Date.now(), 0), 2 ** 31 - 1));
+        const token = revocations.watch(caller.tokenId);
         const filter = { ...whose, types: type?.split(',') };
         // Who has had no event yet goes on from here when the stream breaks.
         ctx.set('Toka-Seq', String(last));
@@ -26,12 +34,15 @@ export function eventRoutes({ wanted, logger, seats, stopping }: EventOptions): 
           from: last + 1,
           subject,
           wanted: (event) => wanted(event, filter),
-          signal: AbortSignal.any([stopping, expires]),
+          signal: AbortSignal.any([stopping, expires, token.signal]),
         });
         void sent
           .then((how) => how === 'stuck' && logger.warn({ sub: caller.sub }, 'an event stream was cut off: not read'))
           .catch((error) => logger.warn({ err: error }, 'an event stream broke'))
-          .finally(free);
+          .finally(() => {
+            free();
+            token[Symbol.dispose]();
+          });
       },
     }),
     route({
