@@ -245,6 +245,12 @@ const http = [
     unit: 'short',
     queries: { readers: 'sum(toka_sse_clients)' },
   }),
+  lines({
+    title: 'Bodies of requests',
+    description: 'Bytes that the bodies of requests take in each gateway; BODIES_BYTES_MAX is their end.',
+    unit: 'bytes',
+    queries: { '{{instance}}': 'toka_http_body_bytes' },
+  }),
   counts({
     title: 'Webhook deliveries',
     description: 'Tries in each minute, by outcome. What failed is tried again, further and further apart.',

@@ -6,7 +6,8 @@ const depthMax = 12;
 
 /**
  * A model's JSON Schema for the answer to its question, as something that checks; null: a text. It is hostile input: a pattern could
- * keep a regular expression busy for years, so there is none. Throws `invalid` with what to change.
+ * keep a regular expression busy for years, so there is none, and what is long to check all the same is checked where that holds up nobody.
+ * Throws `invalid` with what to change.
  */
 export function readAnswerSchema(schema: Record<string, unknown> | null): z.ZodType {
   if (schema === null) return z.string().min(1, 'must be a text that is not empty');
@@ -24,7 +25,9 @@ function refuse(value: unknown, depth: number): void {
   if (depth > depthMax) throw new Failure('invalid', `schema: is nested more than ${depthMax} deep`);
   if (typeof value !== 'object' || value === null) return;
   for (const [key, inner] of Object.entries(value)) {
-    if ((key === 'pattern' && typeof inner === 'string') || key === 'patternProperties' || key === '$ref')
+    // One of that name may be a field, which is described by an object.
+    const isPattern = key === 'pattern' && (Array.isArray(inner) || typeof inner !== 'object' || inner === null);
+    if (isPattern || key === 'patternProperties' || key === '$ref')
       throw new Failure('invalid', `schema: ${key} is not taken here; say it in the description`);
     refuse(inner, depth + 1);
   }

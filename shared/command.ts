@@ -17,6 +17,9 @@ import { newEvent } from './event.ts';
 
 const attemptsMax = 5;
 
+/** What a command needs of the bus. */
+export type Log = Pick<Bus, 'history' | 'append'>;
+
 export const foldAgent = (events: readonly Recorded[]) =>
   events.filter(isAgentEvent).reduce<Agent | undefined>(agents.evolve, undefined);
 
@@ -33,14 +36,19 @@ export const foldWebhook = (events: readonly Recorded[]) =>
 export type Outcome = { seq: number; changed: boolean };
 
 /** Commands an agent: read, fold, decide, append; anew when another writer was first. Throws the decision's Failure. */
-export const commandAgent = (bus: Bus, id: string, command: AgentCommand, writer: Writer): Promise<Outcome> =>
+export const commandAgent = (bus: Log, id: string, command: AgentCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'agent', id, writer, (events) => agents.decide(foldAgent(events), command));
 
 /**
  * Commands a run, as `commandAgent` does an agent, and nudges its runner. What a person says lies on a subject of its own, so it does not
  * exclude what others append at that moment: where the run ended first, or another's word was first, that is said as if it had been read.
  */
-export async function commandRun(bus: Bus, id: string, command: RunCommand, writer: Writer): Promise<Outcome> {
+export async function commandRun(
+  bus: Log & Pick<Bus, 'nudge'>,
+  id: string,
+  command: RunCommand,
+  writer: Writer,
+): Promise<Outcome> {
   const outcome = await decideAndAppend(bus, 'run', id, writer, (events) => decideRun(foldRun(events), command));
   if (!outcome.changed) return outcome;
   bus.nudge(id);
@@ -55,15 +63,15 @@ export async function commandRun(bus: Bus, id: string, command: RunCommand, writ
 }
 
 /** Commands a client key, as `commandAgent` does an agent. */
-export const commandKey = (bus: Bus, id: string, command: KeyCommand, writer: Writer): Promise<Outcome> =>
+export const commandKey = (bus: Log, id: string, command: KeyCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'key', id, writer, (events) => keys.decide(foldKey(events), command));
 
 /** Commands a webhook, as `commandAgent` does an agent. */
-export const commandWebhook = (bus: Bus, id: string, command: WebhookCommand, writer: Writer): Promise<Outcome> =>
+export const commandWebhook = (bus: Log, id: string, command: WebhookCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'webhook', id, writer, (events) => webhooks.decide(foldWebhook(events), command));
 
 async function decideAndAppend(
-  bus: Bus,
+  bus: Log,
   entity: 'agent' | 'run' | 'key' | 'webhook',
   id: string,
   writer: Writer,

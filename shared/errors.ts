@@ -15,6 +15,8 @@ export const statusOf = {
   unconditional: 428,
   'too-large': 413,
   unsupported: 415,
+  /** It is for another host. */
+  misdirected: 421,
   /** An Idempotency-Key that came with another request before. */
   reused: 422,
   limited: 429,

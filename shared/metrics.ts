@@ -274,6 +274,7 @@ const httpMetrics = ({ counter, gauge, histogram }: Make) => ({
   ]),
   httpSeconds: histogram('toka_http_request_duration_seconds', 'Time of an HTTP request', ['route', 'method']),
   sseClients: gauge('toka_sse_clients', 'Open event streams, and requests that wait for a run'),
+  bodyBytes: gauge('toka_http_body_bytes', "Bytes of requests' bodies that are in memory or on their way"),
 });
 
 const webhookMetrics = ({ counter, gauge, histogram }: Make) => ({

@@ -7,7 +7,7 @@ import type { WholeEvent } from '#shared/domain/conversation.ts';
 import { conversation } from '#shared/domain/conversation.ts';
 import { Failure } from '#shared/errors.ts';
 
-type Source = Pick<Bus, 'read' | 'artifacts'>;
+type Source = Pick<Bus, 'read'> & { artifacts: Pick<Bus['artifacts'], 'get'> };
 
 type KeptImage = NonNullable<DataOf<'toka.run.tool-returned.v1'>['image']>;
 

@@ -7,7 +7,9 @@ import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import { readTrace } from '#shared/trace.ts';
 import type { Admit } from './admit.ts';
+import type { Caller } from './auth.ts';
 import { readJson } from './body.ts';
+import type { BodyRoom, Room } from './body-room.ts';
 import type { Denied } from './boundary.ts';
 import { boundary } from './boundary.ts';
 import { compressAnswers } from './compression.ts';
@@ -16,21 +18,25 @@ import { allowOrigins } from './origins.ts';
 import { nameRequest } from './request-id.ts';
 import type { Route } from './route.ts';
 import { readCall } from './route.ts';
-import { asCaller } from './tenancy.ts';
+import type { BusOf, TenantBus } from './tenant-bus.ts';
 import type { Wait } from './wait.ts';
 
 type AppOptions = {
   routes: readonly Route[];
   admit: Admit;
   bodyBytesMax: number;
+  bodyRoom: BodyRoom;
   /** Of web pages whose scripts may ask. */
   origins: readonly string[];
+  busOf: BusOf;
   once: Once;
   wait: Wait;
   metrics: Metrics;
   logger: Logger;
   denied: Denied;
 };
+
+type Asked = { bus: TenantBus; caller: Caller; ctx: Context };
 
 const goneAway = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 
@@ -39,7 +45,9 @@ export function createApp({
   routes,
   admit,
   bodyBytesMax,
+  bodyRoom,
   origins,
+  busOf,
   once,
   wait,
   metrics,
@@ -52,18 +60,22 @@ export function createApp({
       ctx.state.scope = route.scope;
       const known = await admit(ctx, route.scope);
       const caller = { ...known, trace: readTrace(ctx.get('traceparent'), ctx.get('tracestate')) };
-      const json = route.body ? await readJson(ctx.req, bodyBytesMax) : undefined;
-      const call = { ...readCall(route, ctx, json), caller, ctx };
-      const key = ctx.method === 'POST' ? call.headers['Idempotency-Key'] : undefined;
-      ctx.status = route.status;
-      const answer = await asCaller({ caller, ctx }, async () => {
-        const request = { ctx, caller, key: key as string | undefined, body: json, isSecret: route.isSecret };
-        const done = await once(request, (claim) => route.handle({ ...call, once: claim } as never));
-        return route.waits ? wait(ctx, caller, RunView.parse(done)) : done;
-      });
+      const bus = busOf(caller, ctx);
+      const done = await perform(route, { bus, caller, ctx });
+      // By now its body takes no memory, however long it waits.
+      const answer = route.waits ? await wait({ bus, caller, ctx }, RunView.parse(done)) : done;
       if (answer !== undefined) send(ctx, answer);
     });
   }
+  const perform = async (route: Route, { bus, caller, ctx }: Asked) => {
+    using room = bodyRoom.open(caller.client);
+    const body = route.body ? await readBody(ctx, bodyBytesMax, room) : undefined;
+    const call = { ...readCall(route, ctx, body), bus, caller, ctx };
+    const key = ctx.method === 'POST' ? call.headers['Idempotency-Key'] : undefined;
+    ctx.status = route.status;
+    const request = { ctx, caller, key: key as string | undefined, body, isSecret: route.isSecret };
+    return await once(request, (claim) => route.handle({ ...call, once: claim } as never));
+  };
   const app = new Koa();
   app.silent = true;
   app.on('error', (error: Error & { code?: string }) => {
@@ -90,6 +102,13 @@ export function createApp({
   });
   return app;
 }
+
+/** Whoever is refused before their body is in whole sends the rest to nobody. */
+const readBody = (ctx: Context, bytesMax: number, room: Room): Promise<unknown> =>
+  readJson(ctx.req, bytesMax, room).catch((error) => {
+    if (!ctx.req.complete) ctx.set('Connection', 'close');
+    throw error;
+  });
 
 /** Koa would write an object as JSON twice: once for its length. */
 function send(ctx: Context, answer: unknown): void {

@@ -3,16 +3,22 @@ import type { Scope } from '#shared/contracts/api/endpoint.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import type { Trace } from '#shared/trace.ts';
+import type { Revocations } from './revocations.ts';
+import { tokenIdOf } from './revocations.ts';
 import type { TokenOptions } from './tokens.ts';
 import { createVerifier } from './tokens.ts';
 
 /**
- * Who asks. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none
+ * Who asks. `client`: issuer, workstreams and name together, which is whose share of anything is used: one issuer's or tenant's "ci" is not
+ * another's. `expiresMs`: epoch milliseconds until which the token counts. `workstreams`: those that the token is limited to; undefined: none
  * is kept from it. `trace`: which they ask in.
  */
 export type Caller = {
   sub: string;
+  client: string;
   expiresMs: number;
+  /** What the log calls the token, where it has a `jti`. */
+  tokenId?: string | undefined;
   workstreams?: readonly string[] | undefined;
   trace?: Trace | undefined;
 };
@@ -23,6 +29,8 @@ const Claims = z.object({
     .min(1)
     .max(200)
     .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u),
+  iss: z.string().max(1_000).optional(),
+  jti: z.string().min(1).max(200).optional(),
   exp: z.number(),
   scope: z.string().max(2_000).default(''),
   workstreams: z.array(z.string().min(1).max(100)).max(100).optional(),
@@ -32,7 +40,7 @@ const Claims = z.object({
  * Checks bearer tokens: JWTs with `sub`, `exp` and `scope` (names with spaces between; `admin` has all), and `workstreams` where they are
  * limited to some. Throws `unauthorized` or `forbidden`, saying which scope is needed. `known` hears whose token it is.
  */
-export function createAuth(options: TokenOptions) {
+export function createAuth(options: TokenOptions, revocations: Pick<Revocations, 'has'>) {
   const verify = createVerifier(options);
   return async (authorization: string, scope: Scope, known: (caller: Caller) => void): Promise<Caller> => {
     const refuse = (reason: string) =>
@@ -49,8 +57,11 @@ export function createAuth(options: TokenOptions) {
       const fields = claims.error.issues.map(({ path }) => path[0]).join(', ');
       throw refuse(`the token lacks a claim that counts: ${fields}`);
     }
-    const { sub, exp, workstreams } = claims.data;
-    const caller = { sub, expiresMs: exp * 1000, workstreams };
+    const { sub, iss = null, jti, exp, workstreams } = claims.data;
+    const tokenId = jti === undefined ? undefined : tokenIdOf(iss, jti);
+    if (tokenId !== undefined && revocations.has(tokenId)) throw refuse('the token was revoked');
+    const client = JSON.stringify([iss, workstreams?.toSorted() ?? null, sub]);
+    const caller = { sub, client, expiresMs: exp * 1000, tokenId, workstreams };
     known(caller);
     const held = claims.data.scope.split(' ');
     if (!held.includes(scope) && !held.includes('admin'))

@@ -1,14 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Room } from './body-room.ts';
 import { refusal } from './input.ts';
 
 const depthMax = 50;
 
-/** Reads a JSON body of at most `bytesMax`, however it is sent; an empty one is `undefined`. */
-export async function readJson(request: IncomingMessage, bytesMax: number): Promise<unknown> {
+/** Reads a JSON body of at most `bytesMax`, and of no more than `room` has, however it is sent; an empty one is `undefined`. */
+export async function readJson(request: IncomingMessage, bytesMax: number, room: Pick<Room, 'take'>): Promise<unknown> {
   const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
   if (encoding !== 'identity') throw new Failure('unsupported', 'the body must be sent without "Content-Encoding"');
-  const bytes = await readBytes(request, bytesMax);
+  const bytes = await readBytes(request, bytesMax, room);
   if (bytes.byteLength === 0) return undefined;
   if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(type))
     throw new Failure('unsupported', 'the body must be JSON, sent with "Content-Type: application/json"');
@@ -25,15 +26,19 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+async function readBytes(request: IncomingMessage, bytesMax: number, room: Pick<Room, 'take'>): Promise<Buffer> {
   const tooLarge = () => new Failure('too-large', `the body has more than ${bytesMax} bytes`);
-  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge();
+  const length = Number(request.headers['content-length'] ?? 0);
+  if (length > bytesMax) throw tooLarge();
+  // What says how long it is has room for all of it before a byte is read: what was begun can be finished.
+  room.take(length);
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       bytes += chunk.byteLength;
       if (bytes > bytesMax) throw tooLarge();
+      if (length === 0) room.take(chunk.byteLength);
       chunks.push(chunk);
     }
   } catch (error) {

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { createRules, exemptions } from '#shared/egress/rules.ts';
 import { CommonConfig, setting } from '#shared/settings.ts';
+import { Hosts } from './hosts.ts';
 import { Origins } from './origins.ts';
 
 const ownSecret = setting.ownSecret(32, 'openssl rand -base64 48');
@@ -10,7 +11,18 @@ function secretProblems({ JWT_SECRET, JWT_JWKS_URL, TOKA_DEV }: Secret): string[
   if (TOKA_DEV || (JWT_SECRET === undefined && JWT_JWKS_URL !== undefined)) return [];
   return ownSecret.safeParse(JWT_SECRET).error?.issues.map(({ message }) => message) ?? [];
 }
-type Secret = { JWT_SECRET?: string | undefined; JWT_JWKS_URL?: string | undefined; TOKA_DEV: boolean };
+/** It goes on to sign what counts: as little may be known of it. */
+function previousProblems({ JWT_SECRET, JWT_SECRET_PREVIOUS, TOKA_DEV }: Secret): string[] {
+  if (JWT_SECRET_PREVIOUS === undefined) return [];
+  if (JWT_SECRET === undefined) return ['goes only with JWT_SECRET, which has replaced it'];
+  return TOKA_DEV ? [] : (ownSecret.safeParse(JWT_SECRET_PREVIOUS).error?.issues.map(({ message }) => message) ?? []);
+}
+type Secret = {
+  JWT_SECRET_PREVIOUS?: string | undefined;
+  JWT_SECRET?: string | undefined;
+  JWT_JWKS_URL?: string | undefined;
+  TOKA_DEV: boolean;
+};
 
 const isOfThisMachine = (host: string) => /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(host);
 
@@ -41,6 +53,8 @@ export const Config = CommonConfig.extend({
   TLS_KEY_FILE: setting.text().optional(),
   /** What tokens are signed with (HS256); required unless JWT_JWKS_URL says who else signs. */
   JWT_SECRET: setting.secret().optional(),
+  /** The one before, for as long as it takes to replace it: its tokens count, and what it sealed is sealed anew. */
+  JWT_SECRET_PREVIOUS: setting.secret().optional(),
   /** Where the public keys of tokens with RS256 and ES256 are. */
   JWT_JWKS_URL: setting
     .url()
@@ -56,14 +70,22 @@ export const Config = CommonConfig.extend({
   HTTP_RATE_LIMIT_WINDOW: setting.integer(1, 86_400).default(60),
   /** Seconds that a request may take to come in; its headers 15 of them at most. */
   HTTP_REQUEST_TIMEOUT: setting.integer(1, 3_600).default(60),
-  /** Whether GET :9000/agents/status needs no token. */
+  /** Host names by which the APIs are reached, beside addresses and names without a dot. */
+  ALLOWED_HOSTS: Hosts.default([]),
+  /** Whether GET :9000/agents/status and GET /metrics need no token. */
   PUBLIC_STATUS: setting.flag().default(true),
   /** Bytes that a request's body may have. */
   BODY_BYTES_MAX: setting.integer(1_024, 100_000_000).default(1024 ** 2),
+  /** Bytes of bodies that may be in memory at a time, of all callers and of each; one of BODY_BYTES_MAX always may. */
+  BODIES_BYTES_MAX: setting.integer(1_024, 10_000_000_000).default(64 * 1024 ** 2),
+  BODIES_CALLER_BYTES_MAX: setting.integer(1_024, 10_000_000_000).default(16 * 1024 ** 2),
   /** Web pages whose scripts may ask. */
   CORS_ORIGINS: Origins.default([]),
-  /** Runs that may wait for a runner before more are refused. */
+  /** Runs that may be open, whatever they wait for, before more are refused: of all; of each workstream (half of those unless set); of each
+   * caller in a workstream (half of these). */
   BACKLOG_MAX: setting.integer(1, 10_000_000).default(100_000),
+  BACKLOG_WORKSTREAM_MAX: setting.integer(1, 10_000_000).optional(),
+  BACKLOG_CALLER_MAX: setting.integer(1, 10_000_000).optional(),
   /** Event streams and waiting requests that may be open at a time, of all callers and of each. */
   SSE_CLIENTS_MAX: setting.integer(1, 100_000).default(500),
   SSE_CALLER_MAX: setting.integer(1, 100_000).default(100),
@@ -86,6 +108,8 @@ export const Config = CommonConfig.extend({
   WEBHOOK_PLAIN_HTTP: setting.flag().default(false),
 }).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE, ...others }, context) => {
   for (const message of secretProblems(others)) context.addIssue({ code: 'custom', path: ['JWT_SECRET'], message });
+  for (const message of previousProblems(others))
+    context.addIssue({ code: 'custom', path: ['JWT_SECRET_PREVIOUS'], message });
   if (others.TOKA_DEV && !isOfThisMachine(others.HOST))
     context.addIssue({
       code: 'custom',

@@ -25,7 +25,7 @@ export function createDenials(bus: Bus, writer: Writer, logger: Logger): Denied 
   return (ctx, { code, message }) => {
     const caller: Caller | undefined = ctx.state.caller;
     const address = addressOf(ctx);
-    const name = caller ? `user:${caller.sub}` : address;
+    const name = caller ? `caller ${caller.client}` : address;
     const client = clients.get(name) ?? { bucket: createBucket(ofOne), unsaid: 0 };
     clients.set(name, client);
     const { method, path } = ctx;

@@ -47,7 +47,7 @@ export type Once = (request: Request, work: (claim: Claim | undefined) => unknow
 export function createOnce(notes: Registers): Once {
   return async (request, work) => {
     if (request.key === undefined) return work(undefined);
-    const name = digest([request.caller.sub, request.caller.workstreams?.toSorted() ?? null, request.key]);
+    const name = digest([request.caller.client, request.key]);
     const { note, revision, isNew } = await claim(notes, name, digest(identityOf(request)));
     if (note.answer) return replay(request.ctx, note.answer);
     // What cannot be kept is claimed until its time is over, and done under the same name by who comes then.

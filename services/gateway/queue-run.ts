@@ -1,4 +1,4 @@
-import type { Bus } from '#shared/bus/bus.ts';
+import type { Log } from '#shared/command.ts';
 import { foldRun } from '#shared/command.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
 import type { Run } from '#shared/domain/run.ts';
@@ -8,7 +8,7 @@ import { newEvent } from '#shared/event.ts';
 
 /** Queues a run under this id, once: whoever asks twice finds what was asked for first. */
 export async function queueRun(
-  bus: Bus,
+  bus: Log,
   id: string,
   data: DataOf<'toka.run.queued.v1'>,
   writer: Writer,
@@ -21,7 +21,7 @@ export async function queueRun(
       throw error;
     },
   );
-  const run = foldRun(await bus.read('run', id));
+  const run = foldRun((await bus.history('run', id)).events);
   if (!run) throw new Failure('internal', `run ${id} was queued and cannot be read`);
   return { run, isNew };
 }

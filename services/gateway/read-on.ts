@@ -6,6 +6,8 @@ import { listEvents } from '#shared/contracts/store.ts';
 /** An event with its JSON as it was written. */
 export type Written = { event: Recorded; text: string };
 
+type Source = Pick<Bus, 'ask' | 'follow' | 'firstSeq' | 'readEvent'>;
+
 type ReadOptions = {
   /** The first sequence that counts. */
   from: number;
@@ -19,7 +21,7 @@ type ReadOptions = {
 const usualBatch = 200;
 
 /** Every event from a sequence on, in order, without gap or double: from the archive what the stream keeps no longer, then from the stream, live. */
-export async function* readOn(bus: Bus, { from, subject, batch, signal }: ReadOptions): AsyncGenerator<Written> {
+export async function* readOn(bus: Source, { from, subject, batch, signal }: ReadOptions): AsyncGenerator<Written> {
   let next = Math.max(from, 1);
   for (let first = await bus.firstSeq(); next < first && !signal.aborted; first = await bus.firstSeq()) {
     const exact = subject?.endsWith('*') ? undefined : subject;

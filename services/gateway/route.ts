@@ -5,6 +5,7 @@ import { endpoint } from '#shared/contracts/api/endpoint.ts';
 import type { Caller } from './auth.ts';
 import { parse } from './input.ts';
 import type { Claim } from './once.ts';
+import type { TenantBus } from './tenant-bus.ts';
 
 /** What a handler is given: parsed and checked. */
 export type Call<P, Q, H, B> = {
@@ -13,6 +14,8 @@ export type Call<P, Q, H, B> = {
   headers: H;
   body: B;
   caller: Caller;
+  /** What the caller may see of the bus. */
+  bus: TenantBus;
   ctx: Context;
   once?: Claim | undefined;
 };

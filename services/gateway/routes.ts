@@ -1,9 +1,10 @@
-import type { Bus } from '#shared/bus/bus.ts';
 import type { Writer } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
+import { createCheckAnswer } from './answer-check.ts';
 import { asyncApiRoute } from './asyncapi.ts';
 import type { Backlog } from './backlog.ts';
 import { described } from './openapi/document.ts';
+import type { Revocations } from './revocations.ts';
 import { againRoutes } from './routes/again.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
@@ -12,13 +13,18 @@ import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { runRoutes } from './routes/runs.ts';
+import type { Cluster } from './routes/system.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
+import { tokenRoutes } from './routes/tokens.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import type { Seats } from './seats.ts';
+import type { Wanted } from './wanted.ts';
 import type { Webhooks } from './webhooks/webhooks.ts';
 
 export type RouteOptions = {
-  bus: Bus;
+  cluster: Cluster;
+  wanted: Wanted;
+  revocations: Pick<Revocations, 'watch'>;
   writer: Writer;
   backlog: Backlog;
   /** Undefined: there is nothing to seal their secrets with. */
@@ -26,24 +32,36 @@ export type RouteOptions = {
   logger: Logger;
   seats: Seats;
   stopping: AbortSignal;
-  /** Whether what every agent does is shown to anyone. */
+  /** Whether metrics, and what every agent does, are shown to anyone. */
   isPublic: boolean;
 };
 
 /** The table of each API, its own description with it. */
-export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic }: RouteOptions) {
+export function routesOf({
+  cluster,
+  wanted,
+  revocations,
+  writer,
+  backlog,
+  webhooks,
+  logger,
+  seats,
+  stopping,
+  isPublic,
+}: RouteOptions) {
   const api = [
-    ...agentRoutes(bus, writer, backlog),
-    ...agentRunRoutes(bus, writer, backlog),
-    ...againRoutes(bus, writer, backlog),
-    ...historyRoutes(bus, writer, backlog),
-    ...runRoutes(bus, writer),
-    ...approvalRoutes(bus, writer),
-    ...keyRoutes(bus, writer),
-    ...webhookRoutes({ bus, writer, webhooks }),
-    ...eventRoutes({ bus, logger, seats, stopping }),
-    ...systemRoutes(bus),
+    ...agentRoutes(writer, backlog),
+    ...agentRunRoutes(writer, backlog),
+    ...againRoutes(writer, backlog),
+    ...historyRoutes(writer, backlog),
+    ...runRoutes(writer),
+    ...approvalRoutes(writer, createCheckAnswer()),
+    ...keyRoutes(writer),
+    ...tokenRoutes(writer),
+    ...webhookRoutes({ writer, webhooks }),
+    ...eventRoutes({ wanted, revocations, logger, seats, stopping }),
+    ...systemRoutes(cluster, isPublic),
     asyncApiRoute(),
   ];
-  return { api: described(api), management: described([...managementRoutes(bus, isPublic), ...api]) };
+  return { api: described(api), management: described([...managementRoutes(isPublic), ...api]) };
 }

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import type { Context } from 'koa';
-import type { Bus } from '#shared/bus/bus.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { goneSignal } from './gone.ts';
 import type { Written } from './read-on.ts';
 import { readOn } from './read-on.ts';
+import type { TenantBus } from './tenant-bus.ts';
 
 type StreamOptions = {
   /** The first sequence to send. */
@@ -27,7 +27,7 @@ const defaults = {
 
 /** Sends the log as Server-Sent Events, each with its sequence as id, at the reader's own pace. Resolves when either side ends it: `stuck` where the reader was too slow. */
 export async function streamEvents(
-  bus: Bus,
+  bus: Pick<TenantBus, 'ask' | 'follow' | 'firstSeq' | 'readEvent'>,
   ctx: Context,
   { from, subject, wanted, signal }: StreamOptions,
   { heartbeatMs, stuckMsMax, farewellMsMax } = defaults,

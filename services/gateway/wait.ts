@@ -1,5 +1,3 @@
-import type { Context } from 'koa';
-import type { Bus } from '#shared/bus/bus.ts';
 import { foldRun } from '#shared/command.ts';
 import { filtersOf, isRunEvent } from '#shared/contracts/events.ts';
 import type { RunView } from '#shared/contracts/store.ts';
@@ -7,7 +5,9 @@ import { evolve, hasEnded } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import type { Caller } from './auth.ts';
 import { goneSignal } from './gone.ts';
+import type { Call } from './route.ts';
 import type { Seats } from './seats.ts';
+import type { TenantBus } from './tenant-bus.ts';
 
 const secondsMax = 300;
 
@@ -18,10 +18,13 @@ export function secondsToWait(prefer: string): number | undefined {
 }
 
 /** Answers with a run as it ended, if it does within what its caller is ready to wait; else with what is known of it at once. */
-export type Wait = (ctx: Context, caller: Caller, view: RunView) => Promise<RunView>;
+export type Wait = (
+  call: Pick<Call<unknown, unknown, unknown, unknown>, 'ctx' | 'caller' | 'bus'>,
+  view: RunView,
+) => Promise<RunView>;
 
-export function createWait(bus: Bus, seats: Seats, stopping: AbortSignal): Wait {
-  return async (ctx, caller, view) => {
+export function createWait(seats: Seats, stopping: AbortSignal): Wait {
+  return async ({ ctx, caller, bus }, view) => {
     const seconds = secondsToWait(ctx.get('prefer'));
     if (seconds === undefined) return view;
     const free = seat(seats, caller);
@@ -40,16 +43,16 @@ export function createWait(bus: Bus, seats: Seats, stopping: AbortSignal): Wait 
 }
 
 /** Undefined where none is left: a preference is no reason to refuse what was done already. */
-function seat(seats: Seats, { sub }: Caller): (() => void) | undefined {
+function seat(seats: Seats, { client }: Caller): (() => void) | undefined {
   try {
-    return seats.take(sub);
+    return seats.take(client);
   } catch {
     return undefined;
   }
 }
 
 /** Follows a run to its end; undefined where that has not come when `signal` is aborted. */
-async function ended(bus: Bus, id: string, signal: AbortSignal): Promise<RunView | undefined> {
+async function ended(bus: TenantBus, id: string, signal: AbortSignal): Promise<RunView | undefined> {
   const over = new AbortController();
   let run = foldRun(await bus.read('run', id));
   if (run && hasEnded(run)) return runView(run);

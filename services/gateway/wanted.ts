@@ -2,7 +2,8 @@ import { LRUCache } from 'lru-cache';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { fits } from '#shared/contracts/events.ts';
-import { createOwners } from './tenancy.ts';
+import { agentOf } from '#shared/domain/ownership.ts';
+import { createOwners } from './owners.ts';
 
 /** What of the log somebody wants; what is not given does not count. */
 export type Filter = {
@@ -19,25 +20,24 @@ export type Wanted = (event: Recorded, filter: Filter) => Promise<boolean>;
 
 export function createWanted(bus: Pick<Bus, 'read'>): Wanted {
   const owners = createOwners(bus);
-  const agentOf = createAgentOf(bus);
+  const findAgent = createFindAgent(bus);
   return async (event, { types, agent, workstream }) =>
     (types === undefined || types.some((type) => fits(type, event.type))) &&
-    (agent === undefined || (await agentOf(event)) === agent) &&
+    (agent === undefined || (await findAgent(event)) === agent) &&
     (workstream === undefined || (await owners.ofEvent(event, new Set([workstream]))));
 }
 
 /** Which agent an event is about: itself, its memory, its runs, its model calls. */
-function createAgentOf(bus: Pick<Bus, 'read'>) {
+function createFindAgent(bus: Pick<Bus, 'read'>) {
   const runs = new LRUCache<string, string>({ max: runsMax });
   return async (event: Recorded): Promise<string | null> => {
-    const [entity, id = ''] = event.subject.split('/');
-    if (entity === 'agent' || entity === 'memory') return id;
-    if (event.type === 'toka.llm.called.v1') return event.data.agentId;
-    if (entity !== 'run') return null;
-    const known = event.type === 'toka.run.queued.v1' ? event.data.agentId : runs.get(id);
-    const [first] = known === undefined ? await bus.read('run', id, 1, 1) : [];
-    const agent = known ?? (first?.type === 'toka.run.queued.v1' ? first.data.agentId : undefined);
-    if (agent !== undefined) runs.set(id, agent);
-    return agent ?? null;
+    const about = agentOf(event);
+    if (about?.entity !== 'run') return about?.id ?? null;
+    if (!runs.has(about.id)) {
+      const [first] = await bus.read('run', about.id, 1, 1);
+      const agent = first && agentOf(first);
+      if (agent?.entity === 'agent') runs.set(about.id, agent.id);
+    }
+    return runs.get(about.id) ?? null;
   };
 }

@@ -28,6 +28,8 @@ export type Board = {
   times: Map<string, RunStatus>;
   /** What came of runs that other runs asked for, until those have been told. */
   endedChildren: Map<string, ChildEnded>;
+  /** Who queued them, by run. */
+  queuedBy: Map<string, string>;
   /** Runs in a row that failed, by agent. */
   failures: Map<string, number>;
   session: Session | null;
@@ -39,6 +41,7 @@ export const emptyBoard = (): Board => ({
   latest: new Map(),
   times: new Map(),
   endedChildren: new Map(),
+  queuedBy: new Map(),
   failures: new Map(),
   session: null,
 });
@@ -69,7 +72,7 @@ export function apply(board: Board, event: Recorded): Touched {
   // What comes for a run that has ended changes nothing.
   const run = runs.evolve(before, event);
   if (!run) return {};
-  if (!before) begin(board, run);
+  if (!before) begin(board, run, event.actor);
   if (event.type === 'toka.run.child-ended.v1') board.endedChildren.delete(event.data.runId);
   if (runs.hasEnded(run)) end(board, run);
   else board.active.set(id, run);
@@ -99,7 +102,8 @@ function setTime({ times, active }: Board, { agentId, work, since, status }: Run
   }
 }
 
-function begin(board: Board, run: Run): void {
+function begin(board: Board, run: Run, actor: string): void {
+  board.queuedBy.set(run.id, actor);
   if (board.active.size === 0) {
     board.session = { id: run.id, startedAt: run.queuedAt, queued: 0, completed: 0, failed: 0 };
   }
@@ -122,6 +126,7 @@ const blameless: ReadonlySet<string> = new Set([
 
 function end(board: Board, run: Run): void {
   board.active.delete(run.id);
+  board.queuedBy.delete(run.id);
   for (const child of run.children) board.endedChildren.delete(child.runId);
   if (run.parent && board.active.has(run.parent.runId))
     board.endedChildren.set(run.id, childEnded(run, run.parent.callId));

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { getScheduling } from '#shared/contracts/scheduling.ts';
+import { countRuns, getScheduling } from '#shared/contracts/scheduling.ts';
 import { messageOf } from '#shared/errors.ts';
 import { repeat } from '#shared/repeat.ts';
 import type { Context } from '#shared/service.ts';
@@ -50,6 +50,7 @@ export async function startWith(context: SchedulerContext, now: () => number): P
     });
   context.check('scheduling', () => state);
   bus.answer(getScheduling, async () => view(scheduler, slots(), await lease.holder()));
+  bus.answer(countRuns, (place) => scheduler.share(place));
   repeat(stack, showMs, () => showMetrics(metrics, scheduler, lease.isHeld()));
   keepSnapshots(stack, bus, config.SNAPSHOT_INTERVAL, () => ({ board, seq: position.seq, leads: lease.isHeld() }));
   stack.defer(async () => {

@@ -1,9 +1,11 @@
 import type { Recorded } from '#shared/contracts/events.ts';
-import type { Run, RunStatus } from '#shared/domain/run.ts';
+import type { RunStatus } from '#shared/domain/run.ts';
 import { createAttention } from './attention.ts';
 import type { Board, Touched } from './board.ts';
 import { apply } from './board.ts';
 import { createCircleFinder } from './circle.ts';
+import type { Counts } from './counts.ts';
+import { createCounts } from './counts.ts';
 import type { Action, Limits } from './due.ts';
 import { dueForAgent, dueForRun } from './due.ts';
 import type { Caps } from './keys.ts';
@@ -24,6 +26,8 @@ export type Scheduler = {
   due(nowMs: number, slots: number): Action[];
   /** An action was not done: it is looked at anew. */
   again(action: Action): void;
+  /** How many runs that have not ended are whose. */
+  share: Counts['share'];
   /** How many runs are as this. */
   count(status: RunStatus): number;
   /** Runs that could be at work and that no runner has begun, or gone on with. */
@@ -37,7 +41,7 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
   const attention = createAttention(board);
   const lanes = createLanes(limits.caps, (id) => board.active.get(id)?.parent?.runId);
   const circleOf = createCircleFinder(board.active, lanes.rivals);
-  const counts = createCounts(board.active.values());
+  const counts = createCounts(board);
   /** Runs that were dispatched here at this version, until the log shows it. */
   const dispatched = new Map<string, number>();
 
@@ -77,9 +81,9 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
     apply(event) {
       const touched = apply(board, event);
       attention.touched(touched);
-      const { run } = touched;
-      if (run) counts.set(run.id, touched.ended ? undefined : run.status);
-      if (!run || !touched.ended) return touched;
+      counts.touched(touched);
+      const { run, ended } = touched;
+      if (!run || !ended) return touched;
       dispatched.delete(run.id);
       lanes.remove(run.id);
       lanes.hold(run, 'none');
@@ -98,24 +102,8 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
       dispatched.delete(action.run.id);
       attention.add('run', action.run.id);
     },
-    count: counts.of,
+    ...{ share: counts.share, count: counts.of },
     backlog: () => lanes.size() + counts.of('dispatched') + dispatched.size,
     oldestMs: lanes.oldestMs,
   };
-}
-
-/** Runs by status. */
-function createCounts(runs: Iterable<Run>) {
-  const statusOf = new Map<string, RunStatus>();
-  const counts = new Map<RunStatus, number>();
-  const add = (status: RunStatus | undefined, change: number) =>
-    status && counts.set(status, (counts.get(status) ?? 0) + change);
-  const set = (id: string, status: RunStatus | undefined) => {
-    add(statusOf.get(id), -1);
-    add(status, 1);
-    if (status) statusOf.set(id, status);
-    else statusOf.delete(id);
-  };
-  for (const { id, status } of runs) set(id, status);
-  return { of: (status: RunStatus) => counts.get(status) ?? 0, set };
 }

@@ -12,7 +12,7 @@ import { emptyBoard } from './board.ts';
 const version = 3;
 const snapshotName = 'scheduler';
 const linesPerTurn = 200;
-const mapNames = ['agents', 'active', 'latest', 'times', 'endedChildren', 'failures'] as const;
+const mapNames = ['agents', 'active', 'latest', 'times', 'endedChildren', 'queuedBy', 'failures'] as const;
 
 /** A board as of a sequence, in compressed lines of JSON: a head, then one for each entry. It is made in turns, so that nothing waits for it. */
 export async function pack(board: Board, seq: number): Promise<Uint8Array> {

@@ -13,6 +13,7 @@ import {
   listAgentStatus,
   verifyAudit,
 } from '#shared/contracts/api/system.ts';
+import { revokeToken } from '#shared/contracts/api/tokens.ts';
 import * as webhooks from '#shared/contracts/api/webhooks.ts';
 
 /** Every endpoint by the name that a client calls it by; the stream of events is beside them. */
@@ -23,6 +24,6 @@ export const operations = {
   ...approvals,
   ...keys,
   ...webhooks,
-  getEvent,
+  ...{ revokeToken, getEvent },
   ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, listAgentStatus },
 } satisfies Record<string, Endpoint>;

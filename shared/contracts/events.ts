@@ -177,7 +177,12 @@ export const eventData = {
   'toka.webhook.disabled.v1': Reason,
   /** `skip`: what came while it was disabled is left out. */
   'toka.webhook.enabled.v1': Reason.extend({ skip: z.boolean() }),
+  /** The same secret, sealed with another key. */
+  'toka.webhook.resealed.v1': z.object({ sealed: z.string() }),
   'toka.webhook.deleted.v1': Reason,
+
+  /** Whoever shows it is refused from now on. */
+  'toka.token.revoked.v1': Reason.extend({ jti: z.string(), iss: z.string().nullable() }),
 
   'toka.llm.called.v1': CallFacts.extend({
     key: z.string(),
@@ -221,8 +226,8 @@ export const Envelope = z.object({
   /** `/toka/<service>/<instance>` */
   source: z.string(),
   type: z.enum(eventTypes as [EventType, ...EventType[]]),
-  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `key/<id>`, `webhook/<id>`, `llm/<key>` or `system/<service>` */
-  subject: z.string().regex(/^(agent|run|memory|key|webhook|llm|system)\/[^/\s]+$/),
+  /** `run/<id>`, `agent/<id>`, `memory/<agent>`, `key/<id>`, `webhook/<id>`, `token/<digest>`, `llm/<key>` or `system/<service>` */
+  subject: z.string().regex(/^(agent|run|memory|key|webhook|token|llm|system)\/[^/\s]+$/),
   time: z.iso.datetime(),
   datacontenttype: z.literal('application/json'),
   /** The run or agent that this belongs to, across entities. */

@@ -37,3 +37,10 @@ export type SchedulingView = z.infer<typeof SchedulingView>;
 
 /** How scheduling stands. Any scheduler knows. */
 export const getScheduling = request('toka.scheduler.query.status', z.object({}), SchedulingView);
+
+/** How many runs have not ended, whatever they wait for: in all, in a workstream, and of those the ones that `actor` queued. Any scheduler knows. */
+export const countRuns = request(
+  'toka.scheduler.query.runs',
+  z.object({ workstream: z.string(), actor: z.string() }),
+  z.object({ all: z.number(), workstream: z.number(), caller: z.number() }),
+);

@@ -37,7 +37,7 @@ export const leasesBucket = 'leases';
 export const notesBucket = 'notes';
 
 /** `decision`: what people decide about a run, on a subject that the gateway alone may write. */
-export type Entity = 'agent' | 'run' | 'decision' | 'memory' | 'key' | 'webhook' | 'llm' | 'system';
+export type Entity = 'agent' | 'run' | 'decision' | 'memory' | 'key' | 'webhook' | 'token' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
 export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;

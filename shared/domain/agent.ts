@@ -98,15 +98,19 @@ export function decide(agent: Agent | undefined, command: AgentCommand): AgentDr
   }
 }
 
+/** In the same words whoever has it, be it nobody whom the caller may see. */
+export const nameTaken = (name: string) =>
+  new Failure(
+    'conflict',
+    `the name "${name}" is taken; choose another one, or replace your agent of that name with PUT`,
+  );
+
 function register(
   agent: Agent | undefined,
   { spec, origin }: Extract<AgentCommand, { type: 'register' }>,
 ): AgentDraft[] {
   if (agent && agent.status !== 'removed') {
-    throw new Failure(
-      'conflict',
-      `there is already an agent "${agent.id}"; replace it with PUT, or choose another name`,
-    );
+    throw nameTaken(agent.id);
   }
   return [{ type: 'toka.agent.registered.v1', data: { spec, origin } }];
 }

@@ -23,6 +23,7 @@ export type WebhookCommand =
   | { type: 'create'; terms: WebhookTerms; sealed: string; owner: string }
   | { type: 'disable'; reason: string }
   | { type: 'enable'; reason: string; skip: boolean }
+  | { type: 'reseal'; from: string; sealed: string }
   | { type: 'delete'; reason: string };
 
 /** What has happened: folds one event into the webhook. */
@@ -36,6 +37,8 @@ export function evolve(webhook: Webhook | undefined, event: Recorded<WebhookEven
       const after = event.data.skip ? event.seq : webhook.after;
       return { ...webhook, state: 'active', disabled: null, after, activeAt: event.time };
     }
+    case 'toka.webhook.resealed.v1':
+      return { ...webhook, sealed: event.data.sealed };
     case 'toka.webhook.deleted.v1':
       return { ...webhook, state: 'deleted' };
   }
@@ -58,17 +61,22 @@ const created = ({ subject, data, seq, time }: Created): Webhook => ({
 export function decide(webhook: Webhook | undefined, command: WebhookCommand): WebhookDraft[] {
   if (command.type === 'create') return create(webhook, command);
   if (!webhook) throw new Failure('not-found', 'there is no such webhook');
-  const { reason } = command;
   switch (command.type) {
-    case 'disable':
+    case 'disable': {
+      const { reason } = command;
       return webhook.state === 'active' ? [{ type: 'toka.webhook.disabled.v1', data: { reason } }] : [];
+    }
     case 'enable': {
       if (webhook.state === 'deleted') throw new Failure('not-found', `the webhook "${webhook.id}" was deleted`);
-      const data = { reason, skip: command.skip };
+      const data = { reason: command.reason, skip: command.skip };
       return webhook.state === 'disabled' ? [{ type: 'toka.webhook.enabled.v1', data }] : [];
     }
+    case 'reseal': {
+      const isAsKnown = webhook.state !== 'deleted' && webhook.sealed === command.from;
+      return isAsKnown ? [{ type: 'toka.webhook.resealed.v1', data: { sealed: command.sealed } }] : [];
+    }
     case 'delete':
-      return webhook.state === 'deleted' ? [] : [{ type: 'toka.webhook.deleted.v1', data: { reason } }];
+      return webhook.state === 'deleted' ? [] : [{ type: 'toka.webhook.deleted.v1', data: { reason: command.reason } }];
   }
 }
 

@@ -82,10 +82,10 @@ test('tries come further and further apart within their bounds, and it is given 
 });
 
 test('a sealed secret opens with the same JWT_SECRET for its own webhook alone, and shows in no log', (t) => {
-  const seal = createSeal('a');
+  const seal = createSeal(['a']);
   const secret = newWebhookSecret();
   const sealed = seal.close('whk_1', secret);
-  t.is(createSeal('a').open('whk_1', sealed), secret);
+  t.is(createSeal(['a']).open('whk_1', sealed), secret);
   t.not(seal.close('whk_1', secret), sealed);
   const bytes = Buffer.from(sealed, 'base64url');
   for (const at of bytes.keys()) {
@@ -96,6 +96,13 @@ test('a sealed secret opens with the same JWT_SECRET for its own webhook alone, 
   for (const bad of ['', 'x', sealed.slice(0, 20), randomBytes(60).toString('base64url')])
     t.throws(() => seal.open('whk_1', bad), { message: /cannot be opened/ });
   t.throws(() => seal.open('whk_2', sealed), { message: /JWT_SECRET/ });
-  t.throws(() => createSeal('b').open('whk_1', sealed), { message: /JWT_SECRET/ });
+  t.throws(() => createSeal(['b']).open('whk_1', sealed), { message: /JWT_SECRET/ });
+  const both = createSeal(['b', 'a']);
+  t.is(both.open('whk_1', sealed), secret, 'what the one before has sealed');
+  const renewed = both.renew('whk_1', sealed) ?? '';
+  t.is(createSeal(['b']).open('whk_1', renewed), secret);
+  t.is(both.renew('whk_1', renewed), undefined);
+  t.is(both.renew('whk_2', sealed), undefined);
+  t.is(seal.renew('whk_1', sealed), undefined);
   t.is(scrub(`the secret is "${secret}".`), 'the secret is "[secret]".');
 });

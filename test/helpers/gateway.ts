@@ -13,12 +13,21 @@ import { temporaryFolder } from './temporary.ts';
 
 export const secret = 'a-secret-of-the-tests-that-is-long-enough';
 
+type TokenOptions = {
+  key?: string;
+  expires?: string;
+  alg?: string;
+  sub?: string;
+  /** `workstreams`, `iss`, `jti` … */
+  claims?: Record<string, unknown>;
+};
+
 /** A token of Ann's, signed as the gateway expects unless told otherwise. */
 export const token = (
   scope = 'admin',
-  { key = secret, expires = '1h', alg = 'HS256', sub = 'ann' } = {},
+  { key = secret, expires = '1h', alg = 'HS256', sub = 'ann', claims = {} }: TokenOptions = {},
 ): Promise<string> =>
-  new SignJWT({ scope })
+  new SignJWT({ scope, ...claims })
     .setProtectedHeader({ alg })
     .setSubject(sub)
     .setExpirationTime(expires)
@@ -36,8 +45,8 @@ export type Gateway = {
   admin: string;
   /** Asks as an admin, and replaces whatever is there, unless the headers say otherwise; a body that is no text is sent as JSON. */
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
-  /** Another gateway on the same NATS. */
-  another(): Promise<{ url: string; stop(): Promise<void> }>;
+  /** Another gateway on the same NATS, with settings of its own. */
+  another(environment?: Record<string, string>): Promise<{ url: string; stop(): Promise<void> }>;
   stopStore(): Promise<void>;
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -65,7 +74,7 @@ export async function startGateway(
     ...environment,
   };
   const store = stack.use(disposable(await startService('store', StoreConfig, startStore, env)));
-  const open = async () => {
+  const open = async (own: Record<string, string> = {}) => {
     let ports = { api: 0, management: 0 };
     const service = await startService(
       'gateway',
@@ -73,7 +82,7 @@ export async function startGateway(
       async (context) => {
         ports = await serve(context, { ...(resolve && { resolve }) });
       },
-      env,
+      { ...env, ...own },
     );
     const url = `http://127.0.0.1:${ports.api}`;
     return { url, management: `http://127.0.0.1:${ports.management}`, ...disposable(service) };
@@ -103,8 +112,8 @@ export async function startGateway(
       const json = text && /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : undefined;
       return { status: response.status, headers: response.headers, text, json };
     },
-    async another() {
-      const { url: other, stop } = owned.use(await open());
+    async another(own) {
+      const { url: other, stop } = owned.use(await open(own));
       return { url: other, stop };
     },
     stopStore: store.stop,

@@ -212,3 +212,22 @@ test('an agent that changes hands takes its events along', async (t) => {
   const { status } = await gateway.call('GET', '/events/1', undefined, { authorization });
   t.is(status, 404);
 });
+
+test("the name of another workstream's agent is refused as one's own is, in the same words, after its end, too", async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { gateway, asks } = await open(t, stack);
+  const create = (name: string) => asks('POST', '/agents', agentInput({ name, workstream: 'alpha' }));
+  const same = async (why: string) => {
+    const [own, theirs] = [await create('scout'), await create('rival')];
+    t.is(theirs.status, 409, why);
+    t.is(theirs.text, own.text.replaceAll('scout', 'rival'), why);
+    t.notRegex(theirs.text, /beta|hush|workstream|event/, why);
+  };
+  await same('while it lives');
+  await gateway.call('DELETE', '/agents/rival');
+  t.is((await create('rival')).status, 409, 'its memory and its history stay its own');
+  t.is((await asks('GET', '/agents/rival')).status, 404);
+  await asks('DELETE', '/agents/scout');
+  t.is((await create('scout')).status, 201, "one's own may be had again");
+  t.is((await create('free')).status, 201);
+});

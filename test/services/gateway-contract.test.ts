@@ -117,6 +117,7 @@ test('every operation answers what it should as its description says', async (t)
     'post-llm-keys': ['/llm/keys', { name: 'ci', limits: { requests: 5 }, budget: { usd: 1, per: 'day' } }],
     'get-llm-keys-by-id': [`/llm/keys/${key}`],
     'delete-llm-keys-by-id': [`/llm/keys/${key}`],
+    'post-tokens-revoke': ['/tokens/revoke', { jti: 'x', reason: 'it was in a log' }],
     'post-webhooks': ['/webhooks', { url: hook, types: ['toka.run.*'] }],
     'get-webhooks-by-id': [`/webhooks/${webhook}`],
     'post-webhooks-by-id-test': [`/webhooks/${webhook}/test`],

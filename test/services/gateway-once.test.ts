@@ -112,7 +112,7 @@ test('the secret of a key is kept nowhere, and its request is done once all the 
 
 const response = { get: () => '' };
 const ctx = { method: 'POST', path: '/runs', querystring: '', status: 202, response, set: () => undefined };
-const caller = { sub: 'ann', expiresMs: Number.POSITIVE_INFINITY };
+const caller = { sub: 'ann', client: 'ann', expiresMs: Number.POSITIVE_INFINITY };
 const request = { ctx: ctx as unknown as Context, caller, key: 'k', body: { a: 1 }, isSecret: false };
 
 test('where a gateway broke off, who repeats the request goes on under the same name', async (t) => {

@@ -1,7 +1,8 @@
 import test from 'ava';
-import { getScheduling } from '#shared/contracts/scheduling.ts';
+import { countRuns } from '#shared/contracts/scheduling.ts';
 import { newEvent } from '#shared/event.ts';
 import { agentInput } from '#test/helpers/agents.ts';
+import { eventually } from '#test/helpers/eventually.ts';
 import { startGateway } from '#test/helpers/gateway.ts';
 
 const writer = { source: '/toka/test/1', actor: 'service:test' };
@@ -76,28 +77,41 @@ test('times of a schedule that were missed are made up for, each once, and not t
 
 const span = (day: number) => `2026-07-0${day}T12:00:00Z`;
 
-test('while too many runs wait, no more are taken, and the answer says when to try again', async (t) => {
-  await using gateway = await startGateway({ BACKLOG_MAX: '10' });
+test('while too many runs are open, no more are taken, and the answer says when to try again', async (t) => {
+  await using gateway = await startGateway({
+    BACKLOG_MAX: '100',
+    BACKLOG_WORKSTREAM_MAX: '10',
+    BACKLOG_CALLER_MAX: '9',
+  });
   const { call, bus } = gateway;
   await call('POST', '/agents', agentInput());
-  t.is((await call('POST', '/agents/scout/runs', { input: 'x' })).status, 202, 'nobody knows: it is on the log');
-  let backlog = 10;
-  bus.answer(getScheduling, () => ({
-    leader: null,
-    session: null,
-    phase: 'rest' as const,
-    backlog,
-    slots: 8,
-    runs: {},
-  }));
-  await new Promise((resolve) => setTimeout(resolve, 600));
-  const refused = await call('POST', '/agents/scout/runs', { input: 'x' });
-  t.is(refused.status, 429);
+  const start = () => call('POST', '/agents/scout/runs', { input: 'x' });
+  t.is((await start()).status, 202, 'nobody knows: it is on the log');
+  let counts = { all: 100, workstream: 2, caller: 1 };
+  const asked: unknown[] = [];
+  bus.answer(countRuns, (place) => {
+    asked.push(place);
+    return counts;
+  });
+  const refused = await eventually(async () => {
+    const answer = await start();
+    return answer.status === 429 && answer;
+  });
   t.is(refused.headers.get('retry-after'), '5');
-  t.regex(refused.json.detail, /10 runs wait for a runner.*BACKLOG_MAX/);
-  backlog = 9;
-  await new Promise((resolve) => setTimeout(resolve, 600));
-  t.is((await call('POST', '/agents/scout/runs', { input: 'x' })).status, 202);
+  t.regex(refused.json.detail, /^there is no room for 1 more of the 100 runs that may be open \(BACKLOG_MAX\)/);
+  t.deepEqual(asked[0], { workstream: 'main', actor: 'user:ann' });
+  for (const [next, says] of [
+    [
+      { all: 10, workstream: 10, caller: 1 },
+      /^10 runs of the workstream "main" have not ended.*BACKLOG_WORKSTREAM_MAX/,
+    ],
+    [{ all: 9, workstream: 9, caller: 9 }, /^9 runs that you queued in the workstream "main".*BACKLOG_CALLER_MAX/],
+  ] as const) {
+    counts = next;
+    await eventually(async () => says.test((await start()).json.detail));
+  }
+  counts = { all: 9, workstream: 2, caller: 1 };
+  await eventually(async () => (await start()).status === 202);
 });
 
 test('runs are listed by what they have and when they came, page after page in an order that does not change', async (t) => {

@@ -100,7 +100,7 @@ test('each caller may have so many streams open, and does not take the places of
   t.is(third.headers.get('retry-after'), '5');
   t.like(await third.json(), {
     code: 'limited',
-    detail: '2 event streams of yours are open, which is as many as you may have',
+    detail: '2 event streams are open for you, which is as many as may be',
   });
   t.is((await stream('bob')).status, 200);
   abort.abort();

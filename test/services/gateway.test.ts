@@ -22,7 +22,7 @@ test('an agent is created, read, replaced, paused, resumed and removed', async (
   t.is(read.headers.get('etag'), created.headers.get('etag'));
   const again = await call('POST', '/agents', agentInput());
   t.is(again.status, 409);
-  t.is(again.json.detail, 'there is already an agent "scout"; replace it with PUT, or choose another name');
+  t.is(again.json.detail, 'the name "scout" is taken; choose another one, or replace your agent of that name with PUT');
 
   const replaced = await call('PUT', '/agents/scout', agentInput({ version: '2.0.0' }));
   t.is(replaced.json.spec.version, '2.0.0');

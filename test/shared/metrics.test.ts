@@ -26,6 +26,7 @@ test('a service exports its own metrics, and none of the others', async (t) => {
     'toka_http_requests_total',
     'toka_http_request_duration_seconds',
     'toka_sse_clients',
+    'toka_http_body_bytes',
     'toka_webhooks',
     'toka_webhook_deliveries_total',
     'toka_webhook_delivery_duration_seconds',

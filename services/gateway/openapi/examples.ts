@@ -84,6 +84,7 @@ const examples: Record<string, Shown> = {
   'post-webhooks-by-id-test': {
     answer: { outcome: 'delivered', status: 204, reason: 'it answered 204', durationMs: 41.2 },
   },
+  'post-tokens-revoke': { body: { jti: '0b7d3a52-3a4e-4f43-9a3a-3f4f7c0d6c1e', reason: 'it was in a log' } },
   'get-usage': { answer: { items: [usageRow] } },
   'get-audit-verify': { answer: { intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee'.repeat(10) } },
   'get-status': { answer: status },

@@ -60,6 +60,11 @@ const kinds: Record<number, Kind> = {
     ...{ title: 'Unsupported Media Type', detail: 'the body must be sent without "Content-Encoding"' },
     code: 'unsupported',
   },
+  421: {
+    name: 'Misdirected',
+    description: 'The `Host` is no name of this server: neither local, nor an address, nor in `ALLOWED_HOSTS`.',
+    ...{ title: 'Misdirected Request', detail: '"evil.example" is not a name of this server', code: 'misdirected' },
+  },
   422: {
     name: 'Reused',
     description: 'The `Idempotency-Key` came with another request within the last day.',
@@ -123,7 +128,7 @@ export const problemResponses = Object.fromEntries(
 export function problemsOf({ scope, path, method, headers, body }: Route): Record<string, { $ref: string }> {
   const statuses = [
     400,
-    ...(scope === null ? [] : [401, 403]),
+    ...(scope === null ? [421] : [401, 403]),
     ...(path.includes(':') || method === 'post' ? [404] : []),
     ...(method === 'get' ? [] : [409]),
     ...('If-Match' in headers.shape ? [412, 428] : []),

@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import type { Bus } from '#shared/bus/bus.ts';
 import { foldAgent, foldRun } from '#shared/command.ts';
 import type { Work } from '#shared/contracts/agent.ts';
 import { timetableOf } from '#shared/contracts/agent.ts';
@@ -18,34 +17,39 @@ import { refusal } from '../input.ts';
 import { queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 import { readAgent } from './agents.ts';
 
 /** The ids of runs begin with their time, which counts from 1970 on. */
 const firstMs = 86_400_000;
 
 /** Runs that are done once more, and times of a schedule that are made up for. */
-export const againRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[] => [
+export const againRoutes = (writer: Writer, backlog: Backlog): Route[] => [
   route({
     ...api.retryRun,
-    async handle({ params: { id }, caller, ctx }) {
-      await backlog.check();
+    async handle({ params: { id }, bus, caller, ctx }) {
       const before = foldRun(await bus.read('run', id));
       if (!before) throw new Failure('not-found', `there is no run "${id}"`);
-      const { run } = await retry(bus, before, on(writer, caller));
+      const { run } = await retry(bus, before, (workstream) => backlog.hold(caller, workstream, 1), on(writer, caller));
       ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });
       return runView(run);
     },
   }),
   route({
     ...api.backfill,
-    async handle({ params: { id }, body, caller }) {
-      await backlog.check();
-      return backfill(bus, await readAgent(bus, id), body, on(writer, caller));
+    async handle({ params: { id }, body, bus, caller }) {
+      const agent = await readAgent(bus, id);
+      const { works, times } = missed(agent, body);
+      // All of them are counted before the first is queued.
+      using _held = await backlog.hold(caller, agent.spec.workstream, works.length * times.length);
+      return await backfill(bus, agent, { works, times }, on(writer, caller));
     },
   }),
 ];
 
-async function retry(bus: Bus, before: Run, writer: Writer) {
+type Hold = (workstream: string) => Promise<Disposable>;
+
+async function retry(bus: TenantBus, before: Run, hold: Hold, writer: Writer) {
   if (before.status !== 'failed' && before.status !== 'cancelled')
     throw new Failure('conflict', `the run is ${before.status}: only one that failed or was cancelled is done again`);
   const agent = foldAgent(await bus.read('agent', before.agentId));
@@ -61,10 +65,12 @@ async function retry(bus: Bus, before: Run, writer: Writer) {
     ...{ agentId: before.agentId, trigger, since: before.since, definition: definitionOf(agent.spec) },
     ...{ work: trigger === 'api' ? before.work : (work ?? before.work), parent: null, retryOf: before.id },
   };
-  return queueRun(bus, id, data, writer);
+  using _held = await hold(data.definition.workstream);
+  return await queueRun(bus, id, data, writer);
 }
 
-async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof api.backfill.body>, writer: Writer) {
+/** The works of an agent, and the times of its schedule at which each is to be done. */
+function missed(agent: Agent, { from, to }: z.output<typeof api.backfill.body>) {
   const timetable = timetableOf(agent.spec);
   if (!timetable) throw new Failure('conflict', `agent "${agent.id}" has no schedule`);
   const [fromMs, toMs] = [Date.parse(from), Date.parse(to)];
@@ -77,6 +83,10 @@ async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof ap
     const message = `would make more than ${api.backfillMax} runs (one for each of ${works.length} works at each time); ask for a shorter span`;
     throw refusal([{ field: 'to', message }]);
   }
+  return { works, times };
+}
+
+async function backfill(bus: TenantBus, agent: Agent, { works, times }: ReturnType<typeof missed>, writer: Writer) {
   const queued: string[] = [];
   const already: string[] = [];
   for (const time of times) {
@@ -88,7 +98,7 @@ async function backfill(bus: Bus, agent: Agent, { from, to }: z.output<typeof ap
   return { queued, already };
 }
 
-function queueTime(bus: Bus, agent: Agent, work: Work, time: string, writer: Writer) {
+function queueTime(bus: TenantBus, agent: Agent, work: Work, time: string, writer: Writer) {
   const { runId, since, trigger } = scheduled(agent, work.id, time);
   const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
   return queueRun(bus, runId, data, writer);

@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import type { Bus } from '#shared/bus/bus.ts';
 import type { Work } from '#shared/contracts/agent.ts';
 import * as api from '#shared/contracts/api/new-runs.ts';
 import type { Agent } from '#shared/domain/agent.ts';
@@ -15,16 +14,18 @@ import type { Claim } from '../once.ts';
 import { queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 import { readAgent } from './agents.ts';
 
 /** What an agent is told to do, besides its objectives' own occasions. */
-export const agentRunRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[] => [
+export const agentRunRoutes = (writer: Writer, backlog: Backlog): Route[] => [
   route({
     ...api.startRun,
-    async handle({ params: { id }, body, caller, ctx, once }) {
-      await backlog.check();
+    async handle({ params: { id }, body, bus, caller, ctx, once }) {
       const agent = await readAgent(bus, id);
-      const run = await queue(bus, agent, workOf(agent, body), { once, runAt: body.runAt }, on(writer, caller));
+      const work = workOf(agent, body);
+      using _held = await backlog.hold(caller, agent.spec.workstream, 1);
+      const run = await queue(bus, agent, work, { once, runAt: body.runAt }, on(writer, caller));
       ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });
       return runView(run);
     },
@@ -56,7 +57,7 @@ function workOf(agent: Agent, { input, objective }: z.output<typeof api.startRun
 }
 
 /** The same claim always names the same run. */
-async function queue(bus: Bus, agent: Agent, work: Work, { once, runAt }: Wanted, writer: Writer): Promise<Run> {
+async function queue(bus: TenantBus, agent: Agent, work: Work, { once, runAt }: Wanted, writer: Writer): Promise<Run> {
   const id = once ? runIdFor(once.at, 'once', once.id) : newId('run');
   const data = {
     agentId: agent.id,

@@ -1,5 +1,4 @@
 import type { Context } from 'koa';
-import type { Bus } from '#shared/bus/bus.ts';
 import * as api from '#shared/contracts/api/runs.ts';
 import type { NamedArtifact } from '#shared/contracts/artifact.ts';
 import type { RunView } from '#shared/contracts/store.ts';
@@ -11,14 +10,14 @@ import { readRun } from './read-run.ts';
 const mediaType = /^[a-z]+\/[\w.+-]{1,100}(; ?charset=[\w-]{1,40})?$/i;
 
 /** What runs leave behind: what they handed in, files that they keep, and what they changed. */
-export const artifactRoutes = (bus: Bus): Route[] => [
+export const artifactRoutes: readonly Route[] = [
   route({
     ...api.listArtifacts,
-    handle: async ({ params: { id }, query }) => ({ items: artifactsOf(await readRun(bus, id, query.minSeq)) }),
+    handle: async ({ params: { id }, query, bus }) => ({ items: artifactsOf(await readRun(bus, id, query.minSeq)) }),
   }),
   route({
     ...api.getArtifact,
-    async handle({ params: { id, name }, query, ctx }) {
+    async handle({ params: { id, name }, query, bus, ctx }) {
       const found = artifactsOf(await readRun(bus, id, query.minSeq)).find((artifact) => artifact.name === name);
       if (!found) throw new Failure('not-found', `the run has no artifact ${JSON.stringify(name.slice(0, 200))}`);
       const bytes = await bus.artifacts.get(found.artifact);
@@ -27,7 +26,7 @@ export const artifactRoutes = (bus: Bus): Route[] => [
   }),
   route({
     ...api.getDiff,
-    async handle({ params: { id }, query, ctx }) {
+    async handle({ params: { id }, query, bus, ctx }) {
       const { workspace, endedAt } = await readRun(bus, id, query.minSeq);
       if (workspace?.diff) return attach(ctx, await bus.artifacts.get(workspace.diff), `${id}.diff`, 'text/x-diff');
       throw new Failure(

@@ -1,9 +1,9 @@
 import type { z } from 'zod';
-import type { Bus } from '#shared/bus/bus.ts';
 import { foldAgent, foldRun } from '#shared/command.ts';
 import { forkRun } from '#shared/contracts/api/new-runs.ts';
 import { getRunState } from '#shared/contracts/api/runs.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
+import type { Agent } from '#shared/domain/agent.ts';
 import { forkOf } from '#shared/domain/fork.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
@@ -19,12 +19,13 @@ import type { Claim } from '../once.ts';
 import { queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 
 /** Runs as they stood, and what goes on from there. */
-export const historyRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route[] => [
+export const historyRoutes = (writer: Writer, backlog: Backlog): Route[] => [
   route({
     ...getRunState,
-    async handle({ params: { id }, query }) {
+    async handle({ params: { id }, query, bus }) {
       const events = await eventsUntil(bus, id, query.at ?? Number.MAX_SAFE_INTEGER);
       const run = folded(foldRun(events));
       return { at: run.version, run: runView(run), messages: await conversationOf(bus, events) };
@@ -32,10 +33,11 @@ export const historyRoutes = (bus: Bus, writer: Writer, backlog: Backlog): Route
   }),
   route({
     ...forkRun,
-    async handle({ params: { id }, body, caller, ctx, once }) {
-      await backlog.check();
+    async handle({ params: { id }, body, bus, caller, ctx, once }) {
       const before = folded(foldRun(await eventsUntil(bus, id, body?.at ?? Number.MAX_SAFE_INTEGER)));
-      const run = await fork(bus, before, body, once, on(writer, caller));
+      const agent = await agentOf(bus, before);
+      using _held = await backlog.hold(caller, agent.spec.workstream, 1);
+      const run = await fork({ bus, before, agent }, body, once, on(writer, caller));
       ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });
       return runView(run);
     },
@@ -48,25 +50,28 @@ function folded(run: Run | undefined): Run {
   return run;
 }
 
+/** The agent whose run is forked, where that can go on. */
+async function agentOf(bus: TenantBus, before: Run): Promise<Agent> {
+  const agent = foldAgent(await bus.read('agent', before.agentId));
+  if (!agent || agent.status === 'removed')
+    throw new Failure('conflict', `its agent "${before.agentId}" was removed; make it anew`);
+  const { repository, branch } = before.definition;
+  if (before.workspace && (agent.spec.repository !== repository || agent.spec.branch !== branch))
+    throw new Failure('conflict', "its workspace is of a repository or branch that is no longer the agent's");
+  return agent;
+}
+
 /** What the agent may do and where it works is as it is now: a fork brings back no rights that were taken since. */
 async function fork(
-  bus: Bus,
-  before: Run,
+  { bus, before, agent }: { bus: TenantBus; before: Run; agent: Agent },
   asked: z.output<typeof forkRun.body>,
   once: Claim | undefined,
   writer: Writer,
 ): Promise<Run> {
-  const agent = foldAgent(await bus.read('agent', before.agentId));
-  if (!agent || agent.status === 'removed')
-    throw new Failure('conflict', `its agent "${before.agentId}" was removed; make it anew`);
-  const { spec } = agent;
-  const { repository, branch } = before.definition;
-  if (before.workspace && (spec.repository !== repository || spec.branch !== branch))
-    throw new Failure('conflict', "its workspace is of a repository or branch that is no longer the agent's");
   const id = once ? runIdFor(once.at, 'once', once.id) : newId('run');
   const data: DataOf<'toka.run.queued.v1'> = {
     ...{ agentId: before.agentId, trigger: 'api', since: id, parent: null },
-    definition: { ...definitionOf(spec), ...asked?.overrides },
+    definition: { ...definitionOf(agent.spec), ...asked?.overrides },
     work: { ...before.work, dependsOn: [], dependsOnAgents: [] },
     forkOf: forkOf(before, asked?.message),
   };

@@ -1,4 +1,3 @@
-import type { Bus } from '#shared/bus/bus.ts';
 import { commandKey, foldKey } from '#shared/command.ts';
 import * as api from '#shared/contracts/api/keys.ts';
 import { listKeys } from '#shared/contracts/store.ts';
@@ -11,12 +10,13 @@ import { hashOfSecret, newKeySecret } from '#shared/secrets.ts';
 import { on } from '../auth.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 
 /** Client keys of the llm-proxy: minted, shown, revoked. */
-export const keyRoutes = (bus: Bus, writer: Writer): Route[] => [
+export const keyRoutes = (writer: Writer): Route[] => [
   route({
     ...api.mintKey,
-    async handle({ body: terms, caller, ctx, once }) {
+    async handle({ body: terms, bus, caller, ctx, once }) {
       const { sub: owner } = caller;
       const id = once ? idFor('key', once.at, 'once', once.id) : newId('key');
       const secret = newKeySecret();
@@ -29,15 +29,15 @@ export const keyRoutes = (bus: Bus, writer: Writer): Route[] => [
   }),
   route({
     ...api.listKeys,
-    handle: ({ query }) => bus.ask(listKeys, query),
+    handle: ({ query, bus }) => bus.ask(listKeys, query),
   }),
   route({
     ...api.getKey,
-    handle: async ({ params: { id } }) => keyView(await readKey(bus, id), Date.now()),
+    handle: async ({ params: { id }, bus }) => keyView(await readKey(bus, id), Date.now()),
   }),
   route({
     ...api.revokeKey,
-    async handle({ params: { id }, caller, ctx }) {
+    async handle({ params: { id }, bus, caller, ctx }) {
       const { seq } = await commandKey(bus, id, { type: 'revoke', reason: 'asked by the API' }, on(writer, caller));
       ctx.set('Toka-Seq', String(seq));
     },
@@ -45,7 +45,7 @@ export const keyRoutes = (bus: Bus, writer: Writer): Route[] => [
 ];
 
 /** A key straight from the log, so that one reads what one has just written. */
-async function readKey(bus: Bus, id: string): Promise<Key> {
+async function readKey(bus: TenantBus, id: string): Promise<Key> {
   const key = foldKey(await bus.read('key', id));
   if (!key) throw new Failure('not-found', `there is no key "${id}"`);
   return key;

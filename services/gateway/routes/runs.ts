@@ -1,4 +1,3 @@
-import type { Bus } from '#shared/bus/bus.ts';
 import { commandRun } from '#shared/command.ts';
 import * as api from '#shared/contracts/api/runs.ts';
 import { listEvents, listRuns, listSteps } from '#shared/contracts/store.ts';
@@ -11,19 +10,19 @@ import { readRun, runFromLog } from './read-run.ts';
 import { steeringRoutes } from './steering.ts';
 
 /** Runs: what agents did, step by step, and what they handed in. */
-export function runRoutes(bus: Bus, writer: Writer): Route[] {
+export function runRoutes(writer: Writer): Route[] {
   return [
     route({
       ...api.listRuns,
-      handle: ({ query: { agent, ...query } }) => bus.ask(listRuns, { ...query, agentId: agent }),
+      handle: ({ query: { agent, ...query }, bus }) => bus.ask(listRuns, { ...query, agentId: agent }),
     }),
     route({
       ...api.getRun,
-      handle: ({ params: { id }, query }) => readRun(bus, id, query.minSeq),
+      handle: ({ params: { id }, query, bus }) => readRun(bus, id, query.minSeq),
     }),
     route({
       ...api.cancelRun,
-      async handle({ params: { id }, body, caller, ctx }) {
+      async handle({ params: { id }, body, bus, caller, ctx }) {
         const reason = body?.reason ?? 'asked by the API';
         const { seq } = await commandRun(bus, id, { type: 'cancel', reason }, on(writer, caller));
         ctx.set('Toka-Seq', String(seq));
@@ -32,13 +31,13 @@ export function runRoutes(bus: Bus, writer: Writer): Route[] {
     }),
     route({
       ...api.listRunEvents,
-      handle: ({ params: { id }, query }) => bus.ask(listEvents, { ...query, subject: `run/${id}` }),
+      handle: ({ params: { id }, query, bus }) => bus.ask(listEvents, { ...query, subject: `run/${id}` }),
     }),
     route({
       ...api.listSteps,
-      handle: ({ params: { id }, query }) => bus.ask(listSteps, { ...query, runId: id }),
+      handle: ({ params: { id }, query, bus }) => bus.ask(listSteps, { ...query, runId: id }),
     }),
-    ...steeringRoutes(bus, writer),
-    ...artifactRoutes(bus),
+    ...steeringRoutes(writer),
+    ...artifactRoutes,
   ];
 }

@@ -10,6 +10,7 @@ import { Failure } from '#shared/errors.ts';
 import { version } from '#shared/version.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 
 const gatherMs = 400;
 const keptMs = 1_000;
@@ -32,20 +33,29 @@ const MetricsOfInstance = z.array(
 
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
+/** How the instances are, whoever asks. */
+export type Cluster = Pick<Bus, 'askEach' | 'connected'>;
+
 /** How the whole is doing. */
-export function systemRoutes(bus: Bus): Route[] {
-  const gatherMetrics = shared(async () => valid(MetricsOfInstance, await bus.askEach(metricsSubject, gatherMs)));
+export function systemRoutes(cluster: Cluster, isPublic: boolean): Route[] {
+  const gatherMetrics = shared(async () => valid(MetricsOfInstance, await cluster.askEach(metricsSubject, gatherMs)));
   return [
     route({
       ...api.getHealth,
       handle() {
-        if (!bus.connected()) throw new Failure('unavailable', 'NATS is away');
+        if (!cluster.connected()) throw new Failure('unavailable', 'NATS is away');
         return { status: 'ok', version };
       },
     }),
     route({
       ...api.getMetrics,
-      async handle({ ctx }) {
+      scope: isPublic ? null : api.getMetrics.scope,
+      async handle({ caller, ctx }) {
+        if (caller.workstreams)
+          throw new Failure(
+            'forbidden',
+            'metrics are about all workstreams together, and the token is limited to some',
+          );
         const all = AggregatorRegistry.aggregate(await gatherMetrics());
         ctx.type = all.contentType;
         return all.metrics();
@@ -53,31 +63,31 @@ export function systemRoutes(bus: Bus): Route[] {
     }),
     route({
       ...api.getStatus,
-      handle: () => statusOf(bus),
+      handle: ({ bus }) => statusOf(bus, cluster),
     }),
     route({
       ...api.getUsage,
-      handle: async ({ query }) => ({ items: await bus.ask(listUsage, query) }),
+      handle: async ({ query, bus }) => ({ items: await bus.ask(listUsage, query) }),
     }),
     route({
       ...api.verifyAudit,
-      handle: () => bus.ask(verifyArchive, {}, { timeoutMs: 600_000 }),
+      handle: ({ bus }) => bus.ask(verifyArchive, {}, { timeoutMs: 600_000 }),
     }),
   ];
 }
 
 /** What port 9000 has besides. */
-export const managementRoutes = (bus: Bus, isPublic: boolean): Route[] => [
+export const managementRoutes = (isPublic: boolean): Route[] => [
   route({
     ...api.listAgentStatus,
-    scope: isPublic ? null : 'agents:read',
-    handle: async ({ query }) => ({ items: await bus.ask(listAgentStatus, query) }),
+    scope: isPublic ? null : api.listAgentStatus.scope,
+    handle: async ({ query, bus }) => ({ items: await bus.ask(listAgentStatus, query) }),
   }),
 ];
 
-async function statusOf(bus: Bus) {
+async function statusOf(bus: TenantBus, cluster: Cluster) {
   const [answers, scheduling, seq, archive, agents] = await Promise.all([
-    bus.askEach(healthSubject, gatherMs),
+    cluster.askEach(healthSubject, gatherMs),
     bus.ask(getScheduling, {}, { timeoutMs: gatherMs }).catch(() => null),
     bus.lastSeq(),
     bus.ask(getArchive, {}).catch(() => null),

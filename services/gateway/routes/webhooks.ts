@@ -1,4 +1,3 @@
-import type { Bus } from '#shared/bus/bus.ts';
 import { commandWebhook, foldWebhook } from '#shared/command.ts';
 import * as api from '#shared/contracts/api/webhooks.ts';
 import { listWebhooks } from '#shared/contracts/store.ts';
@@ -11,31 +10,30 @@ import { idFor, newId } from '#shared/ids.ts';
 import { actorOf, on } from '../auth.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 import { newWebhookSecret } from '../webhooks/sign.ts';
 import type { Webhooks } from '../webhooks/webhooks.ts';
 
 type WebhookOptions = {
-  bus: Bus;
   writer: Writer;
   /** Undefined: there is nothing to seal a secret with. */
   webhooks: Webhooks | undefined;
 };
 
 /** Webhooks: made, shown, tried, enabled, deleted. */
-export const webhookRoutes = ({ bus, writer, webhooks }: WebhookOptions): Route[] => [
+export const webhookRoutes = ({ writer, webhooks }: WebhookOptions): Route[] => [
   route({
     ...api.createWebhook,
-    async handle({ body: { secret = newWebhookSecret(), ...asked }, caller, ctx, once }) {
-      const { seal, check, count, max } = able(webhooks);
+    async handle({ body: { secret = newWebhookSecret(), ...asked }, bus, caller, ctx, once }) {
+      const { seal, check, checkRoom } = able(webhooks);
       const { sub: owner, workstreams = [] } = caller;
       // Who is limited to one workstream means that one.
       const terms = {
         ...asked,
         workstream: asked.workstream ?? (workstreams.length === 1 ? (workstreams[0] ?? null) : null),
       };
-      await check(terms.url);
-      if (count() >= max)
-        throw new Failure('conflict', `there are ${max} webhooks, and no more may be (WEBHOOKS_MAX): delete one`);
+      await check(caller, terms.url);
+      checkRoom(terms.workstream);
       const id = once ? idFor('whk', once.at, 'once', once.id) : newId('whk');
       const command = { type: 'create', terms, sealed: seal.close(id, secret), owner } as const;
       const { seq } = await commandWebhook(bus, id, command, on(writer, caller));
@@ -45,11 +43,11 @@ export const webhookRoutes = ({ bus, writer, webhooks }: WebhookOptions): Route[
   }),
   route({
     ...api.listWebhooks,
-    handle: ({ query }) => bus.ask(listWebhooks, query),
+    handle: ({ query, bus }) => bus.ask(listWebhooks, query),
   }),
   route({
     ...api.getWebhook,
-    async handle({ params: { id } }) {
+    async handle({ params: { id }, bus }) {
       const view = webhookView(await readWebhook(bus, id));
       const progress = Progress.safeParse(await bus.positions.get(id));
       return { ...view, delivery: progress.data ?? null };
@@ -57,7 +55,7 @@ export const webhookRoutes = ({ bus, writer, webhooks }: WebhookOptions): Route[
   }),
   route({
     ...api.deleteWebhook,
-    async handle({ params: { id }, caller, ctx }) {
+    async handle({ params: { id }, bus, caller, ctx }) {
       const command = { type: 'delete', reason: 'asked by the API' } as const;
       const { seq } = await commandWebhook(bus, id, command, on(writer, caller));
       ctx.set('Toka-Seq', String(seq));
@@ -65,7 +63,7 @@ export const webhookRoutes = ({ bus, writer, webhooks }: WebhookOptions): Route[
   }),
   route({
     ...api.enableWebhook,
-    async handle({ params: { id }, body, caller, ctx }) {
+    async handle({ params: { id }, body, bus, caller, ctx }) {
       const { reason = 'asked by the API', skip = false } = body ?? {};
       const { seq } = await commandWebhook(bus, id, { type: 'enable', reason, skip }, on(writer, caller));
       ctx.set('Toka-Seq', String(seq));
@@ -74,7 +72,7 @@ export const webhookRoutes = ({ bus, writer, webhooks }: WebhookOptions): Route[
   }),
   route({
     ...api.testWebhook,
-    async handle({ params: { id }, caller }) {
+    async handle({ params: { id }, bus, caller }) {
       const { attempt } = able(webhooks);
       const webhook = await readWebhook(bus, id);
       const message = testOf(webhook, { ...writer, actor: actorOf(caller) });
@@ -83,7 +81,7 @@ export const webhookRoutes = ({ bus, writer, webhooks }: WebhookOptions): Route[
         status,
         reason,
         durationMs,
-      } = await attempt(webhook, message, new AbortController().signal);
+      } = await attempt(caller, webhook, message, new AbortController().signal);
       return { outcome, status, reason, durationMs };
     },
   }),
@@ -104,7 +102,7 @@ function testOf({ id }: Webhook, { source, actor }: Writer): { id: string; text:
 }
 
 /** A webhook straight from the log, so that one reads what one has just written. */
-async function readWebhook(bus: Bus, id: string): Promise<Webhook> {
+async function readWebhook(bus: TenantBus, id: string): Promise<Webhook> {
   const webhook = foldWebhook(await bus.read('webhook', id));
   if (!webhook || webhook.state === 'deleted') throw new Failure('not-found', `there is no webhook "${id}"`);
   return webhook;

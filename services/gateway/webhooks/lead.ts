@@ -1,4 +1,6 @@
 import type { Lease } from '#shared/bus/lease.ts';
+import { commandWebhook } from '#shared/command.ts';
+import type { Webhook } from '#shared/domain/webhook.ts';
 import { messageOf } from '#shared/errors.ts';
 import { repeat } from '#shared/repeat.ts';
 import type { Context } from '#shared/service.ts';
@@ -9,13 +11,14 @@ import type { Job } from './deliver.ts';
 import { deliver } from './deliver.ts';
 import type { Registry } from './registry.ts';
 import { openRegistry } from './registry.ts';
+import type { Seal } from './seal.ts';
 
 const showMs = 5_000;
 
 type Work = { job: Job; stop: AbortController; cut: AbortController; done: Promise<void> };
 
 /** Knows all webhooks, and, if this gateway is the one of several that leads, delivers to those that are active: each at its own pace. */
-export async function leadDelivery(context: Context<Config>, attempt: Attempt): Promise<Registry> {
+export async function leadDelivery(context: Context<Config>, attempt: Attempt, seal: Seal): Promise<Registry> {
   const { bus, config, instance, logger, metrics, writer, stack, stopping } = context;
   const patience = {
     backoffMs: config.WEBHOOK_BACKOFF * 1000,
@@ -37,6 +40,7 @@ export async function leadDelivery(context: Context<Config>, attempt: Attempt): 
       if (!stopping.aborted) cut.abort();
     }
     for (const [id, webhook] of leads ? registry.webhooks : []) {
+      reseal(context, seal, webhook);
       if (!isWanted(id) || works.has(id)) continue;
       const [stop, cut] = [new AbortController(), new AbortController()];
       const job: Job = { webhook, stop: stop.signal, cut: cut.signal };
@@ -81,4 +85,13 @@ export async function leadDelivery(context: Context<Config>, attempt: Attempt): 
     metrics.webhooks.set({ state: 'active' }, registry.webhooks.size - disabled);
   });
   return registry;
+}
+
+/** After JWT_SECRET was replaced: as soon as this is on the log, the one before is no longer needed for it. */
+function reseal({ bus, logger, writer }: Context<Config>, seal: Seal, { id, sealed: from }: Webhook): void {
+  const sealed = seal.renew(id, from);
+  if (sealed === undefined) return;
+  commandWebhook(bus, id, { type: 'reseal', from, sealed }, writer).catch((error) =>
+    logger.warn({ webhook: id, reason: messageOf(error) }, 'its secret is still sealed with JWT_SECRET_PREVIOUS'),
+  );
 }

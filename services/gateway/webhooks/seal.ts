@@ -9,30 +9,57 @@ const tagBytes = 16;
 export type Seal = {
   close(webhookId: string, secret: string): string;
   open(webhookId: string, sealed: string): string;
+  /** The same secret, closed with the newest of the master secrets; undefined where it is, or where none opens it. */
+  renew(webhookId: string, sealed: string): string | undefined;
 };
 
-export function createSeal(masterSecret: string): Seal {
-  const key = Buffer.from(hkdfSync('sha256', masterSecret, '', 'toka: secrets of webhooks, 1', 32));
+/** Closes with the first of the master secrets, and opens what any of them has closed. */
+export function createSeal(masterSecrets: readonly [string, ...string[]]): Seal {
+  const keys = masterSecrets.map(keyOf);
+  const openedBy = (webhookId: string, sealed: string) => {
+    for (const [index, key] of keys.entries()) {
+      const secret = decrypt(key, webhookId, sealed);
+      if (secret !== undefined) return { index, secret };
+    }
+    return undefined;
+  };
+  const close = (webhookId: string, secret: string) => encrypt(keys[0] ?? Buffer.alloc(0), webhookId, secret);
   return {
-    close(webhookId, secret) {
-      const iv = randomBytes(ivBytes);
-      const cipher = createCipheriv(algorithm, key, iv).setAAD(Buffer.from(webhookId));
-      const text = Buffer.concat([cipher.update(secret, 'utf8'), cipher.final()]);
-      return Buffer.concat([iv, cipher.getAuthTag(), text]).toString('base64url');
-    },
+    close,
     open(webhookId, sealed) {
-      const bytes = Buffer.from(sealed, 'base64url');
-      const iv = bytes.subarray(0, ivBytes);
-      const tag = bytes.subarray(ivBytes, ivBytes + tagBytes);
-      try {
-        const options = { authTagLength: tagBytes };
-        const decipher = createDecipheriv(algorithm, key, iv, options).setAAD(Buffer.from(webhookId)).setAuthTag(tag);
-        return Buffer.concat([decipher.update(bytes.subarray(ivBytes + tagBytes)), decipher.final()]).toString('utf8');
-      } catch (error) {
-        throw new Failure('internal', 'its secret cannot be opened: JWT_SECRET is not the one that it was made with', {
-          cause: error,
-        });
-      }
+      const opened = openedBy(webhookId, sealed);
+      if (opened) return opened.secret;
+      throw new Failure(
+        'internal',
+        'its secret cannot be opened: JWT_SECRET is not the one that it was made with; set that one as JWT_SECRET_PREVIOUS',
+      );
+    },
+    renew(webhookId, sealed) {
+      const opened = openedBy(webhookId, sealed);
+      return opened && opened.index > 0 ? close(webhookId, opened.secret) : undefined;
     },
   };
+}
+
+const keyOf = (secret: string) => Buffer.from(hkdfSync('sha256', secret, '', 'toka: secrets of webhooks, 1', 32));
+
+function encrypt(key: Buffer, webhookId: string, secret: string): string {
+  const iv = randomBytes(ivBytes);
+  const cipher = createCipheriv(algorithm, key, iv).setAAD(Buffer.from(webhookId));
+  const text = Buffer.concat([cipher.update(secret, 'utf8'), cipher.final()]);
+  return Buffer.concat([iv, cipher.getAuthTag(), text]).toString('base64url');
+}
+
+/** Undefined: with another key, for another webhook, or not by us. */
+function decrypt(key: Buffer, webhookId: string, sealed: string): string | undefined {
+  const bytes = Buffer.from(sealed, 'base64url');
+  const iv = bytes.subarray(0, ivBytes);
+  const tag = bytes.subarray(ivBytes, ivBytes + tagBytes);
+  try {
+    const options = { authTagLength: tagBytes };
+    const decipher = createDecipheriv(algorithm, key, iv, options).setAAD(Buffer.from(webhookId)).setAuthTag(tag);
+    return Buffer.concat([decipher.update(bytes.subarray(ivBytes + tagBytes)), decipher.final()]).toString('utf8');
+  } catch {
+    return undefined;
+  }
 }

@@ -33,7 +33,7 @@ export const createAgent = endpoint({
   method: 'post',
   path: '/agents',
   scope: 'agents:write',
-  summary: 'Create an agent',
+  summary: 'Create an agent; names are shared by all workstreams, and one that any has, or had, is refused with 409',
   body: AgentSpec,
   status: 201,
   answer: AgentView,

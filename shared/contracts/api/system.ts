@@ -22,10 +22,11 @@ export const getHealth = endpoint({
   answer: z.object({ status: z.string(), version: z.string() }),
 });
 
+/** With PUBLIC_STATUS it needs no scope. */
 export const getMetrics = endpoint({
   method: 'get',
   path: '/metrics',
-  scope: null,
+  scope: 'usage:read',
   summary: 'The metrics of every instance, for Prometheus',
   answer: { mediaType: 'text/plain' },
 });

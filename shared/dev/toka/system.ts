@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
+import { decodeJwt } from 'jose';
 import { scopes } from '#shared/contracts/api/endpoint.ts';
 import { usageKeys } from '#shared/contracts/store.ts';
+import { Failure } from '#shared/errors.ts';
 import { settingsHere } from './checkout.ts';
 import { money } from './output.ts';
 import { collect, shellOf } from './shell.ts';
@@ -63,7 +65,7 @@ export function addSystem(program: Command): void {
 type TokenOptions = { scope: string; ttl: string; sub: string; workstream?: string[] };
 
 function addToken(program: Command): void {
-  program
+  const token = program
     .command('token')
     .description('Print a token for the API, signed with JWT_SECRET or with the secret that npm start has made')
     .option('--scope <scopes>', `what it may, with spaces between: ${scopes.join(' ')}`, 'admin')
@@ -76,9 +78,30 @@ function addToken(program: Command): void {
     )
     .action(async ({ workstream: workstreams, ...terms }: TokenOptions, command: Command) => {
       const { data }: { data?: string } = command.optsWithGlobals();
-      const token = await signToken({ ...terms, workstreams }, settingsHere(), data);
-      process.stdout.write(`${token}\n`);
+      const made = await signToken({ ...terms, workstreams }, settingsHere(), data);
+      process.stdout.write(`${made}\n`);
     });
+  token
+    .command('revoke <token>')
+    .description('Revoke a token at once: the token itself, or its id (the claim jti)')
+    .option('--issuer <iss>', 'who made it, where that is another issuer and only its id is given')
+    .option('--reason <text>', 'why, for the log')
+    .addHelpText('after', '\nExample:\n  toka token revoke "$TOKEN" --reason "it was in a log"')
+    .action(async (text: string, { issuer, reason }: { issuer?: string; reason?: string }, command: Command) => {
+      const { client, output } = shellOf(command);
+      const { jti, iss = issuer } = claimsOf(text);
+      await client.revokeToken({ body: { jti, iss, reason } });
+      output.say(`revoked ${jti}`);
+    });
+}
+
+/** What says which token it is: its claims, or the id that it was called by. */
+function claimsOf(text: string): { jti: string; iss?: string | undefined } {
+  if (text.split('.').length !== 3) return { jti: text };
+  const { jti, iss } = decodeJwt(text);
+  if (jti === undefined)
+    throw new Failure('invalid', 'this token has no id (jti), so it cannot be revoked alone: replace JWT_SECRET');
+  return { jti, iss };
 }
 
 function ttl(value: string): string {

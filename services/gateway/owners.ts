@@ -1,0 +1,49 @@
+import { LRUCache } from 'lru-cache';
+import type { Bus } from '#shared/bus/bus.ts';
+import type { TokaEvent } from '#shared/contracts/events.ts';
+import type { Thing } from '#shared/domain/ownership.ts';
+import { belongsTo, ownedBy, workstreamGiven, workstreamOf } from '#shared/domain/ownership.ts';
+
+const thingsMax = 10_000;
+const agentMsMax = 2_000;
+
+/** Whose things and events are, as the log has it. */
+export type Owners = {
+  /** Whether a thing is of one of these workstreams, as of now. */
+  has(allowed: ReadonlySet<string>, thing: Thing): Promise<boolean>;
+  ofEvent(event: TokaEvent, allowed: ReadonlySet<string>): Promise<boolean>;
+};
+
+/** What says once whose it is never changes hands; an agent may, and is looked up anew. */
+export function createOwners(bus: Pick<Bus, 'read'>): Owners {
+  const settled = new LRUCache<string, string>({ max: thingsMax });
+  const agents = new LRUCache<string, string>({ max: thingsMax, ttl: agentMsMax });
+  const find = async ({ entity, id }: Thing): Promise<string | undefined> => {
+    const by = ownedBy[entity];
+    if (by === null) return undefined;
+    if (by === 'agent') return find({ entity: 'agent', id });
+    const known = by === 'first' ? settled : agents;
+    const name = `${entity}/${id}`;
+    if (!known.has(name)) {
+      const events = await (by === 'first' ? bus.read(entity, id, 1, 1) : bus.read(entity, id));
+      const owner = workstreamOf({ entity, id }, events);
+      if (owner) known.set(name, owner);
+    }
+    return known.get(name);
+  };
+  const isAmong = async (allowed: ReadonlySet<string>, thing: Thing) => {
+    const owner = await find(thing);
+    return owner !== undefined && allowed.has(owner);
+  };
+  return {
+    has(allowed, thing) {
+      agents.delete(`${thing.entity}/${thing.id}`);
+      return isAmong(allowed, thing);
+    },
+    ofEvent(event, allowed) {
+      // It changes hands here, perhaps.
+      if (workstreamGiven(event) !== undefined) agents.delete(event.subject);
+      return isAmong(allowed, belongsTo(event));
+    },
+  };
+}
