@@ -13,6 +13,7 @@ import { openContexts } from './context/contexts.ts';
 import { logCall } from './debug.ts';
 import { createBreakers } from './failover/breakers.ts';
 import { createFailoverCounter } from './failover/count.ts';
+import { createCheckFresh } from './freshness.ts';
 import { createMemory } from './http/memory.ts';
 import { openHttp } from './http/open.ts';
 import { openKeys } from './keys/keys.ts';
@@ -80,6 +81,7 @@ export async function open(context: Context<Config>): Promise<number> {
     ...shared,
     giveUp,
     queueMs: config.LLM_QUEUE_TIMEOUT * 1_000,
+    checkFresh: createCheckFresh(bus, metrics),
   };
   answerCalls(context, caller, count, redis);
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
