@@ -3,7 +3,6 @@ import { connect, createServer } from 'node:net';
 import test from 'ava';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { agentInput } from '#test/helpers/agents.ts';
-import { eventually } from '#test/helpers/eventually.ts';
 import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import type { System } from '#test/helpers/system.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
@@ -63,37 +62,42 @@ const environmentOf = (url: string) => ({
   RESPONSE_CACHE_ENABLED: 'false',
 });
 
-for (const turn of [1, 3])
-  test(`a runner that is stopped on its way to ask for turn ${turn} asks nobody when it wakes: another has gone on`, async (t) => {
-    t.timeout(120_000);
+test.serial(
+  'a runner that is stopped on its way to ask a model asks nobody when it wakes: another has gone on',
+  async (t) => {
+    t.timeout(180_000);
     await using stack = new AsyncDisposableStack();
     const provider = stack.use(await startFakeProvider({ script: agentScript }));
     const system = stack.use(await startSystem({ agents: '', environment: environmentOf(provider.url) }));
-    await system.kill('agent-runner');
-    const hold = await startHold(stack, system.nats.port, turn);
-    const stopped = await system.another('agent-runner', { NATS_URL: hold.url });
-    const first = await begin(system, 'first');
-    await hold.hit;
-    await stopped.signal('SIGSTOP');
-    await system.start('agent-runner');
-    await system.saw(completed(first), 60_000);
-    await system.kill('agent-runner');
-    await stopped.signal('SIGCONT');
-    hold.letGo();
-    // What it had in hand when it was stopped comes before anything new.
-    const second = await begin(system, 'second');
-    await system.saw(completed(second), 60_000);
-    const asked = provider.requests
-      .filter(({ conversation }) => conversation.includes('Work as first.'))
-      .map(({ turns, forced }) => `${turns} ${forced ?? ''}`);
-    t.deepEqual(asked, [...new Set(asked)], 'each turn once');
-    const steps = await eventually(() =>
-      system.events.filter(({ type, subject }) => subject === first && type === 'toka.run.step-completed.v1'),
-    );
-    t.is(asked.length, steps.length + 1, 'and the verdict');
-  });
+    for (const turn of [1, 3]) {
+      await system.kill('agent-runner');
+      const hold = await startHold(stack, system.nats.port, turn);
+      const stopped = await system.another('agent-runner', { NATS_URL: hold.url });
+      const first = await begin(system, `first-${turn}`);
+      await hold.hit;
+      await stopped.signal('SIGSTOP');
+      await system.start('agent-runner');
+      await system.saw(completed(first), 60_000);
+      await system.kill('agent-runner');
+      await stopped.signal('SIGCONT');
+      hold.letGo();
+      // What it had in hand when it was stopped comes before anything new.
+      const second = await begin(system, `second-${turn}`);
+      await system.saw(completed(second), 60_000);
+      await stopped.signal('SIGKILL');
+      const asked = provider.requests
+        .filter(({ conversation }) => conversation.includes(`Work as first-${turn}.`))
+        .map(({ turns, forced }) => `${turns} ${forced ?? ''}`);
+      t.deepEqual(asked, [...new Set(asked)], 'each turn once');
+      const steps = system.events.filter(
+        ({ type, subject }) => subject === first && type === 'toka.run.step-completed.v1',
+      );
+      t.is(asked.length, steps.length + 1, 'and the verdict');
+    }
+  },
+);
 
-test('what a person says while a turn is on its way is in that turn, which is asked once', async (t) => {
+test.serial('what a person says while a turn is on its way is in that turn, which is asked once', async (t) => {
   t.timeout(120_000);
   await using stack = new AsyncDisposableStack();
   const provider = stack.use(await startFakeProvider({ script: agentScript }));
