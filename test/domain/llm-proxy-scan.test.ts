@@ -14,6 +14,16 @@ test('a body without a field twice is unambiguous, whatever its texts hold', (t)
   );
 });
 
+test('texts end where they end, however long they are and whatever is escaped in them', (t) => {
+  const text = fc.string({ unit: fc.constantFrom('"', '\\', 'a', '{', ',', ':'), minLength: 100, maxLength: 600 });
+  fc.assert(
+    fc.property(text, text, (one, other) => {
+      t.false(scan(JSON.stringify({ a: one, b: [other, { a: other }], c: one })).isAmbiguous);
+      t.true(scan(`{"a":${JSON.stringify(one)},"b":${JSON.stringify(other)},"a":1}`).isAmbiguous);
+    }),
+  );
+});
+
 for (const [what, text] of [
   ['plain', '{"model":"a","x":1,"model":"b"}'],
   ['with an escape', '{"max_tokens":1,"max\\u005ftokens":9}'],

@@ -186,6 +186,31 @@ test('answers that are collected take of the same memory, and one that finds non
   checkPeak(t, proxy);
 });
 
+test('answers that nobody reads are counted until they have had their time, and then they are gone', async (t) => {
+  t.timeout(120_000);
+  await using stack = new AsyncDisposableStack();
+  const long = `{"data":[],"model":"e","usage":{"prompt_tokens":3},"filler":"${'9'.repeat(30 * mib)}"}`;
+  const proxy = await open(stack, { LLM_REQUEST_TIMEOUT: '5' }, long);
+  proxy.letAnswer();
+  const body = '{"model":"e","input":["a"]}';
+  const head = `POST /v1/embeddings HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${proxy.keys[0]}\r\n`;
+  const sockets = Array.from({ length: 6 }, () => {
+    const socket = connect(proxy.port, '127.0.0.1').pause();
+    socket.on('error', () => undefined);
+    socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+    return socket;
+  });
+  stack.defer(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await eventually(async () => ((await proxy.held()) ?? 0) > 80 * mib);
+  const other = await proxy.send(body, proxy.keys[1], '/v1/embeddings');
+  t.is(other.status, 200, other.text.slice(0, 200));
+  await eventually(async () => (await proxy.held()) === 0);
+  t.is((await proxy.send(body, undefined, '/v1/embeddings')).status, 200);
+  checkPeak(t, proxy);
+});
+
 test('a key has half of the memory, or one call that needs more, and what is given back twice counts once', (t) => {
   const memory = createMemory(100 * mib, createMetrics('llm-proxy', 'test', 10));
   const first = memory.take('a', 80 * mib);

@@ -41,8 +41,19 @@ export async function serve(parts: Parts, asked: Asked, response: ServerResponse
   try {
     await serveCall(parts, await openCall(parts, asked, memory, response), calls);
   } finally {
-    memory.give();
+    giveOnceSent(memory, response, parts.requestMs);
   }
+}
+
+/** What a client does not read stays here, and is counted, until it has read it or has had its time. */
+function giveOnceSent(memory: Held, response: ServerResponse, timeoutMs: number): void {
+  const late = setTimeout(() => response.destroy(), timeoutMs);
+  const give = () => {
+    clearTimeout(late);
+    memory.give();
+  };
+  if (response.writableFinished || response.destroyed) give();
+  else response.once('close', give);
 }
 
 async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<void> {
