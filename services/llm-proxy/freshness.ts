@@ -7,6 +7,8 @@ import type { Metrics } from '#shared/metrics.ts';
 const sureMs = 500;
 const attemptsMax = 5;
 
+type Log = Pick<Bus, 'lastSeq' | 'read'>;
+
 /** Throws `stale` where the log has an event of the call's run that its asker does not know. */
 export type CheckFresh = (request: Pick<ChatRequest, 'runId' | 'seen'>) => Promise<void>;
 
@@ -14,36 +16,31 @@ export type CheckFresh = (request: Pick<ChatRequest, 'runId' | 'seen'>) => Promi
  * Call it right before a model is asked: whoever asks may have been stopped since, or its call may have waited here, while another runner
  * took the run over and went on with it. What that has recorded is not paid for again.
  */
-export function createCheckFresh(bus: Pick<Bus, 'lastSeq'>, metrics: Metrics): CheckFresh {
+export function createCheckFresh(bus: Log, metrics: Metrics): CheckFresh {
   return async ({ runId, seen }) => {
     if (runId === undefined || seen === undefined) return;
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const beganMs = performance.now();
-      const last = await lastOf(bus, runId);
+      const last = await lastAfter(bus, runId, seen);
       if (last > seen) {
         metrics.llmStale.inc();
-        throw new Failure(
-          'stale',
-          `the run ${runId} has gone on: its last event is ${last}, and ${seen} is what the caller knows`,
-        );
+        const text = `the run ${runId} has gone on: its last event is ${last}, and ${seen} is what the caller knows`;
+        throw new Failure('stale', text);
       }
-      // This process may have been stopped meanwhile, too: then the answer is old.
+      // This process may have been stopped meanwhile, too: then the answer is old. Where all is slow, the last one counts.
       if (performance.now() - beganMs < sureMs) return;
-      if (attempt === attemptsMax)
-        throw new Failure('unavailable', "the log answers too late to be sure that a run is the caller's", {
-          retryAfterMs: 1_000,
-        });
     }
   };
 }
 
-async function lastOf(bus: Pick<Bus, 'lastSeq'>, runId: string): Promise<number> {
+/** The sequence of the run's last event, where there is one after `seen`. */
+async function lastAfter(bus: Log, runId: string, seen: number): Promise<number> {
   try {
-    return await bus.lastSeq(entitySubject('run', runId));
+    if ((await bus.lastSeq(entitySubject('run', runId))) <= seen) return seen;
+    // What lies there may be no event that counts, of which no runner ever knows.
+    return (await bus.read('run', runId, seen + 1)).at(-1)?.seq ?? seen;
   } catch (cause) {
-    throw new Failure('unavailable', "the log could not be read, which tells whether a run is still its caller's", {
-      cause,
-      retryAfterMs: 1_000,
-    });
+    const text = "the log could not be read, which tells whether a run is still its caller's";
+    throw new Failure('unavailable', text, { cause, retryAfterMs: 1_000 });
   }
 }

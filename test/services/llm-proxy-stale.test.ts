@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Draft } from '#shared/contracts/events.ts';
+import type { Draft, Recorded } from '#shared/contracts/events.ts';
 import type { ChatInput } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import { newEvent } from '#shared/event.ts';
@@ -87,9 +87,22 @@ test('what the log says is believed only where it is said at once, and without t
     if (asked === 1) await new Promise((resolve) => setTimeout(resolve, 600));
     return asked === 1 ? 5 : 6;
   };
-  await t.throwsAsync(createCheckFresh({ lastSeq: slowly }, metrics)({ runId, seen: 5 }), { code: 'stale' });
+  const event = {
+    ...newEvent({ type: 'toka.run.started.v1', data: { runner: 'r' } } as Draft, `run/${runId}`, writer),
+  };
+  const read = async () => [{ ...event, seq: 6 } as Recorded];
+  const check = (lastSeq: () => Promise<number>, events = read) =>
+    createCheckFresh({ lastSeq, read: events }, metrics)({ runId, seen: 5 });
+  await t.throwsAsync(check(slowly), { code: 'stale' });
   t.is(asked, 2);
+  await t.notThrowsAsync(
+    check(
+      async () => 6,
+      async () => [],
+    ),
+    'what is no event there is nothing that anybody could have seen',
+  );
   const away = () => Promise.reject(new Error('TIMEOUT'));
-  await t.throwsAsync(createCheckFresh({ lastSeq: away }, metrics)({ runId, seen: 5 }), { code: 'unavailable' });
-  await t.notThrowsAsync(createCheckFresh({ lastSeq: away }, metrics)({ runId }));
+  await t.throwsAsync(check(away), { code: 'unavailable' });
+  await t.notThrowsAsync(createCheckFresh({ lastSeq: away, read }, metrics)({ runId }));
 });

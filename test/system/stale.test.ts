@@ -96,29 +96,3 @@ test.serial(
     }
   },
 );
-
-test.serial('what a person says while a turn is on its way is in that turn, which is asked once', async (t) => {
-  t.timeout(120_000);
-  await using stack = new AsyncDisposableStack();
-  const provider = stack.use(await startFakeProvider({ script: agentScript }));
-  const environment = { ...environmentOf(provider.url), TASK_LEASE: '60' };
-  const system = stack.use(await startSystem({ agents: '', environment }));
-  await system.kill('agent-runner');
-  const hold = await startHold(stack, system.nats.port, 1);
-  await system.another('agent-runner', { NATS_URL: hold.url });
-  const run = await begin(system, 'first');
-  await hold.hit;
-  const headers = { authorization: `Bearer ${await tokenOf('admin')}`, 'content-type': 'application/json' };
-  const body = JSON.stringify({ mode: 'enqueue', text: 'Mind the cellar.' });
-  const said = await fetch(`${system.api}/runs/${run.slice('run/'.length)}/messages`, {
-    method: 'POST',
-    headers,
-    body,
-  });
-  t.true(said.ok, await said.text());
-  hold.letGo();
-  await system.saw(completed(run), 60_000);
-  const [first, ...others] = provider.requests.filter(({ turns, forced }) => turns === 0 && !forced);
-  t.true(first?.conversation.includes('Mind the cellar.'));
-  t.is(others.length, 0);
-});
