@@ -4,11 +4,17 @@ import type { AddressInfo } from 'node:net';
 
 type Answer = (incoming: IncomingMessage, body: string, response: ServerResponse) => void;
 
-/** A provider that answers with bytes of the test's own; `environment` leads an llm-proxy to it. */
+const bodyBytesMax = 1_000_000;
+
+/** A provider that answers with bytes of the test's own, to bodies of which it keeps the beginning; `environment` leads an llm-proxy to it. */
 export async function startRaw(answer: Answer) {
   const server = createServer(async (incoming, response) => {
     const parts: Buffer[] = [];
-    for await (const part of incoming) parts.push(part);
+    let size = 0;
+    for await (const part of incoming) {
+      size += part.length;
+      if (size <= bodyBytesMax) parts.push(part);
+    }
     answer(incoming, Buffer.concat(parts).toString(), response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

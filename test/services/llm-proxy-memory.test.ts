@@ -79,7 +79,7 @@ function checkPeak(t: ExecutionContext, { peakMib }: { peakMib(): number }) {
 }
 
 test('two dozen bodies of 30 MiB at once take no more memory than one may, and keep out nobody else', async (t) => {
-  t.timeout(120_000);
+  t.timeout(180_000);
   await using stack = new AsyncDisposableStack();
   const proxy = await open(stack);
   // Of text in which a letter takes two bytes in memory and four on the way.
@@ -101,18 +101,18 @@ test('two dozen bodies of 30 MiB at once take no more memory than one may, and k
     t.regex(each.text, /requests of this key take \d+ MiB of memory.*LLM_REQUESTS_MEMORY/);
   }
   checkPeak(t, proxy);
-  for (let count = 0; count < 3; count++) t.is((await proxy.send(body)).status, 200, 'one at a time goes through');
+  for (let count = 0; count < 2; count++) t.is((await proxy.send(body)).status, 200, 'one at a time goes through');
   checkPeak(t, proxy);
   await eventually(async () => (await proxy.held()) === 0);
 });
 
 test('a body of small things, of many fields, of unknown length or of many levels ends no process', async (t) => {
-  t.timeout(120_000);
+  t.timeout(180_000);
   await using stack = new AsyncDisposableStack();
   const proxy = await open(stack);
   proxy.letAnswer();
   const before = '{"model":"m","messages":[{"role":"user","content":';
-  const size = 30 * mib;
+  const size = 12 * mib;
   const attacks: [string, number][] = [
     [`${before}[${'{},'.repeat(size / 3)}{}]}]}`, 413],
     [`${before}[${'[],'.repeat(size / 3)}[]]}]}`, 413],
@@ -127,7 +127,7 @@ test('a body of small things, of many fields, of unknown length or of many level
   }
   const whole = large();
   t.is((await proxy.send(whole, undefined, undefined, true)).status, 200, 'in chunks it may come, too');
-  const chunked = await Promise.all(Array.from({ length: 8 }, () => proxy.send(whole, undefined, undefined, true)));
+  const chunked = await Promise.all(Array.from({ length: 4 }, () => proxy.send(whole, undefined, undefined, true)));
   t.true(chunked.every(({ status }) => status === 200 || status === 429 || status === 503));
   t.is((await proxy.send(large('x', 33 * mib))).status, 413);
   t.is((await proxy.send(JSON.stringify(shortChat))).status, 200);
@@ -136,6 +136,7 @@ test('a body of small things, of many fields, of unknown length or of many level
 });
 
 test('bodies that never come in whole take nothing for long, and nothing from others', async (t) => {
+  t.timeout(180_000);
   await using stack = new AsyncDisposableStack();
   const proxy = await open(stack, { LLM_REQUEST_TIMEOUT: '2' });
   proxy.letAnswer();
@@ -166,12 +167,12 @@ test('bodies that never come in whole take nothing for long, and nothing from ot
 });
 
 test('answers that are collected take of the same memory, and one that finds none is a failure of its own call', async (t) => {
-  t.timeout(120_000);
+  t.timeout(180_000);
   await using stack = new AsyncDisposableStack();
   const long = `{"data":[],"model":"e","usage":{"prompt_tokens":3},"filler":"${'9'.repeat(30 * mib)}"}`;
   const proxy = await open(stack, {}, long);
   const body = '{"model":"e","input":["a"]}';
-  const sent = Array.from({ length: 20 }, () => proxy.send(body, undefined, '/v1/embeddings'));
+  const sent = Array.from({ length: 8 }, () => proxy.send(body, undefined, '/v1/embeddings'));
   proxy.letAnswer();
   const ends = await Promise.all(sent);
   t.true(ends.some(({ status }) => status === 200));
@@ -187,14 +188,14 @@ test('answers that are collected take of the same memory, and one that finds non
 });
 
 test('answers that nobody reads are counted until they have had their time, and then they are gone', async (t) => {
-  t.timeout(120_000);
+  t.timeout(180_000);
   await using stack = new AsyncDisposableStack();
   const long = `{"data":[],"model":"e","usage":{"prompt_tokens":3},"filler":"${'9'.repeat(30 * mib)}"}`;
   const proxy = await open(stack, { LLM_REQUEST_TIMEOUT: '5' }, long);
   proxy.letAnswer();
   const body = '{"model":"e","input":["a"]}';
   const head = `POST /v1/embeddings HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${proxy.keys[0]}\r\n`;
-  const sockets = Array.from({ length: 6 }, () => {
+  const sockets = Array.from({ length: 4 }, () => {
     const socket = connect(proxy.port, '127.0.0.1').pause();
     socket.on('error', () => undefined);
     socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`);
