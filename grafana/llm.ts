@@ -51,9 +51,34 @@ const calls = [
   }),
   lines({
     title: 'Calls at once',
-    description: 'Calls under way, beside LLM_CONCURRENCY of all llm-proxies.',
+    description:
+      'Calls under way, those of client keys among them, beside LLM_CONCURRENCY of all llm-proxies. LLM_AGENTS_SHARE percent of it is kept for agents.',
     unit: 'short',
-    queries: { 'under way': 'sum(llm_requests_active)', 'at most': 'sum(llm_requests_active_max)' },
+    queries: {
+      'under way': 'sum(llm_requests_active)',
+      'of client keys': 'sum(llm_requests_active_clients)',
+      'at most': 'sum(llm_requests_active_max)',
+    },
+  }),
+  lines({
+    title: 'Memory of requests',
+    description: "What clients' requests take in the llm-proxy that has most of them, beside LLM_REQUESTS_MEMORY.",
+    unit: 'bytes',
+    queries: { taken: 'max(llm_requests_memory_bytes)', 'at most': 'max(llm_requests_memory_max_bytes)' },
+  }),
+  counts({
+    title: 'Sent away',
+    description:
+      'Calls that found no place or no memory: "key-" where the key had its share, else there was none left. They are told when to come again.',
+    unit: 'short',
+    queries: { '{{by}}': `sum by (by) (${gained('llm_sent_away_total')})` },
+  }),
+  counts({
+    title: 'Asked too late',
+    description:
+      'Calls of agents that were not made: their run had gone on at another runner, and is not paid for twice.',
+    unit: 'short',
+    queries: { stale: `sum(${gained('llm_stale_total')}) or vector(0)` },
   }),
   lines({
     title: 'Breaker',

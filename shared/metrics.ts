@@ -155,7 +155,19 @@ const llmMetrics = ({ counter, gauge, histogram }: Make) => ({
     'outcome',
   ]),
   llmActive: gauge('llm_requests_active', 'Model calls that this instance makes now'),
+  llmActiveClients: gauge('llm_requests_active_clients', 'Model calls that this instance makes now for client keys'),
   llmConcurrency: gauge('llm_requests_active_max', 'Model calls that this instance makes at a time at most'),
+  llmSentAway: counter(
+    'llm_sent_away_total',
+    'Model calls that found no place or no memory, by whose share was used up',
+    ['by'],
+  ),
+  llmMemory: gauge(
+    'llm_requests_memory_bytes',
+    "Memory that clients' requests take in this instance, as it is counted",
+  ),
+  llmMemoryMax: gauge('llm_requests_memory_max_bytes', "Memory that clients' requests may take in this instance"),
+  llmStale: counter('llm_stale_total', 'Model calls that were not made, for their run had gone on without who asked'),
   llmCost: counter('llm_cost_usd_total', 'Cost of model calls with a known price, in US dollars', [
     'provider',
     'model',
@@ -305,5 +317,6 @@ export function startAtZero(metrics: Metrics, service: string): void {
   if (service === 'llm-proxy') {
     for (const result of ['hit', 'miss', 'bypass', 'coalesced']) metrics.llmCache.inc({ result }, 0);
     for (const result of ['hit', 'miss', 'whole']) metrics.llmContext.inc({ result }, 0);
+    for (const by of ['places', 'key-places', 'memory', 'key-memory']) metrics.llmSentAway.inc({ by }, 0);
   }
 }

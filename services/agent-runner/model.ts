@@ -97,6 +97,7 @@ export async function judge(bus: Bus, run: Run, content: string, signal: AbortSi
 export const common = (run: Run) => ({
   agentId: run.agentId,
   runId: run.id,
+  seen: run.version,
   trace: run.trace ?? undefined,
   workstream: run.definition.workstream,
   priority: run.work.priority,

@@ -25,6 +25,8 @@ export type Question = {
   size(target: Target): { inputTokens: number; outputTokens: number };
   /** How long to wait for a limit, once there is no other target to go on to. */
   waitMs: number;
+  /** Called before each attempt, as late as can be. Throws what ends the call. */
+  check?: () => Promise<void>;
   signal: AbortSignal;
 };
 
@@ -34,7 +36,7 @@ export type Question = {
  */
 export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T>): Promise<T> {
   const { limits, timeoutMs, onFirst, ...failover } = asker;
-  const { targets, who, size, waitMs, signal } = question;
+  const { targets, who, size, waitMs, check, signal } = question;
   return firstThatAnswers(targets, attempt, {
     ...failover,
     signal,
@@ -47,6 +49,10 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
       };
       const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate };
       const grant = await limits.reserve(asking, more ? 0 : waitMs, signal);
+      await check?.().catch((thrown: unknown) => {
+        grant.settle(undefined);
+        throw thrown;
+      });
       return (progress, failure) => {
         if (progress.firstMs !== undefined) onFirst(target, progress.firstMs);
         const isFree = failure !== undefined && !signal.aborted && !mayHaveCost(failure);

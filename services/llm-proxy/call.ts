@@ -6,6 +6,7 @@ import type { Asker } from './ask-model.ts';
 import { askModel, mayHaveCost } from './ask-model.ts';
 import type { Answers } from './cache/answers.ts';
 import { placesOf, typedCacheKey } from './cache/key.ts';
+import type { CheckFresh } from './freshness.ts';
 import type { Models, Target } from './models/target.ts';
 import type { End } from './record.ts';
 import { estimate, noUsage, tokensMaxOf } from './tokens.ts';
@@ -22,6 +23,7 @@ export type Caller = {
   queueMs: number;
   /** Aborted with a Failure when the service must stop now. */
   giveUp: AbortSignal;
+  checkFresh: CheckFresh;
 };
 
 const entryType = 'toka/answer';
@@ -72,7 +74,7 @@ export async function call(caller: Caller, request: ChatRequest, onText?: (text:
 
 /** Has an answer made by the first of the targets that will. */
 function askFor(
-  { asker, upstreams, maxOutputTokens, queueMs }: Caller,
+  { asker, upstreams, maxOutputTokens, queueMs, checkFresh }: Caller,
   request: ChatRequest,
   targets: readonly Target[],
   signal: AbortSignal,
@@ -87,6 +89,7 @@ function askFor(
     ...{ targets, signal, waitMs: queueMs },
     who: { key, agent, workstream, priority },
     size: (target: Target) => ({ inputTokens, outputTokens: outputMax(target) }),
+    check: () => checkFresh(request),
   };
   return askModel(asker, question, async (target, ended, marks) => {
     const { endpoint, model, traits } = target;
@@ -127,13 +130,20 @@ async function answer(
     targets: placesOf(targets),
     maxOutputTokens: Math.min(request.maxOutputTokens ?? maxOutputTokens, maxOutputTokens),
   });
+  let isAsked = false;
   const make = async (ended: AbortSignal) => {
+    isAsked = true;
     const { entry, target } = await ask(ended);
     // What only a fallback said is not what will be said once the model is back.
     const keep = target.id === targets[0]?.id && isWhole(request, entry.answer);
     return { body: Buffer.from(JSON.stringify(entry)), type: entryType, keep };
   };
-  const found = await answers.get(key, { read: true, write: true }, make, giveUp);
+  const get = () => answers.get(key, { read: true, write: true }, make, giveUp);
+  const found = await get().catch((thrown: unknown) => {
+    // Of an equal call of another run, which had gone on: it says nothing of this one.
+    if (!isAsked && thrown instanceof Failure && thrown.code === 'stale') return get();
+    throw thrown;
+  });
   const entry = found.type === entryType ? parseEntry(found.body) : undefined;
   if (entry) return { entry, cache: found.cache };
   // What Redis holds may be anyone's: only what is an answer counts, and a new one takes its place.

@@ -21,6 +21,12 @@ export const Config = CommonConfig.extend({
   LLM_MAX_OUTPUT_TOKENS: setting.integer(1, 1_000_000).default(8_192),
   /** Model calls that this instance makes at a time. */
   LLM_CONCURRENCY: setting.integer(1, 10_000).default(64),
+  /** Percent of them that client keys never get. */
+  LLM_AGENTS_SHARE: setting.integer(0, 100).default(25),
+  /** MiB that requests of clients may take in memory at a time, with what is made of them. */
+  LLM_REQUESTS_MEMORY: setting.integer(160, 65_536).default(256),
+  /** Seconds in which a client must have sent its request. */
+  LLM_REQUEST_TIMEOUT: setting.number(0.1, 3_600).default(120),
   /** How often a call is tried again at one endpoint, where that may help. */
   LLM_RETRIES: setting.integer(0, 10).default(2),
   /** Calls of agents that wait for a limit or for room, at most. */

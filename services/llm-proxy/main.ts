@@ -13,6 +13,8 @@ import { openContexts } from './context/contexts.ts';
 import { logCall } from './debug.ts';
 import { createBreakers } from './failover/breakers.ts';
 import { createFailoverCounter } from './failover/count.ts';
+import { createCheckFresh } from './freshness.ts';
+import { createMemory } from './http/memory.ts';
 import { openHttp } from './http/open.ts';
 import { openKeys } from './keys/keys.ts';
 import { createLedger } from './limits/ledger.ts';
@@ -44,6 +46,7 @@ export async function open(context: Context<Config>): Promise<number> {
   const limitsOptions = {
     ledger: createLedger(bus, logger, metrics),
     ...{ instance, queueMax: config.LLM_QUEUE_MAX, activeMax: config.LLM_CONCURRENCY },
+    agentsShare: config.LLM_AGENTS_SHARE / 100,
     endpoints: () => [
       ...new Set([
         ...models.targets(undefined).map(({ endpoint }) => endpoint.name),
@@ -74,9 +77,17 @@ export async function open(context: Context<Config>): Promise<number> {
   const giveUp = whenOver(context);
   const shared = { asker, models, upstreams, answers, maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS };
   const count = createCounter(metrics, labelOf);
-  answerCalls(context, { ...shared, giveUp, queueMs: config.LLM_QUEUE_TIMEOUT * 1_000 }, count, redis);
+  const caller = {
+    ...shared,
+    giveUp,
+    queueMs: config.LLM_QUEUE_TIMEOUT * 1_000,
+    checkFresh: createCheckFresh(bus, metrics),
+  };
+  answerCalls(context, caller, count, redis);
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
-  return openHttp(context, { ...shared, bus, writer, logger, keys, count, debug: config.LLM_DEBUG }, giveUp);
+  const memory = createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics);
+  const http = { memory, keys, count, requestMs: config.LLM_REQUEST_TIMEOUT * 1_000, debug: config.LLM_DEBUG };
+  return openHttp(context, { ...shared, ...http, bus, writer, logger }, giveUp);
 }
 
 /** Answers the calls that come over NATS. */

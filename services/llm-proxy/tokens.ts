@@ -5,11 +5,8 @@ import type { Answer, CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
  * A picture: what Anthropic takes for one of the largest, and OpenAI for one looked at closely.
  */
 export const imageTokens = 1_600;
-/** A file that the provider fetches or keeps: some ten pages, each as text and as a picture. */
+/** A file that the provider fetches: some ten pages, each as text and as a picture. */
 export const fileTokens = 20_000;
-/** A conversation that the provider keeps: one of a dozen steps or so with their tools. */
-export const historyTokens = 20_000;
-
 /** Of a call that took nothing, or does not say. */
 export const noUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0 };
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { unseenTokens } from '../../services/llm-proxy/http/unseen.ts';
-import { fileTokens, historyTokens, imageTokens } from '../../services/llm-proxy/tokens.ts';
+import { fileTokens, imageTokens } from '../../services/llm-proxy/tokens.ts';
 
 const said = (...content: object[]) => ({ messages: [{ role: 'user', content }] });
 const away = 'https://example.com/a';
@@ -15,13 +15,10 @@ for (const [what, body, tokens] of [
     { input: said({ type: 'input_image', image_url: away }).messages },
     imageTokens,
   ],
-  ['a kept picture', source({ type: 'file', file_id: 'f' }), imageTokens],
-  ['a kept file on OpenAI’s chat', said({ type: 'file', file: { file_id: 'f' } }), fileTokens],
-  ['a kept document', said({ type: 'document', source: { type: 'file', file_id: 'f' } }), fileTokens],
   ['a file by URL', { input: said({ type: 'input_file', file_url: away }).messages }, fileTokens],
   [
     "a file in a tool's output",
-    { input: [{ type: 'function_call_output', output: [{ type: 'input_file', file_id: 'f' }] }] },
+    { input: [{ type: 'function_call_output', output: [{ type: 'input_file', file_url: away }] }] },
     fileTokens,
   ],
   [
@@ -31,24 +28,23 @@ for (const [what, body, tokens] of [
   ],
   [
     'two of them',
-    said({ type: 'image_url', image_url: { url: away } }, { type: 'file', file: { file_id: 'f' } }),
+    said({ type: 'image_url', image_url: { url: away } }, { type: 'input_file', file_url: away }),
     imageTokens + fileTokens,
   ],
-  ['an earlier response', { input: 'And?', previous_response_id: 'resp_1' }, historyTokens],
   [
     'what is in the request itself',
     said({ type: 'image_url', image_url: { url: here } }, { type: 'text', text: away }),
     0,
   ],
-  ['nothing', { previous_response_id: null, messages: [{ role: 'user', content: 'Hi' }], input: 5, system: null }, 0],
-  ['what no wire has', { messages: [null, 5, [{ content: { url: 5, file_id: '' } }]] }, 0],
+  ['nothing', { messages: [{ role: 'user', content: 'Hi' }], input: 5, system: null }, 0],
+  ['what no wire has', { messages: [null, 5, [{ content: { url: 5 } }]] }, 0],
 ] as const)
   test(`before a call it is counted: ${what}`, (t) => {
     t.is(unseenTokens(body), tokens);
   });
 
 test('a request that is nested without end is left at some depth', (t) => {
-  let deep: object = { type: 'file', file_id: 'f' };
+  let deep: object = { type: 'input_file', file_url: away };
   for (let depth = 0; depth < 100_000; depth++) deep = { content: deep };
   t.is(unseenTokens({ messages: [deep] }), 0);
 });

@@ -22,7 +22,7 @@ export type TestLimits = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-type Options = { instances?: number; queueMax?: number; activeMax?: number; ledger?: Ledger };
+type Options = { instances?: number; queueMax?: number; activeMax?: number; agentsShare?: number; ledger?: Ledger };
 
 const smallest: Asking = {
   ...{ endpoint: 'openai', model: 'gpt', key: 'internal', priority: 'medium' },
@@ -31,7 +31,13 @@ const smallest: Asking = {
 
 export async function startLimits(
   rules: readonly Rule[],
-  { instances = 1, queueMax = 1_000, activeMax = 10_000, ledger = async () => undefined }: Options = {},
+  {
+    instances = 1,
+    queueMax = 1_000,
+    activeMax = 10_000,
+    agentsShare = 0,
+    ledger = async () => undefined,
+  }: Options = {},
 ): Promise<TestLimits> {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());
@@ -50,7 +56,7 @@ export async function startLimits(
   const logger = createLogger('llm-proxy', 'test', 'silent');
   for (let index = 0; index < instances; index++) {
     const own = createMetrics('llm-proxy', 'test', 10);
-    const options = { instance: `i-${index}`, endpoints: () => ['openai'], ledger, queueMax, activeMax };
+    const options = { instance: `i-${index}`, endpoints: () => ['openai'], ledger, queueMax, activeMax, agentsShare };
     all.push(stack.use(createLimits(await connect(), () => rules, options, logger, own)));
     metrics.push(own);
   }

@@ -136,7 +136,7 @@ for (const protocol of ['http', 'https']) {
     const receiver = { start: (status: number) => void statuses.push(status), data: () => true };
     const asked = {
       ...{ origin: remote.origin, path: `${remote.basePath}/chat/completions`, headers: remote.headers() },
-      body: JSON.stringify(shortChat),
+      body: Buffer.from(JSON.stringify(shortChat)),
     };
     const never = new AbortController().signal;
     const calls = Array.from({ length: 8 }, () => exchange(remote.dispatcher, asked, receiver, never));

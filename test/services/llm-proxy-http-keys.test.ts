@@ -60,7 +60,8 @@ test("a key's limit of tokens counts beforehand what a request only names", asyn
     terms: { limits: { requests: 100, tokens: 10_000, window: 60 } },
   });
   const body = { model, input: 'And then?', max_output_tokens: 10 };
-  const refused = await proxy.post('/v1/responses', { ...body, previous_response_id: 'resp_1' });
+  const content = [{ type: 'input_file', file_url: 'https://example.com/a.pdf' }];
+  const refused = await proxy.post('/v1/responses', { ...body, input: [{ role: 'user', content }] });
   t.is(refused.status, 413, await refused.text());
   t.is((await proxy.post('/v1/responses', body)).status, 404, 'the fake, which was asked, does not have the path');
 });

@@ -1,29 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import test from 'ava';
 import { shortChat, startHttpProxy } from '#test/helpers/http-proxy.ts';
-
-type Answer = (incoming: IncomingMessage, body: string, response: ServerResponse) => void;
-
-/** A provider that answers with bytes of the test's own. */
-async function startRaw(answer: Answer) {
-  const server = createServer(async (incoming, response) => {
-    let body = '';
-    for await (const chunk of incoming) body += chunk;
-    answer(incoming, body, response);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-  return {
-    environment: { OPENAI_BASE_URL: url },
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
+import { startRaw } from '#test/helpers/raw-provider.ts';
 
 const script = () => ({ text: 'unused' });
 const events = { 'content-type': 'text/event-stream' };
@@ -100,7 +78,10 @@ test('responses and embeddings pass as they are, with fields that we do not know
     );
   });
   await using proxy = await startHttpProxy('openai', { script, environment: raw.environment });
-  const asked = ['{"model":"r", "stream":true,"newer":1.0}', '{ "input":"x","model":"e","newer":1e2}'];
+  const asked = [
+    '{"model":"r", "stream":true,"max_output_tokens":50,"newer":1.0}',
+    '{ "input":"x","model":"e","newer":1e2}',
+  ];
   t.is(await (await proxy.post('/v1/responses', asked[0])).text(), done);
   t.deepEqual(await (await proxy.post('/v1/embeddings', asked[1])).json(), {
     data: [{ embedding: 'AAAA' }],

@@ -74,7 +74,7 @@ async function tryTarget<T>(
       end = await options.admit?.(target, more);
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof Failure)) throw error;
+      if (!(error instanceof Failure) || error.code === 'stale') throw error;
       return { failure: last ?? error, refused: last === undefined && more };
     }
     const progress = noProgress();

@@ -19,7 +19,7 @@ export type Whole = { body: Buffer; told: Told };
 /** A client's request as its provider takes it, and the way back. */
 export type Adapter = {
   path: string;
-  body: Buffer | string;
+  body: Buffer;
   headers: Record<string, string>;
   /** Whether an error of the provider's is in the client's words already. */
   speaksAlike: boolean;

@@ -4,6 +4,7 @@ import type { Marks } from '../failover/attempt.ts';
 import type { Target } from '../models/target.ts';
 import { tokensOfBytes } from '../tokens.ts';
 import type { Call, Parts } from './call.ts';
+import { limitNames } from './output-limit.ts';
 import { recordCall } from './record-call.ts';
 import { unseenTokens } from './unseen.ts';
 
@@ -20,7 +21,10 @@ export async function ask(
   const { key, targets } = call;
   const question = {
     ...{ targets, signal, waitMs: 0 },
-    who: { key: key.id, workstream: key.workstream ?? undefined, priority: 'medium' as const, rules: key.rules },
+    who: {
+      ...{ key: key.id, isClient: true, workstream: key.workstream ?? undefined },
+      ...{ priority: 'medium' as const, rules: key.rules },
+    },
     size: (target: Target) => sizeOf(parts, call, target),
   };
   try {
@@ -39,15 +43,15 @@ export async function ask(
   }
 }
 
-const limitNames = ['max_completion_tokens', 'max_tokens', 'max_output_tokens'] as const;
-
 /** Of the prompt a third of its bytes, which most texts do not have in tokens, and what the provider is to fetch; of the answer the most that any of its limits lets it be. */
-function sizeOf({ maxOutputTokens }: Parts, { raw, body, route }: Call, target: Target) {
+function sizeOf({ maxOutputTokens }: Parts, { raw, body, route, outputDefault }: Call, target: Target) {
   if (route.kind === 'count') return { inputTokens: 0, outputTokens: 0 };
   const inputTokens = tokensOfBytes(raw.length) + unseenTokens(body);
   if (route.kind === 'embeddings') return { inputTokens, outputTokens: 0 };
+  const most = outputDefault ?? maxOutputTokens;
   const asked = Math.max(...limitNames.map((name) => countOf(body[name]) ?? -1));
-  const each = asked >= 0 ? asked : (target.maxOutputTokens ?? maxOutputTokens);
+  const unasked = Math.min(target.maxOutputTokens ?? most, most);
+  const each = outputDefault === undefined && asked >= 0 ? asked : Math.max(asked, unasked);
   return { inputTokens, outputTokens: each * Math.max(1, countOf(body.n) ?? 1) };
 }
 

@@ -11,6 +11,7 @@ import type { Models, Target } from '../models/target.ts';
 import type { Count } from '../record.ts';
 import type { Upstreams } from '../upstreams.ts';
 import type { JsonObject } from '../wires/pivot.ts';
+import type { Held, Memory } from './memory.ts';
 import type { ModelRoute } from './routes.ts';
 import type { Told } from './tally.ts';
 
@@ -25,7 +26,10 @@ export type Parts = {
   asker: Asker;
   answers: Answers | undefined;
   count: Count;
+  memory: Memory;
   maxOutputTokens: number;
+  /** LLM_REQUEST_TIMEOUT. */
+  requestMs: number;
   /** LLM_DEBUG. */
   debug: boolean;
   /** Events of the ledger that are still being written. */
@@ -41,7 +45,14 @@ export type Call = {
   headers: IncomingHttpHeaders;
   query: string;
   raw: Buffer;
+  /** What we have read of `raw`, held to LLM_MAX_OUTPUT_TOKENS. */
   body: JsonObject;
+  /** Whether the provider must be sent `body`, and not `raw`. */
+  rewrite: boolean;
+  /** What the answer may have at most, where the client named no limit. */
+  outputDefault: number | undefined;
+  /** What it holds of LLM_REQUESTS_MEMORY. */
+  memory: Held;
   model: string;
   stream: boolean;
   /** Whom to ask, in this order. */

@@ -13,7 +13,7 @@ type Asked = {
   origin: string;
   path: string;
   headers: Record<string, string>;
-  body: Buffer | string;
+  body: Buffer;
 };
 
 /**

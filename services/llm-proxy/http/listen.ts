@@ -4,13 +4,17 @@ import type { Socket } from 'node:net';
 import { Failure, messageOf } from '#shared/errors.ts';
 
 const sweepMs = 50;
-const timeouts = { requestTimeout: 120_000, headersTimeout: 15_000, keepAliveTimeout: 65_000 };
+const timeouts = { headersTimeout: 15_000, keepAliveTimeout: 65_000 };
 
 export type Listening = { port: number; [Symbol.asyncDispose](): Promise<void> };
 
+type Options = { port: number; host: string; graceMs: number; requestMs: number };
+
 /** Serves on LLM_PORT. Disposing it finishes the requests at hand. Throws `invalid` for a port that is taken. */
-export async function listen(port: number, host: string, graceMs: number, answer: RequestListener): Promise<Listening> {
-  const server = createServer({ ...timeouts, noDelay: true }, answer);
+export async function listen({ port, host, graceMs, requestMs }: Options, answer: RequestListener): Promise<Listening> {
+  // Who reads a body is the first to give it up, and says so.
+  const requestTimeout = timeouts.headersTimeout + requestMs;
+  const server = createServer({ ...timeouts, requestTimeout, noDelay: true }, answer);
   // Node does not count those as idle that have not asked anything yet.
   const silent = new Set<Socket>();
   server.on('connection', (socket) => {

@@ -17,7 +17,8 @@ export async function openHttp(context: Context<Config>, shared: Shared, giveUp:
   });
   const graceMs = (config.SHUTDOWN_GRACE + 1) * 1_000;
   const handler = createHandler({ ...shared, pending }, calls);
-  const server = await listen(config.LLM_PORT, config.LLM_HOST, graceMs, handler);
+  const { LLM_PORT: port, LLM_HOST: host } = config;
+  const server = await listen({ port, host, graceMs, requestMs: shared.requestMs }, handler);
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= server[Symbol.asyncDispose]();

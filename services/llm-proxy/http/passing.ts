@@ -6,7 +6,6 @@ import { readWholeJson } from './adapter.ts';
 import type { ModelRoute } from './routes.ts';
 import { createTally, failureOf } from './tally.ts';
 
-const usageOption = Buffer.from('"stream_options":{"include_usage":true},');
 const openBrace = 123;
 
 type Options = {
@@ -23,15 +22,17 @@ type Options = {
   query: string;
   /** Whether the provider must read of the body what we have read of it, were it ambiguous. */
   rewrite: boolean;
+  /** What the provider must be told that the answer may have at most, for the client named no limit. */
+  outputMax: number | undefined;
 };
 
 /** For a client that speaks its provider's wire: the bytes go through as they are, both ways. */
-export function createPassing({ route, remote, raw, body, model, stream, versions, query, rewrite }: Options): Adapter {
-  const renamed = rewrite || model !== body.model;
+export function createPassing(options: Options): Adapter {
+  const { route, remote, body, stream, versions, query } = options;
   const spliced = stream && route.kind === 'chat' && !wantsUsage(body);
   return {
     path: `${remote.basePath}${route.upstreamPath}${query}`,
-    body: renamed || spliced ? bodyFor(raw, { ...body, model }, spliced, renamed) : raw,
+    body: bodyFor(options, spliced),
     headers: { ...remote.headers(), ...versions },
     speaksAlike: true,
     openChannel() {
@@ -55,14 +56,26 @@ export function createPassing({ route, remote, raw, body, model, stream, version
   };
 }
 
-/** What we pay for we must know, whether or not the client wants to. */
-function bodyFor(raw: Buffer, body: JsonObject, spliced: boolean, rewrite: boolean): Buffer | string {
-  if (!spliced) return JSON.stringify(body);
+/** What we pay for we must know, whether or not the client wants to, and bound, whether or not it did. */
+function bodyFor({ route, remote, raw, body, model, rewrite, outputMax }: Options, spliced: boolean): Buffer {
+  const { stream_options: options } = body;
+  const limit = outputMax === undefined ? {} : { [limitNameOf(route, remote)]: outputMax };
+  const usage = spliced
+    ? { stream_options: { ...(options instanceof Object ? options : {}), include_usage: true } }
+    : {};
+  const added = { ...usage, ...limit };
+  const names = Object.keys(added);
+  if (rewrite || model !== body.model || names.some((name) => name in body))
+    return Buffer.from(JSON.stringify({ ...body, model, ...added }));
+  if (names.length === 0) return raw;
   const brace = raw.indexOf(openBrace) + 1;
-  if (!rewrite && body.stream_options === undefined)
-    return Buffer.concat([raw.subarray(0, brace), usageOption, raw.subarray(brace)]);
-  const options = typeof body.stream_options === 'object' ? body.stream_options : {};
-  return JSON.stringify({ ...body, stream_options: { ...options, include_usage: true } });
+  const text = Buffer.from(`${JSON.stringify(added).slice(1, -1)},`);
+  return Buffer.concat([raw.subarray(0, brace), text, raw.subarray(brace)]);
+}
+
+function limitNameOf({ kind }: ModelRoute, { tokenLimitName }: Remote): string {
+  if (kind === 'responses') return 'max_output_tokens';
+  return kind === 'messages' ? 'max_tokens' : tokenLimitName;
 }
 
 function wantsUsage({ stream_options: options }: JsonObject): boolean {

@@ -11,7 +11,7 @@ const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
-  const { route, body, key, raw, stream } = call;
+  const { route, body, raw, stream, rewrite } = call;
   const { endpoint, model } = target;
   const remote = parts.upstreams.remote(endpoint);
   const native = remote?.native === route.native;
@@ -25,12 +25,16 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
         ...{ route, remote, body, model, raw, stream },
         versions: versionsOf(call),
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
-        // What a key may do is judged by what we read of the body: the provider must read no other.
-        rewrite: key.models.length > 0 || key.rules.length > 0 || parts.models.rules().length > 1,
+        rewrite: rewrite || parts.models.rules().length > 1,
+        outputMax: outputMaxOf(call, target),
       })
     : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target) });
   return runRemote(parts, call, remote, adapter);
 }
+
+/** Where the client named none. */
+const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
+  outputDefault === undefined ? undefined : Math.min(outputDefault, maxOutputTokens ?? outputDefault);
 
 const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
   Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);

@@ -1,26 +1,73 @@
 import type { IncomingMessage } from 'node:http';
 import { Failure } from '#shared/errors.ts';
+import type { Held } from './memory.ts';
+import { bytesPerByte } from './memory.ts';
 
 const bodyBytesMax = 32 * 1_024 * 1_024;
+const silentMsMax = 15_000;
 
-/** The body of a request. Throws `too-large` over 32 MB, and leaves the rest unread. */
-export function readBody(incoming: IncomingMessage): Promise<Buffer> {
+/** What a request says of its body's length; undefined: nothing. */
+export function lengthOf({ headers }: IncomingMessage): number | undefined {
+  const length = Number(headers['content-length']);
+  return Number.isSafeInteger(length) && length >= 0 ? length : undefined;
+}
+
+/**
+ * The body of a request, whose memory is taken before it is read: `held` has it for the length that the request names, else grows.
+ * Throws `too-large` over 32 MiB, `incomplete` where it does not come in time, or what `held` throws; the rest is left unread.
+ */
+export async function readBody(incoming: IncomingMessage, held: Held, timeoutMs: number): Promise<Buffer> {
+  const length = lengthOf(incoming);
+  checkSize(length ?? 0);
+  const whole = length === undefined ? undefined : Buffer.allocUnsafeSlow(length);
+  const parts: Buffer[] = [];
+  let size = 0;
+  await eachPart(incoming, timeoutMs, (part) => {
+    checkSize(size + part.length);
+    if (whole) part.copy(whole, size);
+    else {
+      held.grow(part.length * bytesPerByte);
+      parts.push(part);
+    }
+    size += part.length;
+  });
+  return whole ?? Buffer.concat(parts);
+}
+
+function checkSize(size: number): void {
+  if (size > bodyBytesMax) throw new Failure('too-large', `the body is larger than ${bodyBytesMax} bytes`);
+}
+
+/** Hands over what comes until all has come. Throws what `take` throws. */
+function eachPart(incoming: IncomingMessage, timeoutMs: number, take: (part: Buffer) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const tooLarge = () => {
-      incoming.removeAllListeners('data');
+    const silenceMs = Math.min(silentMsMax, timeoutMs);
+    const late = (ms: number) => () =>
+      end(new Failure('incomplete', `the body did not come in whole within ${ms / 1_000} s (LLM_REQUEST_TIMEOUT)`));
+    const whole = setTimeout(late(timeoutMs), timeoutMs);
+    const silence = setTimeout(
+      () => end(new Failure('incomplete', `nothing more of the body came for ${silenceMs / 1_000} s`)),
+      silenceMs,
+    );
+    const onPart = (part: Buffer) => {
+      silence.refresh();
+      try {
+        take(part);
+      } catch (thrown) {
+        end(thrown);
+      }
+    };
+    const onEnd = () => end(undefined);
+    const onBroken = () => end(new Failure('invalid', 'the body was cut off'));
+    const end = (thrown: unknown) => {
+      clearTimeout(whole);
+      clearTimeout(silence);
+      incoming.off('data', onPart).off('end', onEnd).off('close', onBroken);
       // What still comes is thrown away, so that the client gets to read the answer.
       incoming.resume();
-      reject(new Failure('too-large', `the body is larger than ${bodyBytesMax} bytes`));
+      if (thrown === undefined) resolve();
+      else reject(thrown);
     };
-    if (Number(incoming.headers['content-length']) > bodyBytesMax) return tooLarge();
-    const parts: Buffer[] = [];
-    let size = 0;
-    incoming.on('data', (part: Buffer) => {
-      size += part.length;
-      if (size > bodyBytesMax) tooLarge();
-      else parts.push(part);
-    });
-    incoming.on('end', () => resolve(parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts)));
-    incoming.on('error', () => reject(new Failure('invalid', 'the body was cut off')));
+    incoming.on('data', onPart).on('end', onEnd).on('close', onBroken).on('error', onBroken);
   });
 }

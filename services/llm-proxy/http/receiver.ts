@@ -1,11 +1,13 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
-import { Failure } from '#shared/errors.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
 import type { Marks } from '../failover/attempt.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import type { Call } from './call.ts';
 import type { Receiver } from './exchange.ts';
 
 const answerBytesMax = 32 * 1_024 * 1_024;
+/** What a byte of an answer that is collected takes: itself, all of it as one, and what is read of it. */
+const collectedPerByte = 3;
 const passed: ReadonlySet<string> = new Set([
   'content-type',
   'retry-after',
@@ -43,6 +45,14 @@ export function createReceiver(
     size += bytes.length;
     if (size > answerBytesMax)
       throw new Failure('upstream', `the answer of ${label} is longer than ${answerBytesMax} bytes`);
+    const { length } = bytes;
+    try {
+      call.memory.grow(length * collectedPerByte);
+    } catch (thrown) {
+      // It was paid for, and another would be as long.
+      marks.sent();
+      throw new Failure('upstream', `the answer of ${label} cannot be kept: ${messageOf(thrown)}`);
+    }
     parts.push(typeof bytes === 'string' ? Buffer.from(bytes) : bytes);
   };
   const received: Received = {

@@ -39,7 +39,7 @@ export function sendFailure(response: ServerResponse, client: ClientWire, thrown
   const raw = thrown instanceof Failure ? rawAnswers.get(thrown) : undefined;
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
   const error = toWireError(thrown);
-  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown) };
+  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
@@ -48,3 +48,7 @@ const retryAfter = (thrown: unknown): OutgoingHttpHeaders =>
   thrown instanceof Failure && thrown.retryAfterMs !== undefined
     ? { 'retry-after': String(Math.max(1, Math.ceil(thrown.retryAfterMs / 1_000))) }
     : {};
+
+/** Who did not send all of a request would send the rest of it as the next one. */
+const leaving = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.code === 'incomplete' ? { connection: 'close' } : {};

@@ -6,25 +6,58 @@ import type { How } from '../cache/wants.ts';
 import { wantsCache } from '../cache/wants.ts';
 import type { Key } from '../keys/keyring.ts';
 import type { Target } from '../models/target.ts';
+import type { JsonObject } from '../wires/pivot.ts';
 import { parseObject } from '../wires/read.ts';
 import { ask } from './ask.ts';
 import type { Call, Parts } from './call.ts';
 import { clientLeft } from './client-left.ts';
+import { checkSpelling } from './known-names.ts';
+import type { Held } from './memory.ts';
+import { bytesPerByte } from './memory.ts';
+import { boundOutput, limitNames } from './output-limit.ts';
 import { prepare, versionsOf } from './prepare.ts';
-import { readBody } from './read-body.ts';
+import { lengthOf, readBody } from './read-body.ts';
 import { recordCall } from './record-call.ts';
 import { send } from './reply.ts';
 import type { ModelRoute } from './routes.ts';
+import { scanJson } from './scan-json.ts';
+import { checkStateless } from './stateless.ts';
 import type { Told } from './tally.ts';
 import { createTally, newTold, readTold } from './tally.ts';
 
 const modelCharsMax = 200;
+const structureBytesMax = 48 * 1_024 * 1_024;
+/** What we judge a request by. */
+const spelled: ReadonlySet<string> = new Set([
+  ...['model', 'messages', 'input', 'tools', 'stream', 'stream_options', 'n', 'thinking', ...limitNames],
+]);
 
 type Asked = { id: string; route: ModelRoute; key: Key; query: string; incoming: IncomingMessage };
 
 /** Answers a request to a model. Throws what is to be told to the client. */
 export async function serve(parts: Parts, asked: Asked, response: ServerResponse, calls: Set<Call>): Promise<void> {
-  const call = await openCall(parts, asked, response);
+  const { key, incoming } = asked;
+  const memory = parts.memory.take(key.id, (lengthOf(incoming) ?? 0) * bytesPerByte);
+  try {
+    await serveCall(parts, await openCall(parts, asked, memory, response), calls);
+  } finally {
+    giveOnceSent(memory, response, parts.requestMs);
+  }
+}
+
+/** What a client does not read stays here, and is counted, until it has read it or has had its time. */
+function giveOnceSent(memory: Held, response: ServerResponse, timeoutMs: number): void {
+  const late = setTimeout(() => response.destroy(), timeoutMs);
+  const give = () => {
+    clearTimeout(late);
+    memory.give();
+  };
+  if (response.writableFinished || response.destroyed) give();
+  else response.once('close', give);
+}
+
+async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<void> {
+  const { response } = call;
   const leave = () => {
     if (!response.writableFinished) call.over.abort(clientLeft);
   };
@@ -44,20 +77,20 @@ export async function serve(parts: Parts, asked: Asked, response: ServerResponse
 /** Its call to the provider goes on for others who wait for it, and is recorded when it ends. */
 const isUnderWay = ({ reached }: Call) => reached;
 
-async function openCall(parts: Parts, asked: Asked, response: ServerResponse): Promise<Call> {
+async function openCall(parts: Parts, asked: Asked, memory: Held, response: ServerResponse): Promise<Call> {
   const { id, route, key, query, incoming } = asked;
-  const raw = await readBody(incoming);
+  const raw = await readBody(incoming, memory, parts.requestMs);
   const beganMs = performance.now();
-  const body = parseObject(raw.toString());
-  if (!body) throw new Failure('invalid', 'the body must be a JSON object');
-  const { model } = body;
-  if (typeof model !== 'string' || model === '' || model.length > modelCharsMax) {
-    const text = `model: must be a model's name, of at most ${modelCharsMax} characters`;
-    throw new Failure('invalid', text, { problems: [{ field: 'model', message: text }] });
-  }
-  if (!key.allowsModel(model)) throw new Failure('forbidden', `this key may not use the model "${model}"`);
+  const { body, isAmbiguous } = readRequest(raw, memory);
+  const model = modelOf(body, key);
+  const output = boundOutput(route.kind, body, parts.maxOutputTokens);
+  if (output.isLowered) response.setHeader('x-toka-max-output-tokens', output.tokens);
   return {
-    ...{ id, beganMs, route, key, query, raw, body, model, response },
+    ...{ id, beganMs, route, key, query, raw, model, memory, response },
+    body: output.body,
+    // What a key may do is judged by what we read of the body: the provider must read no other.
+    rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
+    outputDefault: output.isUnnamed ? output.tokens : undefined,
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
     targets: parts.models.targets(model),
@@ -70,6 +103,26 @@ async function openCall(parts: Parts, asked: Asked, response: ServerResponse): P
     told: newTold(),
     answered: {},
   };
+}
+
+/** A body that is safe to go on with: not more than its memory, with no name that providers may read otherwise, and of nothing that they keep. */
+function readRequest(raw: Buffer, memory: Held): { body: JsonObject; isAmbiguous: boolean } {
+  const { structureBytes, isAmbiguous } = scanJson(raw, structureBytesMax);
+  memory.grow(structureBytes);
+  const body = parseObject(raw.toString());
+  if (!body) throw new Failure('invalid', 'the body must be a JSON object');
+  checkSpelling(body, spelled);
+  checkStateless(body);
+  return { body, isAmbiguous };
+}
+
+function modelOf({ model }: JsonObject, key: Key): string {
+  if (typeof model !== 'string' || model === '' || model.length > modelCharsMax) {
+    const text = `model: must be a model's name, of at most ${modelCharsMax} characters`;
+    throw new Failure('invalid', text, { problems: [{ field: 'model', message: text }] });
+  }
+  if (!key.allowsModel(model)) throw new Failure('forbidden', `this key may not use the model "${model}"`);
+  return model;
 }
 
 async function answer(parts: Parts, call: Call): Promise<void> {
@@ -88,9 +141,15 @@ async function answer(parts: Parts, call: Call): Promise<void> {
   call.collect = true;
   call.cache = how.read ? 'miss' : 'bypass';
   const make = async (signal: AbortSignal) => {
-    const made = await ask(parts, call, runFor, signal);
-    // What only a fallback said is not what will be said once the model is back.
-    return { ...made, keep: made.keep && call.target?.id === first?.id };
+    // For others who wait it may go on after its own client has left.
+    call.memory.share();
+    try {
+      const made = await ask(parts, call, runFor, signal);
+      // What only a fallback said is not what will be said once the model is back.
+      return { ...made, keep: made.keep && call.target?.id === first?.id };
+    } finally {
+      call.memory.give();
+    }
   };
   return sendFound(parts, call, await parts.answers.get(question.key, how, make, call.over.signal));
 }
@@ -108,13 +167,13 @@ function howOf({ answers }: Parts, { route, headers, body }: Call): How | undefi
 }
 
 function cacheKeyOf(call: Call): string {
-  const { key, route, targets, body, query } = call;
+  const { key, route, targets, body, query, outputDefault } = call;
   return httpCacheKey({
     namespace: key.id,
     wire: route.cached ?? 'openai-chat',
     model: placesOf(targets),
     body,
-    versionHeaders: { ...versionsOf(call), query },
+    versionHeaders: { ...versionsOf(call), query, 'max-output-tokens': outputDefault?.toString() },
   });
 }
 

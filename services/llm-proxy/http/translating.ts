@@ -27,12 +27,13 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const { client } = route;
   const { wire, tokenLimitName } = remote;
   const request = client.readRequest(body);
-  const fitted = fitToModel(request, target.traits);
+  const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
+  const fitted = fitToModel(bounded, target.traits);
   const written = wire.writeRequest(fitted, { model: target.model, maxTokensDefault, tokenLimitName });
   const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
   return {
     path: remote.basePath + paths[remote.native],
-    body: JSON.stringify(written),
+    body: Buffer.from(JSON.stringify(written)),
     headers:
       remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
     speaksAlike: false,

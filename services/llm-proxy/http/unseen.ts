@@ -1,14 +1,11 @@
-import { fileTokens, historyTokens, imageTokens } from '../tokens.ts';
+import { fileTokens, imageTokens } from '../tokens.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 
 const depthMax = 6;
-/** What stands for what the provider keeps itself: an earlier answer with all before it, a conversation, a prompt. */
-const keptNames = ['previous_response_id', 'conversation', 'prompt'] as const;
 
 /** The tokens that a request of any wire may bring beside its own bytes: what it only names is fetched by the provider. */
 export function unseenTokens(body: JsonObject): number {
-  const kept = keptNames.filter((name) => body[name] !== undefined && body[name] !== null).length;
-  return kept * historyTokens + namedIn(body.messages, 0) + namedIn(body.input, 0) + namedIn(body.system, 0);
+  return namedIn(body.messages, 0) + namedIn(body.input, 0) + namedIn(body.system, 0);
 }
 
 /** What parts of messages name, and parts of tools' results in them. */
@@ -20,14 +17,11 @@ function namedIn(value: unknown, depth: number): number {
   return own + namedIn(part.content, depth + 1) + namedIn(part.output, depth + 1);
 }
 
-/** Pictures and files are named in the part itself, or in a field of it. */
+/** Pictures and files are named in the part itself, or in a field of it; what the provider keeps is refused before. */
 function isNaming(part: JsonObject): boolean {
   if (isAway(part.file_url) || isAway(part.image_url)) return true;
-  return [part, part.image_url, part.file, part.source].some(
-    (each) =>
-      typeof each === 'object' &&
-      each !== null &&
-      ('url' in each ? isAway(each.url) : 'file_id' in each && !!each.file_id),
+  return [part, part.image_url, part.source].some(
+    (each) => typeof each === 'object' && each !== null && 'url' in each && isAway(each.url),
   );
 }
 

@@ -8,6 +8,8 @@ export type Asking = {
   model: string;
   /** A client key's id, or `internal`. */
   key: string;
+  /** Whether a client asks, with a key of its own. */
+  isClient?: boolean;
   agent?: string | undefined;
   workstream?: string | undefined;
   priority: Priority;

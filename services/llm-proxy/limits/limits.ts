@@ -10,6 +10,7 @@ import type { AnswerHeaders } from './holds.ts';
 import { createHolds } from './holds.ts';
 import type { Ledger } from './ledger.ts';
 import { keepLimitHeaders } from './limit-headers.ts';
+import { createPlaces } from './places.ts';
 import type { Tried } from './queue.ts';
 import { createQueue } from './queue.ts';
 import type { Rule } from './rule.ts';
@@ -44,8 +45,9 @@ type Options = {
   ledger: Ledger;
   /** Calls that wait. */
   queueMax: number;
-  /** Calls that are made at a time. */
+  /** Calls that are made at a time, and the share of them that client keys never get. */
   activeMax: number;
+  agentsShare: number;
 };
 
 const room = 'room';
@@ -55,7 +57,7 @@ const lookAgainMs = 1_000;
 export function createLimits(
   redis: Redis,
   rules: () => readonly Rule[],
-  { instance, endpoints, ledger, queueMax, activeMax }: Options,
+  { instance, endpoints, ledger, queueMax, activeMax, agentsShare }: Options,
   logger: Logger,
   metrics: Metrics,
 ): Limits {
@@ -64,16 +66,15 @@ export function createLimits(
   const counts = createCounts(redis, shown, instance, ledger, logger, metrics);
   const holds = createHolds(redis);
   const queue = createQueue<Grant>(queueMax, (depth) => metrics.llmQueueDepth.set(depth));
-  let active = 0;
-  metrics.llmConcurrency.set(activeMax);
+  const places = createPlaces({ max: activeMax, agents: Math.floor(activeMax * agentsShare) }, metrics);
 
-  const grantOf = (shares: readonly Share[], taking: Taking): Grant => {
+  const grantOf = (shares: readonly Share[], taking: Taking, leave: () => void): Grant => {
     let isOpen = true;
     return {
       settle(used) {
         if (!isOpen) return;
         isOpen = false;
-        metrics.llmActive.set(--active);
+        leave();
         const changes = changesOf(shares, taking, used);
         changes.filter(isNews).forEach(counts.correct);
         const given = changes.filter(({ amount }) => amount < 0);
@@ -84,14 +85,16 @@ export function createLimits(
     };
   };
   const attempt = async (asking: Asking, shares: readonly Share[]): Promise<Tried<Grant>> => {
-    if (active >= activeMax) return { blockedBy: room, waitMs: lookAgainMs, refusal: noRoom(activeMax) };
+    const client = asking.isClient ? asking.key : undefined;
+    const full = places.refusal(client);
+    if (full) return { blockedBy: room, waitMs: lookAgainMs, refusal: full };
     const heldMs = holds.until(placeOf(asking)) - Date.now();
     if (heldMs > 0) return { blockedBy: placeOf(asking), waitMs: heldMs, refusal: isHeld(asking, heldMs) };
-    metrics.llmActive.set(++active);
+    const leave = places.take(client);
     const taking = await counts.take(shares);
     const { blocked } = taking;
-    if (!blocked) return { got: grantOf(shares, taking) };
-    metrics.llmActive.set(--active);
+    if (!blocked) return { got: grantOf(shares, taking, leave) };
+    leave();
     const refusal = isReached(blocked, taking);
     keepLimitHeaders(refusal, blocked, taking, shares.indexOf(blocked));
     // What others give back of their estimates, only Redis hears of.
@@ -162,9 +165,6 @@ function changeOf(rule: Rule, counted: number, used: Used | undefined): number {
   if (rule.kind === 'usd' && used.usd === null) return 0;
   return amountOf(rule, used) - counted;
 }
-
-const noRoom = (max: number) =>
-  new Failure('unavailable', `LLM_CONCURRENCY is reached: ${max} model calls at a time`, { retryAfterMs: 1_000 });
 
 const isHeld = (asking: Asking, heldMs: number) =>
   new Failure('limited', `${placeOf(asking)} has said that its own limit is reached`, { retryAfterMs: whole(heldMs) });
