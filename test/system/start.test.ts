@@ -1,71 +1,10 @@
-import type { ChildProcess } from 'node:child_process';
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from '#test/helpers/eventually.ts';
+import { agents, childrenIn, isRunning, launch } from '#test/helpers/launch.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
-
-type Launched = { child: ChildProcess; output(): string; code: Promise<number | null> };
-
-async function launch(
-  folder: string,
-  args: string[] = [],
-  environment: Record<string, string> = {},
-): Promise<Launched> {
-  const names = ['PORT', 'MANAGEMENT_PORT', 'NATS_PORT', 'REDIS_PORT'];
-  const ports = Object.fromEntries(await Promise.all(names.map(async (name) => [name, String(await freePort())])));
-  const child = spawn(process.execPath, ['shared/dev/start.ts', '--data', join(folder, 'data'), ...args], {
-    env: {
-      PATH: process.env.PATH,
-      CONFIG_FILE: join(folder, 'agents.toml'),
-      REPOSITORY_ROOTS: folder,
-      ...ports,
-      ...environment,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
-  return { child, output: () => output, code: once(child, 'close').then(([code]) => code) };
-}
-
-const agents = (validation: string) => `
-[[agents]]
-name = "anna"
-version = "1.0.0"
-domain = "test"
-priority = "high"
-workstream = "main"
-branch = "main"
-[agents.capabilities]
-primary = ["filesystem-read"]
-secondary = ["capability3"]
-[[agents.objectives]]
-description = "Make an inventory"
-deliverable = "inventory.md"
-validation = '${validation}'
-[[agents.objectives]]
-id = "next"
-description = "Make another"
-deliverable = "next.md"
-validation = "It is not empty"
-depends_on = ["objective-1"]
-`;
-
-type Mark = { name: string; pid: number };
-const children = (folder: string): Mark[] =>
-  JSON.parse(readFileSync(join(folder, 'data', 'run.json'), 'utf8')).children;
-
-function isRunning({ pid }: Mark): boolean {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
 
 test.serial(
   'it works off all objectives, says what came of them, and ends 0; a second time there is nothing left to do',
@@ -102,7 +41,7 @@ test.serial('Ctrl-C ends every process, and no second start takes the folder bef
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const first = await launch(folder.path);
   await eventually(() => first.output().includes('Toka is up'), 30_000);
-  const marks = children(folder.path);
+  const marks = childrenIn(folder.path);
   t.deepEqual(marks.map(({ name }) => name).toSorted(), [
     'agent-runner',
     'gateway',
@@ -130,7 +69,7 @@ test.serial('Ctrl-C while it starts ends it, and a second one ends all at once',
   t.is(await early.code, 0, early.output());
   const twice = await launch(folder.path);
   await eventually(() => twice.output().includes('Toka is up'), 30_000);
-  const marks = children(folder.path);
+  const marks = childrenIn(folder.path);
   twice.child.kill('SIGINT');
   twice.child.kill('SIGTERM');
   t.true([0, 130].includes((await twice.code) ?? 1), twice.output());
@@ -144,7 +83,7 @@ test.serial(
     writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
     const first = await launch(folder.path);
     await eventually(() => first.output().includes('Toka is up'), 30_000);
-    const marks = children(folder.path);
+    const marks = childrenIn(folder.path);
     first.child.kill('SIGKILL');
     await first.code;
     t.true(marks.some(isRunning), 'the servers outlive it');
@@ -159,10 +98,10 @@ test.serial('a service that dies is started again', async (t) => {
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const launched = await launch(folder.path);
   await eventually(() => launched.output().includes('Toka is up'), 30_000);
-  const scheduler = children(folder.path).find(({ name }) => name === 'scheduler');
+  const scheduler = childrenIn(folder.path).find(({ name }) => name === 'scheduler');
   process.kill(scheduler?.pid ?? 0, 'SIGKILL');
   await eventually(() => {
-    const now = children(folder.path).find(({ name }) => name === 'scheduler');
+    const now = childrenIn(folder.path).find(({ name }) => name === 'scheduler');
     return now && now.pid !== scheduler?.pid && isRunning(now);
   });
   t.regex(launched.output(), /! scheduler ended with SIGKILL; it is started again/);
@@ -179,7 +118,7 @@ test.serial('each service is given its own settings and nothing of the others', 
     SOMETHING_ELSE: 'x',
   });
   await eventually(() => launched.output().includes('Toka is up'), 30_000);
-  for (const { name, pid } of children(folder.path)) {
+  for (const { name, pid } of childrenIn(folder.path)) {
     const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
       .split('\0')
       .map((line) => line.split('=')[0]);
