@@ -8,6 +8,7 @@ import { createAuth } from './auth.ts';
 import { watchBacklog } from './backlog.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
+import { watchDisks } from './disks.ts';
 import { listen } from './listen.ts';
 import { createOnce } from './once.ts';
 import type { Route } from './route.ts';
@@ -37,7 +38,8 @@ export async function serve(
   const tokens = tokenOptions(config, logger);
   const webhooks = tokens.secret === undefined ? undefined : await openWebhooks(context, tokens.secret, resolve);
   const isPublic = config.PUBLIC_STATUS;
-  const { api, management } = routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic });
+  const disks = watchDisks(stack, whole);
+  const { api, management } = routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, disks, isPublic });
   const shared = {
     admit: createAdmit(createAuth(tokens), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,

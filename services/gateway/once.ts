@@ -28,7 +28,7 @@ type Note = z.output<typeof Note>;
 const busyMs = 60_000;
 const patienceMs = 10_000;
 /** Many callers share the room that there is for a day's answers. */
-const answerCharsMax = 64 * 1024;
+const answerBytesMax = 32 * 1024;
 const lookMs = 50;
 const lookMsMax = 1_000;
 
@@ -102,7 +102,7 @@ function undefinedAfterConflict(error: unknown): undefined {
 
 /** Null where it is too long to be kept: who asks again has it done again, under the same name. */
 function answerOf(ctx: Context, body: unknown): NonNullable<Note>['answer'] {
-  if (JSON.stringify(body ?? null).length > answerCharsMax) return null;
+  if (Buffer.byteLength(JSON.stringify(body ?? null)) > answerBytesMax) return null;
   const headers = told.flatMap((name) => (ctx.response.get(name) ? [[name, ctx.response.get(name)]] : []));
   return { status: ctx.status, headers: Object.fromEntries(headers), body: body ?? null };
 }

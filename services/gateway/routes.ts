@@ -26,12 +26,14 @@ export type RouteOptions = {
   logger: Logger;
   seats: Seats;
   stopping: AbortSignal;
+  /** `ok`, or whose disk takes nothing more. */
+  disks: () => string;
   /** Whether what every agent does is shown to anyone. */
   isPublic: boolean;
 };
 
 /** The table of each API, its own description with it. */
-export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic }: RouteOptions) {
+export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, disks, isPublic }: RouteOptions) {
   const api = [
     ...agentRoutes(bus, writer, backlog),
     ...agentRunRoutes(bus, writer, backlog),
@@ -42,7 +44,7 @@ export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stoppi
     ...keyRoutes(bus, writer),
     ...webhookRoutes({ bus, writer, webhooks }),
     ...eventRoutes({ bus, logger, seats, stopping }),
-    ...systemRoutes(bus),
+    ...systemRoutes(bus, disks),
     asyncApiRoute(),
   ];
   return { api: described(api), management: described([...managementRoutes(bus, isPublic), ...api]) };

@@ -10,6 +10,7 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import { inboxOf } from './inbox.ts';
 import type { Delivery, PullEnd } from './pull.ts';
 import { pull } from './pull.ts';
+import { refusalOf } from './refusals.ts';
 import { noMessageFound, storedMessage } from './stored.ts';
 import { dedupWindowMs, startingAt } from './streams.ts';
 
@@ -59,6 +60,8 @@ export async function publishUntil(
       const ack = reply.json<PubAck>();
       if (ack.error?.err_code === wrongLastSequence)
         throw new Failure('conflict', `another writer was first on ${subject}`);
+      const refusal = ack.error && refusalOf(ack.error);
+      if (refusal) throw refusal;
       if (ack.error && ack.error.code < 500) throw new Failure('internal', `${subject}: ${ack.error.description}`);
       // A refusal has a sequence, too: 0.
       if (!ack.error && ack.seq !== undefined) return ack.seq;

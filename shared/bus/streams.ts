@@ -71,9 +71,14 @@ const positions = (replicas: number): Partial<StreamConfig> & { name: string } =
 });
 
 const notesMs = 86_400_000;
-const notesBytesMax = 512 * 1024 ** 2;
+const notesMax = 65_536;
+/** With its headers; gateways keep no answer of more than 32 KiB. */
+const noteBytesMax = 40 * 1024;
 
-/** When there is no room for more, the oldest is forgotten before its day is over: nobody's flood keeps others from asking. */
+/**
+ * When there are too many, the oldest is forgotten before its day is over: nobody's flood keeps others from asking. Bounded by their
+ * number and size: JetStream sets aside what `max_bytes` says, used or not, and without so much on its disk it makes no stream.
+ */
 const notes = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   name: notesStream,
   subjects: [noteSubject('>')],
@@ -82,7 +87,8 @@ const notes = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   discard: DiscardPolicy.Old,
   max_msgs_per_subject: 1,
   max_age: nanos(notesMs),
-  max_bytes: notesBytesMax,
+  max_msgs: notesMax,
+  max_msg_size: noteBytesMax,
   duplicate_window: nanos(dedupWindowMs),
   num_replicas: replicas,
 });

@@ -12,6 +12,8 @@ export type Launched = {
   output(): string;
   code: Promise<number | null>;
   api: string;
+  /** Stops it, where it runs still. */
+  [Symbol.asyncDispose](): Promise<void>;
 };
 
 /** Starts everything with its data in `folder`/data and the agents of `folder`/agents.toml, on ports that are free. */
@@ -34,10 +36,16 @@ export async function launch(
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
+  const code = once(child, 'close').then(([status]) => status);
   return {
     child,
     output: () => output,
-    code: once(child, 'close').then(([code]) => code),
+    code,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGCONT');
+      child.kill('SIGTERM');
+      await code;
+    },
     api: `http://127.0.0.1:${ports.PORT}`,
   };
 }

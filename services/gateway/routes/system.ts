@@ -33,13 +33,14 @@ const MetricsOfInstance = z.array(
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
 /** How the whole is doing. */
-export function systemRoutes(bus: Bus): Route[] {
+export function systemRoutes(bus: Bus, disks: () => string): Route[] {
   const gatherMetrics = shared(async () => valid(MetricsOfInstance, await bus.askEach(metricsSubject, gatherMs)));
   return [
     route({
       ...api.getHealth,
       handle() {
         if (!bus.connected()) throw new Failure('unavailable', 'NATS is away');
+        if (disks() !== 'ok') throw new Failure('disk-full', disks(), { retryAfterMs: 10_000 });
         return { status: 'ok', version };
       },
     }),
