@@ -24,7 +24,11 @@ function callerOf(folder: string, { api }: Launched) {
     const startedMs = performance.now();
     const init = body ? { method: 'POST', headers, body: JSON.stringify(body) } : { headers };
     const response = await fetch(`${api}${path}`, { ...init, signal: AbortSignal.timeout(20_000) });
-    return { status: response.status, json: await response.json(), ms: performance.now() - startedMs };
+    return {
+      status: response.status,
+      json: (await response.json()) as Answer['json'],
+      ms: performance.now() - startedMs,
+    };
   };
 }
 

@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { eventually } from '#test/helpers/eventually.ts';
@@ -107,6 +108,58 @@ test.serial('a service that dies is started again', async (t) => {
   t.regex(launched.output(), /! scheduler ended with SIGKILL; it is started again/);
   launched.child.kill('SIGTERM');
   t.is(await launched.code, 0);
+});
+
+test.serial('nats-server and redis-server that are killed are started again, on the data that they had', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  await using launched = await launch(folder.path);
+  await eventually(() => launched.output().includes('anna/next  ✔ completed'), 60_000);
+  const tokenOf = ['shared/dev/toka.ts', 'token', '--data', join(folder.path, 'data')];
+  const token = execFileSync(process.execPath, tokenOf, { env: { PATH: process.env.PATH }, encoding: 'utf8' }).trim();
+  const read = async (path: string) => {
+    const response = await fetch(`${launched.api}${path}`, { headers: { authorization: `Bearer ${token}` } });
+    return (await response.json()) as { ready?: boolean; items?: { status: string }[]; log?: { seq: number } };
+  };
+  const before = (await read('/status')).log?.seq ?? 0;
+  t.true(before > 10);
+  for (const server of ['nats-server', 'redis-server']) {
+    const killed = childrenIn(folder.path).find(({ name }) => name === server);
+    process.kill(killed?.pid ?? 0, 'SIGKILL');
+    await eventually(() => {
+      const now = childrenIn(folder.path).find(({ name }) => name === server);
+      return now && now.pid !== killed?.pid && isRunning(now);
+    });
+    t.regex(launched.output(), new RegExp(`! ${server} ended with SIGKILL; it is started again`));
+    await eventually(async () => (await read('/status')).ready === true, 30_000);
+  }
+  t.true(((await read('/status')).log?.seq ?? 0) >= before);
+  t.deepEqual(
+    (await read('/runs')).items?.map(({ status }) => status),
+    ['completed', 'completed'],
+  );
+  launched.child.kill('SIGTERM');
+  t.is(await launched.code, 0, launched.output());
+});
+
+test.serial('of many starts at once one takes the folder, though a dead one has left its note there', async (t) => {
+  await using folder = await temporaryFolder();
+  const dead = { launcher: { name: 'launcher', pid: 1, started: 'never' }, children: [] };
+  mkdirSync(join(folder.path, 'data'));
+  for (let round = 0; round < 3; round++) {
+    writeFileSync(join(folder.path, 'data', 'run.json'), JSON.stringify(dead));
+    const at = String(Date.now() + 1_500);
+    const takers = Array.from({ length: 6 }, () =>
+      spawn(process.execPath, ['test/fixtures/take-home.ts', join(folder.path, 'data'), at], { stdio: 'pipe' }),
+    );
+    const said = await Promise.all(takers.map(async ({ stdout }) => String((await once(stdout, 'data'))[0]).trim()));
+    t.is(said.filter((line) => line === 'taken').length, 1, said.join('\n'));
+    t.is(
+      said.filter((line) => /conflict: (Toka runs on .* already|another start has just taken)/.test(line)).length,
+      5,
+    );
+    await Promise.all(takers.map(async (each) => each.kill() && once(each, 'exit')));
+  }
 });
 
 test.serial('each service is given its own settings and nothing of the others', async (t) => {
