@@ -26,6 +26,8 @@ const Note = z
 type Note = z.output<typeof Note>;
 
 const busyMs = 60_000;
+/** How far ahead of this clock it may lie, where another gateway's clock goes ahead. */
+const skewMsMax = 5 * busyMs;
 const patienceMs = 10_000;
 /** Many callers share the room that there is for a day's answers. */
 const answerBytesMax = 32 * 1024;
@@ -74,7 +76,7 @@ type Held = { note: NonNullable<Note>; revision: number; isNew: boolean };
 
 /** The note of a request that is answered, or now this one's to answer. Waits while another is at it. */
 async function claim(notes: Notes, name: string, request: string): Promise<Held> {
-  const untilMs = Date.now() + patienceMs;
+  const untilMs = performance.now() + patienceMs;
   // Ever more rarely: many may wait for one.
   for (let waitMs = lookMs; ; waitMs = Math.min(waitMs * 2, lookMsMax)) {
     const found = await notes.read(name);
@@ -83,12 +85,13 @@ async function claim(notes: Notes, name: string, request: string): Promise<Held>
       throw new Failure('reused', 'this Idempotency-Key was used for another request; use a new one');
     if (note?.answer) return { note, revision: found?.revision ?? 0, isNew: false };
     const nowMs = Date.now();
-    if (!note || note.busyUntilMs <= nowMs) {
+    // Further ahead than any is: the clock of who wrote it has been set back since.
+    if (!note || note.busyUntilMs <= nowMs || note.busyUntilMs > nowMs + skewMsMax) {
       const { id, at } = note ?? { id: randomUUID(), at: new Date(nowMs).toISOString() };
       const own = { request, id, at, busyUntilMs: nowMs + busyMs, answer: null };
       const revision = await notes.write(name, JSON.stringify(own), found?.revision ?? 0).catch(undefinedAfterConflict);
       if (revision !== undefined) return { note: own, revision, isNew: !note };
-    } else if (nowMs > untilMs)
+    } else if (performance.now() > untilMs)
       throw new Failure('conflict', 'a request with this Idempotency-Key is being worked on; ask again in a moment', {
         retryAfterMs: 1_000,
       });
