@@ -203,6 +203,7 @@ const wrong: [string[], Record<string, string>, RegExp][] = [
   [[], { MAX_CONCURRENT_AGENTS: 'many' }, /MAX_CONCURRENT_AGENTS got "many": /],
   [[], { JWT_SECRET: 'short' }, /JWT_SECRET got a value: must have at least 32 characters/],
   [[], { NATS_PORT: 'x' }, /NATS_PORT got "x": it takes a port/],
+  [[], { NATS_SYNC: 'often' }, /NATS_SYNC got "often": it takes always or interval/],
   [[], { LLM_PROVIDER: 'anthropic' }, /ANTHROPIC_API_KEY is required/],
 ];
 

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Passwords } from '#shared/bus/users.ts';
@@ -31,12 +31,24 @@ export type NatsServer = Server & {
 /** `port`: as configured; undefined: the usual one, or one that is free. */
 type ServerOptions = { password: string; port: number | undefined };
 
+type NatsOptions = {
+  passwords: Passwords;
+  port: number | undefined;
+  /** Whether each write is to reach the disk before it is acknowledged. */
+  sync: boolean;
+};
+
 /** A nats-server with JetStream on disk under the data folder, for this machine alone and with a user for each service. */
 export async function startNats(
   home: Home,
-  { passwords, port: wanted }: { passwords: Passwords; port: number | undefined },
+  { passwords, port: wanted, sync }: NatsOptions,
   say: (line: string) => void,
 ): Promise<NatsServer> {
+  const isSynced = sync && (await syncsEachWrite(home.path));
+  if (!isSynced)
+    say(
+      `  ${sync ? 'it is too old to sync' : 'it does not sync'} each write: a power cut may lose what came in the last two minutes`,
+    );
   const port = wanted ?? (await portNear(4222));
   const write = (name: string, maxFileStore: number): string => {
     const file = join(home.path, name);
@@ -44,6 +56,7 @@ export async function startNats(
       `store_dir: ${JSON.stringify(join(home.path, 'nats'))}`,
       // By itself it takes three quarters of what is free at its start, whatever it holds already.
       `max_file_store: ${maxFileStore}`,
+      ...(isSynced ? ['sync_interval: always'] : []),
     ];
     const lines = [
       `listen: "127.0.0.1:${port}"`,
@@ -66,6 +79,16 @@ export async function startNats(
       await server.restart();
     },
   };
+}
+
+/** Whether the nats-server of the PATH can bring each write to the disk before it acknowledges it: 2.9 cannot. */
+export async function syncsEachWrite(folder: string): Promise<boolean> {
+  const file = join(folder, 'nats-sync.conf');
+  writeFileSync(file, 'jetstream { sync_interval: always }\n', { mode: 0o600 });
+  const child = spawn('nats-server', ['-t', '-c', file], { stdio: 'ignore', env: { PATH: process.env.PATH } });
+  const code = await new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
+  rmSync(file, { force: true });
+  return code === 0;
 }
 
 /** A redis-server that keeps its data in the data folder, for this machine alone and with a password. */

@@ -74,7 +74,9 @@ async function startServers(
   if (!given.NATS_URL) {
     say('starting nats-server …');
     const passwords = { ...kept.NATS_PASSWORDS, [adminUser]: kept.NATS_PASSWORD } as Passwords;
-    nats = stack.use(await startNats(home, { passwords, port: portIn(given, 'NATS_PORT') }, say));
+    nats = stack.use(
+      await startNats(home, { passwords, port: portIn(given, 'NATS_PORT'), sync: isSynced(given) }, say),
+    );
     servers.push(nats);
     defaults.NATS_URL = nats.url;
     defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
@@ -103,6 +105,12 @@ function portIn(given: Environment, name: 'NATS_PORT' | 'REDIS_PORT'): number | 
   if (!/^[1-9]\d{0,4}$/.test(value) || Number(value) > 65_535)
     throw new Failure('invalid', `${name} got ${JSON.stringify(value)}: it takes a port, 1 to 65535`);
   return Number(value);
+}
+
+function isSynced({ NATS_SYNC: value = 'always' }: Environment): boolean {
+  if (value !== 'always' && value !== 'interval')
+    throw new Failure('invalid', `NATS_SYNC got ${JSON.stringify(value)}: it takes always or interval`);
+  return value === 'always';
 }
 
 /** Each service has a user of its own on our NATS, with no more rights than it needs. */
