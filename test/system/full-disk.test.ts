@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
@@ -61,6 +61,10 @@ onDisk('on a full disk new work is refused at once and the rest goes on, and wit
   t.is((await ask('/agents/anna')).status, 200);
   await eventually(async () => (await ask('/health')).json.code === 'disk-full');
   t.regex(JSON.stringify((await ask('/status')).json), /"disk":"the disk under archive is full/);
+  const doctor = ['shared/dev/toka.ts', 'doctor', '--data', join(disk.path, 'data'), '--url', launched.api];
+  const told = spawnSync(process.execPath, doctor, { env: { PATH: process.env.PATH }, encoding: 'utf8' });
+  t.is(told.status, 1);
+  t.regex(told.stdout, /^!! {2}disk: the disk under \S+ is full: \d+ MiB of 256 MiB are left/m);
 
   // To the last byte: whatever is written now fails.
   disk.leave(0);
