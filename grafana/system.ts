@@ -88,6 +88,22 @@ const log = [
     alarm: 172_800,
     height: 8,
   }),
+  number({
+    title: 'Odd messages',
+    description:
+      'Messages of the log that are no events of ours, or lie where they may not be. Every reader passes over them.',
+    unit: 'short',
+    queries: { odd: 'max(toka_archive_odd_messages)' },
+    alarm: 1,
+    height: 8,
+  }),
+  lines({
+    title: 'Passed over',
+    description:
+      'Messages of the log that a service read and that do not count for it, by whether a newer version wrote them.',
+    unit: 'short',
+    queries: { '{{service}} {{kind}}': `sum by (service, kind) (${gained('toka_log_passed_over_total')})` },
+  }),
   lines({
     title: 'Behind the log',
     description: 'Events that a store has not written yet.',

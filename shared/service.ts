@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { LRUCache } from 'lru-cache';
 import type { z } from 'zod';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/bus.ts';
-import type { StreamGroup } from './bus/streams.ts';
+import type { Oddity } from './bus/log.ts';
 import { healthSubject, metricsSubject } from './contracts/subjects.ts';
 import { Failure, messageOf } from './errors.ts';
 import type { Writer } from './event.ts';
@@ -21,6 +22,8 @@ import { version } from './version.ts';
 
 /** What a stop may take beyond SHUTDOWN_GRACE: its last event, and closing what is open. */
 const closingMsMax = 40_000;
+/** Messages of the log that do not count, and are told of once. */
+const oddToldMax = 1_000;
 
 export type ServiceName = 'gateway' | 'scheduler' | 'agent-runner' | 'llm-proxy' | 'store';
 
@@ -73,9 +76,7 @@ export async function startService<S extends z.ZodObject>(
   await using setup = new AsyncDisposableStack();
 
   const bus = setup.use(
-    await openBus({ ...busOptions(common), name, declares: declaredBy[name] ?? [] }, (error) =>
-      logger.error({ err: error }, 'a bug: NATS or an answer failed'),
-    ),
+    await openBus({ ...busOptions(common), name, declares: false }, bugIn(logger), passingOver(logger, metrics)),
   );
   const stack = setup.use(new AsyncDisposableStack());
   const checks = new Map<string, () => string | Promise<string>>([
@@ -128,12 +129,18 @@ function passOver(error: unknown, logger: Logger): void {
   logger.warn({ reason: error.message }, 'the log has no room for the event that this has started');
 }
 
-/** Each stream is made by one service: see the rights in bus/users.ts. */
-const declaredBy: Partial<Record<ServiceName, StreamGroup[]>> = {
-  store: ['log'],
-  scheduler: ['leases'],
-  gateway: ['positions'],
-};
+const bugIn = (logger: Logger) => (error: unknown) => logger.error({ err: error }, 'a bug: NATS or an answer failed');
+
+/** What does not count in the log is counted here, and the first of each is told of. */
+function passingOver(logger: Logger, metrics: Metrics) {
+  const told = new LRUCache<number, true>({ max: oddToldMax });
+  return ({ seq, subject, newer, reason }: Oddity) => {
+    metrics.logPassedOver.inc({ kind: newer ? 'newer' : 'odd' });
+    if (told.has(seq)) return;
+    told.set(seq, true);
+    logger.warn({ seq, subject, reason }, 'a message of the log does not count, and was passed over');
+  };
+}
 
 const busOptions = (config: CommonConfig) => ({
   url: config.NATS_URL,

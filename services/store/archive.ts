@@ -1,5 +1,6 @@
-import type { RawEvent } from '#shared/bus/log.ts';
-import { parseRaw } from '#shared/bus/log.ts';
+import type { RawEvent, Reading } from '#shared/bus/log-event.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
+import { parseEvent } from '#shared/contracts/events.ts';
 import type { Logger } from '#shared/log.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
@@ -16,7 +17,9 @@ export type Archive = {
   /** The chain's last link. */
   readonly head: Uint8Array;
   /** Commits events that follow on `seq` without a gap: all of them or none. Throws SQLite's error, e.g. for a full disk. */
-  commit(events: readonly Pick<RawEvent, 'seq' | 'bytes'>[]): void;
+  commit(messages: readonly RawEvent[]): void;
+  /** What lies in the log and is no event that counts: how many there are, and the last of them. */
+  odd(): { count: number; last: { seq: number; subject: string } | null };
   /** Whether the archive's last event is what lies at its sequence in the log. */
   isLast(event: Pick<RawEvent, 'seq' | 'bytes'>): boolean;
   [Symbol.dispose](): void;
@@ -26,8 +29,8 @@ type Row = { seq: number; bytes: Buffer; hash: Buffer };
 const rebuildBatch = 2_000;
 const decoder = new TextDecoder();
 
-/** Opens the archive; views of another version, or that lag behind the events, are folded first. */
-export function openArchive(file: string, logger: Logger): Archive {
+/** Opens the archive; views of another version, or that lag behind the events, are folded first. `read`: see `readMessage` of the bus. */
+export function openArchive(file: string, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
   const db = openDatabase(file);
   const meta = openMeta(db);
   const views = openViews(db, meta);
@@ -36,31 +39,40 @@ export function openArchive(file: string, logger: Logger): Archive {
   let head: Uint8Array = last?.hash ?? chainStart;
   const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash) VALUES (?, ?, ?, ?, ?)');
 
-  const fold = ({ seq, bytes }: Pick<RawEvent, 'seq' | 'bytes'>) => {
+  const insertOdd = db.prepare('INSERT INTO odd_messages (seq, subject) VALUES (?, ?)');
+  const countOdd = db.prepare<[], { count: number; seq: number | null; subject: string | null }>(
+    'SELECT count(*) AS count, max(seq) AS seq, subject FROM odd_messages',
+  );
+
+  const fold = (event: Recorded) => {
     try {
-      views.apply(parseRaw({ seq, bytes }));
+      views.apply(event);
     } catch (error) {
-      // It is kept as it is; whoever wrote it is not one of ours, or newer than this.
-      logger.warn({ seq, err: error }, 'an event that this version cannot read is not in the views');
+      logger.error({ seq: event.seq, err: error }, 'a bug: an event could not be folded and is not in the views');
     }
   };
-  const commit = db.transaction((events: readonly Pick<RawEvent, 'seq' | 'bytes'>[]) => {
+  const commit = db.transaction((messages: readonly RawEvent[]) => {
     let next = seq;
     let hash = head;
-    for (const event of events) {
+    for (const message of messages) {
       next += 1;
-      if (event.seq !== next) throw new Error(`event ${event.seq} does not follow on ${next - 1}`);
-      hash = link(hash, event.seq, event.bytes);
-      const { subject, type } = factsOf(event.bytes);
-      insert.run(event.seq, subject, type, event.bytes, hash);
-      fold(event);
+      if (message.seq !== next) throw new Error(`event ${message.seq} does not follow on ${next - 1}`);
+      hash = link(hash, message.seq, message.bytes);
+      const reading = read(message);
+      const { subject, type } = factsOf(reading, message.bytes);
+      insert.run(message.seq, subject, type, message.bytes, hash);
+      if ('odd' in reading) insertOdd.run(message.seq, message.subject);
+      if ('event' in reading) fold(reading.event);
     }
     views.flush(next);
     return { next, hash };
   });
 
   catchUp(db, views.seq(), seq, logger, (rows) => {
-    for (const row of rows) fold(row);
+    for (const row of rows) {
+      const event = eventOf(row);
+      if (event) fold(event);
+    }
     views.flush(rows.at(-1)?.seq ?? 0);
   });
 
@@ -73,15 +85,19 @@ export function openArchive(file: string, logger: Logger): Archive {
     get head() {
       return head;
     },
-    commit(events) {
+    commit(messages) {
       try {
-        const done = commit(events);
+        const done = commit(messages);
         seq = done.next;
         head = done.hash;
       } catch (error) {
         views.forget();
         throw error;
       }
+    },
+    odd() {
+      const { count = 0, seq: at, subject } = countOdd.get() ?? {};
+      return { count, last: at && subject ? { seq: at, subject } : null };
     },
     isLast: (event) => event.seq === last?.seq && last.bytes.equals(event.bytes),
     [Symbol.dispose]: () => void db.close(),
@@ -91,7 +107,9 @@ export function openArchive(file: string, logger: Logger): Archive {
 function catchUp(db: Database, from: number, to: number, logger: Logger, apply: (rows: Row[]) => void): void {
   if (from >= to) return;
   logger.info({ from, to }, 'folding the views anew from the events');
-  const select = db.prepare<[number, number], Row>('SELECT seq, bytes FROM events WHERE seq > ? ORDER BY seq LIMIT ?');
+  const select = db.prepare<[number, number], Row>(
+    `SELECT seq, CASE WHEN subject = '' THEN NULL ELSE bytes END AS bytes FROM events WHERE seq > ? ORDER BY seq LIMIT ?`,
+  );
   const batch = db.transaction(apply);
   for (let at = from; at < to; ) {
     const rows = select.all(at, rebuildBatch);
@@ -100,13 +118,21 @@ function catchUp(db: Database, from: number, to: number, logger: Logger, apply: 
   }
 }
 
-/** Subject and type, for the index; bytes that are no event are kept under none. */
-function factsOf(bytes: Uint8Array): { subject: string; type: string } {
-  try {
-    const { subject, type } = JSON.parse(decoder.decode(bytes));
-    if (typeof subject === 'string' && typeof type === 'string') return { subject, type };
-  } catch {
-    // falls through: it is archived all the same
+/** Subject and type, for the index; what is no event is kept under none. */
+function factsOf(reading: Reading, bytes: Uint8Array): { subject: string; type: string } {
+  if ('event' in reading) return reading.event;
+  if ('newer' in reading) {
+    const { subject } = JSON.parse(decoder.decode(bytes));
+    return { subject: typeof subject === 'string' ? subject : '', type: reading.newer };
   }
   return { subject: '', type: '' };
+}
+
+/** An archived event; undefined for what was no event when it was archived, and for what a newer version wrote. */
+function eventOf({ seq, bytes }: Pick<Row, 'seq'> & { bytes: Buffer | null }): Recorded | undefined {
+  try {
+    return bytes ? { ...parseEvent(JSON.parse(decoder.decode(bytes))), seq } : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,37 +1,34 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '#shared/bus/bus.ts';
-import { Failure, messageOf } from '#shared/errors.ts';
+import { Failure } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Archive } from './archive.ts';
 import type { Inlet } from './inlet.ts';
 
-const pullBatch = 2_000;
+/** Events at hand at a time at most. */
+const batch = 2_000;
 const retryMs = 1_000;
+const waitMs = 100;
 
-/** Copies the log into the archive by a durable consumer of its own: an event is acknowledged once it is committed. */
+/** Copies the log into the archive from where the archive ends: that is the only position, so nothing is skipped or doubled after a crash. */
 export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger: Logger): Promise<AsyncDisposable> {
   await checkSameLog(bus, archive);
-  const consumer = `store-${archive.id}`;
-  await bus.declareArchive(consumer, archive.seq + 1);
   const stop = new AbortController();
   const { signal } = stop;
 
   const following = (async () => {
     while (!signal.aborted) {
-      const gap = new AbortController();
-      const pulled = bus.pullArchive(consumer, pullBatch, AbortSignal.any([signal, gap.signal]), (delivery) => {
-        if (inlet.take(delivery) === 'gap') gap.abort();
-      });
-      await pulled.catch((error) => pause(logger, error));
-      while (inlet.state() !== 'ok' && !signal.aborted) {
-        await delay(retryMs);
-        inlet.flush();
+      try {
+        for await (const message of bus.follow({ from: archive.seq + 1, batch, signal })) {
+          if (!inlet.take(message)) break;
+          // What SQLite does not take is tried again by the inlet; nothing more is read meanwhile.
+          while (inlet.state() !== 'ok' && !signal.aborted) await delay(waitMs);
+        }
+      } catch (error) {
+        logger.error({ err: error }, 'the log could not be followed; trying again');
       }
-      if (!gap.signal.aborted || signal.aborted) continue;
-      // The consumer is further than this file, which may be a backup: it starts anew from what is here.
-      inlet.forget();
-      logger.warn({ seq: archive.seq }, 'events are missing between the archive and its consumer; reading them again');
-      await bus.resetArchive(consumer, archive.seq + 1).catch((error) => pause(logger, error));
+      inlet.flush();
+      if (!signal.aborted) await delay(retryMs);
     }
   })();
 
@@ -39,15 +36,9 @@ export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger
     async [Symbol.asyncDispose]() {
       stop.abort();
       await following;
-      inlet.flush();
-      inlet.forget();
+      inlet.close();
     },
   };
-}
-
-async function pause(logger: Logger, error: unknown): Promise<void> {
-  logger.warn({ reason: messageOf(error) }, 'the log could not be read; trying again');
-  await delay(retryMs);
 }
 
 /** An archive that does not belong to this log must not be written on: either may be the one that matters. */

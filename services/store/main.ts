@@ -17,7 +17,7 @@ const timerMsMax = 2 ** 31 - 1;
 /** The archive: copies the event log into SQLite, folds it into views, and answers questions about it. */
 export async function start(context: Context<Config>) {
   const { bus, config, logger, metrics, stack, check } = context;
-  const archive = stack.use(openArchive(config.DATABASE_FILE, logger));
+  const archive = stack.use(openArchive(config.DATABASE_FILE, bus.readMessage, logger));
   const inlet = createInlet(archive, metrics, logger);
   stack.use(await followLog(bus, archive, inlet, logger)); // commit, then acknowledge
   check('archive', inlet.state);
@@ -25,9 +25,9 @@ export async function start(context: Context<Config>) {
   answerQueries(bus, archive, inlet.reach, audit);
   if (config.AUDIT_VERIFY_INTERVAL > 0)
     repeat(stack, Math.min(config.AUDIT_VERIFY_INTERVAL * 1000, timerMsMax), async () => void (await audit()));
-  watchArchive(stack, metrics, config.DATABASE_FILE);
+  watchArchive(stack, metrics, config.DATABASE_FILE, archive);
   watchDisk(context, { archive: dirname(config.DATABASE_FILE) });
-  watchNats(context);
+  watchNats(context, archive);
 }
 
 if (import.meta.main) await runService('store', Config, start);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { eventsStream } from '#shared/contracts/subjects.ts';
 import { repeat } from '#shared/repeat.ts';
 import type { Context } from '#shared/service.ts';
+import type { Archive } from './archive.ts';
 import type { Config } from './config.ts';
 
 const everyMs = 5_000;
@@ -21,15 +22,19 @@ const Varz = z.object({
 });
 
 /** Shows JetStream's state, and that of the servers whose monitoring ports NATS_MONITOR_URL names. */
-export function watchNats({ bus, config, metrics, stack }: Context<Config>): void {
+export function watchNats({ bus, config, metrics, stack }: Context<Config>, archive: Pick<Archive, 'seq'>): void {
   const servers = config.NATS_MONITOR_URL?.split(',').map((url) => new URL('/varz', url)) ?? [];
-  repeat(stack, everyMs, () => watchJetStream(bus, metrics));
+  repeat(stack, everyMs, () => watchJetStream(bus, metrics, archive));
   repeat(stack, everyMs, async () => {
     await Promise.all(servers.map((url) => watchServer(url, metrics)));
   });
 }
 
-async function watchJetStream(bus: Context<Config>['bus'], metrics: Context<Config>['metrics']): Promise<void> {
+async function watchJetStream(
+  bus: Context<Config>['bus'],
+  metrics: Context<Config>['metrics'],
+  archive: Pick<Archive, 'seq'>,
+): Promise<void> {
   const { streams, consumers, storage } = await bus.state();
   metrics.storageBytes.set(storage.bytes);
   if (storage.max > 0) metrics.storageMax.set(storage.max);
@@ -37,7 +42,10 @@ async function watchJetStream(bus: Context<Config>['bus'], metrics: Context<Conf
     metrics.streamMessages.set({ stream }, messages);
     metrics.streamBytes.set({ stream }, bytes);
     metrics.streamReplicasCurrent.set({ stream }, replicas);
-    if (stream === eventsStream) metrics.logSeq.set(lastSeq);
+    if (stream !== eventsStream) continue;
+    metrics.logSeq.set(lastSeq);
+    // Also while SQLite refuses to write, and nothing is taken.
+    metrics.archiveLag.set(Math.max(0, lastSeq - archive.seq));
   }
   // A consumer that is gone must not stay behind with its last figures.
   metrics.consumerPending.reset();

@@ -6,8 +6,14 @@ import { Failure } from '#shared/errors.ts';
 export type Inbox = {
   /** A reply subject of its own: `onMessage` hears of all that comes until it is closed. */
   open(onMessage: (msg: Msg) => void): { reply: string; close(): void };
-  /** One question and its first answer. Throws `unavailable` where nobody listens, or nothing came within `timeoutMs`. */
-  request(subject: string, payload: string, options: { timeoutMs: number; headers?: MsgHdrs }): Promise<Msg>;
+  /** A question that may be asked several times, and takes an answer to any of them: one that is late is one all the same. */
+  question(subject: string, payload: string | Uint8Array, headers?: MsgHdrs): Question;
+};
+
+export type Question = {
+  /** Asks once more, and answers with what comes within `timeoutMs`. Throws `unavailable` where nobody listens, or nothing came. */
+  ask(timeoutMs: number): Promise<Msg>;
+  close(): void;
 };
 
 const inboxes = new WeakMap<NatsConnection, Inbox>();
@@ -45,21 +51,29 @@ function createShared(nc: NatsConnection): Inbox {
   };
   return {
     open,
-    request(subject, payload, { timeoutMs, headers }) {
-      return new Promise((resolve, reject) => {
-        const end = (msg: Msg | undefined, reason = '') => {
-          clearTimeout(timer);
-          slot.close();
-          if (msg) resolve(msg);
-          else reject(new Failure('unavailable', reason));
-        };
-        const slot = open((msg) =>
-          msg.headers?.code === 503 ? end(undefined, `nobody answers ${subject}`) : end(msg),
-        );
-        const timer = setTimeout(() => end(undefined, `${subject} did not answer in ${timeoutMs} ms`), timeoutMs);
-        if (nc.isClosed()) return end(undefined, 'the connection to NATS is closed');
-        nc.publish(subject, payload, { reply: slot.reply, ...(headers ? { headers } : {}) });
-      });
+    question(subject, payload, headers) {
+      const early: Msg[] = [];
+      let hear = (msg: Msg): unknown => early.push(msg);
+      const slot = open((msg) => hear(msg));
+      return {
+        ask(timeoutMs) {
+          return new Promise((resolve, reject) => {
+            const end = (msg: Msg | undefined, reason = '') => {
+              clearTimeout(timer);
+              hear = (late) => early.push(late);
+              if (msg) resolve(msg);
+              else reject(new Failure('unavailable', reason));
+            };
+            const timer = setTimeout(() => end(undefined, `${subject} did not answer in ${timeoutMs} ms`), timeoutMs);
+            hear = (msg) => (msg.headers?.code === 503 ? end(undefined, `nobody answers ${subject}`) : end(msg));
+            const before = early.shift();
+            if (before) hear(before);
+            else if (nc.isClosed()) end(undefined, 'the connection to NATS is closed');
+            else nc.publish(subject, payload, { reply: slot.reply, ...(headers ? { headers } : {}) });
+          });
+        },
+        close: slot.close,
+      };
     },
   };
 }

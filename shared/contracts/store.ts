@@ -232,10 +232,21 @@ export const getSpending = request(
   z.object({ ...asked, spenders: z.array(Spender).min(1).max(100) }),
   z.object({ usd: z.array(z.number().nonnegative()) }),
 );
+/** What lies in the log and is no event that counts: how many there are, and the last. */
+export const OddMessages = z.object({
+  count: z.number().int().nonnegative(),
+  last: z.object({ seq: Seq, subject: z.string() }).nullable(),
+});
 export const getArchive = request(
   'toka.store.query.archive',
   z.object(asked),
-  z.object({ seq: Seq, chainHead: z.string(), events: z.number(), databaseBytes: z.number() }),
+  z.object({
+    seq: Seq,
+    chainHead: z.string(),
+    events: z.number(),
+    databaseBytes: z.number(),
+    odd: OddMessages,
+  }),
 );
 export const verifyArchive = request(
   'toka.store.query.verify',

@@ -10,12 +10,15 @@ export type Relay = {
   cut(): void;
   /** The next answer, of whatever connection, is lost on its way: its request was done. */
   loseAnswer(): void;
+  /** Answers come so much later from now on, in milliseconds. */
+  delayAnswers(ms: number): void;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
 export async function startRelay(to: string): Promise<Relay> {
   let target = new URL(to);
   let lose = false;
+  let delayMs = 0;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
@@ -32,9 +35,12 @@ export async function startRelay(to: string): Promise<Relay> {
     }
     client.on('data', (chunk) => upstream.write(chunk));
     upstream.on('data', (chunk) => {
-      if (!lose) return client.write(chunk);
-      lose = false;
-      return client.destroy();
+      if (lose) {
+        lose = false;
+        return client.destroy();
+      }
+      if (delayMs > 0) return setTimeout(() => client.writable && client.write(chunk), delayMs);
+      return client.write(chunk);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -49,6 +55,9 @@ export async function startRelay(to: string): Promise<Relay> {
     cut,
     loseAnswer() {
       lose = true;
+    },
+    delayAnswers(ms) {
+      delayMs = ms;
     },
     async [Symbol.asyncDispose]() {
       cut();

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openBus } from '#shared/bus/bus.ts';
 import type { Passwords } from '#shared/bus/users.ts';
-import { authorization, userNames } from '#shared/bus/users.ts';
+import { adminUser, authorization, userNames } from '#shared/bus/users.ts';
 import { answers, freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
 import { temporaryFolder } from './temporary.ts';
@@ -23,24 +24,75 @@ export type TestServer = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** A real nats-server of this test's own, with JetStream on disk. */
-export const startNats = () => startServer(natsCommand, 'nats');
+/**
+ * The nats-servers that tests run on: the machine's own, and the newest where NATS_SERVER_NEWEST names it, as the gate does. What depends on
+ * how a server decides is tested on each of them.
+ */
+export const natsServers: readonly string[] = ['nats-server', ...(process.env.NATS_SERVER_NEWEST?.split(',') ?? [])];
 
-function natsCommand(port: number, folder: string, monitor: number): string[] {
+/** A real nats-server of this test's own, with JetStream on disk and its streams made. */
+export const startNats = (program?: string) => startDeclared((...at) => natsCommand(program, ...at), {});
+
+function natsCommand(program = 'nats-server', port: number, folder: string, monitor: number): string[] {
   const address = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitor)];
-  return ['nats-server', ...address, '-js', '-sd', folder, '-l', join(folder, 'log')];
+  return [program, ...address, '-js', '-sd', folder, '-l', join(folder, 'log')];
+}
+
+/** Three nats-servers that keep each stream three times, with a user for each service. */
+export async function startNatsCluster(
+  program?: string,
+): Promise<{ nodes: TestServer[]; [Symbol.asyncDispose](): Promise<void> }> {
+  await using stack = new AsyncDisposableStack();
+  const routes = [await freePort(), await freePort(), await freePort()];
+  const nodes: TestServer[] = [];
+  const starting = routes.map(async (route, index) => {
+    const node = await startServer((port, folder, monitor) => {
+      const file = join(folder, 'nats.conf');
+      const others = routes.map((each) => `nats-route://127.0.0.1:${each}`);
+      const cluster = { name: 'tests', listen: `127.0.0.1:${route}`, routes: others };
+      writeFileSync(
+        file,
+        `server_name: node-${index}\ncluster: ${JSON.stringify(cluster)}\n${authorization(passwords)}`,
+      );
+      return [...natsCommand(program, port, folder, monitor), '-c', file];
+    }, 'nats');
+    nodes[index] = stack.use(node);
+  });
+  await Promise.all(starting);
+  const admin = { user: adminUser, password: passwordOf(adminUser), leaseMs: 1_000, replicas: 3 };
+  await (await openBus({ url: nodes[0]?.url ?? '', ...admin, name: 'set-up' }, () => undefined))[Symbol.asyncDispose]();
+  const owned = stack.move();
+  return { nodes, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** One in which no stream was made yet. */
+export const startBareNats = (program?: string) => startServer((...at) => natsCommand(program, ...at), 'nats');
+
+/** As what starts a server does, the admin's user makes the streams. */
+async function startDeclared(
+  command: (port: number, folder: string, monitor: number) => string[],
+  user: { user?: string; password?: string },
+): Promise<TestServer> {
+  const server = await startServer(command, 'nats');
+  const options = { url: server.url, ...user, name: 'set-up', leaseMs: 1_000, replicas: 1 };
+  await (await openBus(options, () => undefined))[Symbol.asyncDispose]();
+  return server;
 }
 
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
-/** As the set-up starts it: each service has a user of its own, with its rights alone. */
-export const startNatsWithUsers = () =>
-  startServer((port, folder, monitor) => {
-    const file = join(folder, 'nats.conf');
-    writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
-    return [...natsCommand(port, folder, monitor), '-c', file];
-  }, 'nats');
+/** As the set-up starts it: each service has a user of its own, with its rights alone. `prepare` is given the folder of its data before. */
+export const startNatsWithUsers = (program?: string, prepare: (folder: string) => void = () => undefined) =>
+  startDeclared(
+    (port, folder, monitor) => {
+      prepare(folder);
+      const file = join(folder, 'nats.conf');
+      writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
+      return [...natsCommand(program, port, folder, monitor), '-c', file];
+    },
+    { user: adminUser, password: passwordOf(adminUser) },
+  );
 
 /** What the server says that it refused, so far. */
 export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>

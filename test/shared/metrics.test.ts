@@ -22,6 +22,7 @@ test('a service exports its own metrics, and none of the others', async (t) => {
   const exported = async (service: string) =>
     (await createMetrics(service, 'test', 1).registry.getMetricsAsJSON()).map(({ name }) => name);
   t.deepEqual(await exported('gateway'), [
+    'toka_log_passed_over_total',
     'toka_http_requests_total',
     'toka_http_request_duration_seconds',
     'toka_sse_clients',

@@ -173,7 +173,7 @@ export const status = {
   missing: [],
   services: ['agent-runner', 'gateway', 'llm-proxy', 'scheduler', 'store'].map(service),
   log: { seq: 42 },
-  archive: { seq: 42, databaseBytes: 212_992 },
+  archive: { seq: 42, databaseBytes: 212_992, odd: { count: 0, last: null } },
   agents: { done: 1 },
   runs: {},
   scheduling: {

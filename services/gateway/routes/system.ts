@@ -92,7 +92,7 @@ async function statusOf(bus: Bus) {
     missing,
     services: services.toSorted((a, b) => a.service.localeCompare(b.service)),
     log: { seq },
-    archive: archive && { seq: archive.seq, databaseBytes: archive.databaseBytes },
+    archive: archive && { seq: archive.seq, databaseBytes: archive.databaseBytes, odd: archive.odd },
     agents: Object.fromEntries([...states].map(([state, each]) => [state, each.length])),
     runs: scheduling?.runs ?? null,
     scheduling: scheduling && withoutRuns(scheduling),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { SchedulingView } from '#shared/contracts/scheduling.ts';
-import { AgentStatus, UsageRow, usageKeys, verifyArchive } from '#shared/contracts/store.ts';
+import { AgentStatus, OddMessages, UsageRow, usageKeys, verifyArchive } from '#shared/contracts/store.ts';
 import { endpoint } from './endpoint.ts';
 import { seqQuery } from './paging.ts';
 
@@ -40,7 +40,7 @@ export const getStatus = endpoint({
     missing: z.array(z.string()),
     services: z.array(Instance),
     log: z.object({ seq: z.number() }),
-    archive: z.object({ seq: z.number(), databaseBytes: z.number() }).nullable(),
+    archive: z.object({ seq: z.number(), databaseBytes: z.number(), odd: OddMessages }).nullable(),
     /** How many, by state. */
     agents: z.record(z.string(), z.number()),
     /** Those that have not ended, by status, as the scheduler counts them; null while it does not tell. */

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Passwords } from '#shared/bus/users.ts';
-import { authorization } from '#shared/bus/users.ts';
+import { authorization, logAccount } from '#shared/bus/users.ts';
 import { roomOf } from '#shared/disk.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Home } from './home.ts';
@@ -50,6 +50,7 @@ export async function startNats(
       `  ${sync ? 'it is too old to sync' : 'it does not sync'} each write: a power cut may lose what came in the last two minutes`,
     );
   const port = wanted ?? (await portNear(4222));
+  bringStreamsOver(join(home.path, 'nats', 'jetstream'));
   const write = (name: string, maxFileStore: number): string => {
     const file = join(home.path, name);
     const jetstream = [
@@ -89,6 +90,13 @@ export async function syncsEachWrite(folder: string): Promise<boolean> {
   const code = await new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
   rmSync(file, { force: true });
   return code === 0;
+}
+
+/** Earlier versions kept the streams in the account that a server has by itself. */
+function bringStreamsOver(folder: string): void {
+  const former = join(folder, '$G');
+  const now = join(folder, logAccount);
+  if (existsSync(former) && !existsSync(now)) renameSync(former, now);
 }
 
 /** A redis-server that keeps its data in the data folder, for this machine alone and with a password. */

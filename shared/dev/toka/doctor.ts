@@ -1,8 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { z } from 'zod';
 import { problemLine, readAgentsFile } from '#shared/agents-file.ts';
 import type { Client } from '#shared/client/client.ts';
+import type { OddMessages } from '#shared/contracts/store.ts';
 import { inMib, roomOf, roomProblem, stateOf } from '#shared/disk.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Environment } from '#shared/settings.ts';
@@ -152,7 +154,7 @@ const isGateway = (client: Client) =>
 /** What every instance says of itself, and who does not answer. */
 async function servicesOf({ client, url, environment, data }: Shell): Promise<Finding[]> {
   try {
-    const { services, missing } = await client.getStatus();
+    const { services, missing, archive } = await client.getStatus();
     const checks = services.flatMap(({ service, instance, checks: each }) =>
       Object.entries(each).map(([name, state]) => ({
         what: `${service} ${instance}: ${name}`,
@@ -164,10 +166,19 @@ async function servicesOf({ client, url, environment, data }: Shell): Promise<Fi
       what,
       fix: 'no instance answers: its log says why (docker compose logs, or .toka/logs)',
     }));
-    return [...checks.toSorted((a, b) => a.what.localeCompare(b.what)), ...absent];
+    return [...checks.toSorted((a, b) => a.what.localeCompare(b.what)), ...absent, ...oddities(archive?.odd)];
   } catch (error) {
     return [{ what: url, fix: adviceFor(error, Boolean(environment.TOKA_TOKEN ?? findSecret(environment, data))) }];
   }
+}
+
+/** What lies in the log and no service of ours has written there. */
+function oddities(odd: z.infer<typeof OddMessages> | undefined): Finding[] {
+  if (!odd?.last) return [];
+  const { count, last } = odd;
+  const what = `${count} ${count === 1 ? 'message' : 'messages'} in the log that ${count === 1 ? 'is no event' : 'are no events'} of ours`;
+  const who = 'whoever wrote it has a password of NATS: see OddMessages in prometheus/runbooks.md';
+  return [{ what, fix: `the last is ${last.seq} on ${last.subject}; every reader passes over it, and ${who}` }];
 }
 
 function adviceFor(error: unknown, hasToken: boolean): string {
