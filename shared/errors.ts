@@ -25,6 +25,8 @@ export const statusOf = {
   unavailable: 503,
   /** The sandbox of a tool call has gone, or did not start. */
   sandbox: 503,
+  /** There is no room for it, or the disk can only be read. */
+  'disk-full': 507,
 } as const;
 
 export type FailureCode = keyof typeof statusOf;
@@ -49,7 +51,14 @@ export class Failure extends Error {
   }
 }
 
-const transient: ReadonlySet<FailureCode> = new Set(['timeout', 'limited', 'upstream', 'unavailable', 'sandbox']);
+const transient: ReadonlySet<FailureCode> = new Set([
+  'timeout',
+  'limited',
+  'upstream',
+  'unavailable',
+  'sandbox',
+  'disk-full',
+]);
 
 /** Whether the same call may succeed later without anyone changing anything. */
 export const isTransient = (error: unknown): boolean => error instanceof Failure && transient.has(error.code);

@@ -101,9 +101,8 @@ export async function startService<S extends z.ZodObject>(
   if (registry) bus.answerEach(metricsSubject, () => registry.getMetricsAsJSON());
   bus.answerEach(healthSubject, async () => ({ service: name, instance, version, ...(await health()) }));
   const server = setup.use(await serveHealth(common.METRICS_PORT, common.METRICS_HOST, registry, health));
-  await bus.append(
-    newEvent({ type: 'toka.system.started.v1', data: { service: name, instance, version } }, `system/${name}`, writer),
-  );
+  const started = { type: 'toka.system.started.v1', data: { service: name, instance, version } } as const;
+  await bus.append(newEvent(started, `system/${name}`, writer)).catch((error) => passOver(error, logger));
   logger.info({ port: server.port }, 'started');
 
   const owned = setup.move();
@@ -122,6 +121,12 @@ export async function startService<S extends z.ZodObject>(
       logger.info('stopped');
     },
   };
+}
+
+/** What is in the log can be read and served, though it has no room for another event. */
+function passOver(error: unknown, logger: Logger): void {
+  if (!(error instanceof Failure && error.code === 'disk-full')) throw error;
+  logger.warn({ reason: error.message }, 'the log has no room for the event that this has started');
 }
 
 const bugIn = (logger: Logger) => (error: unknown) => logger.error({ err: error }, 'a bug: NATS or an answer failed');

@@ -3,6 +3,7 @@ import type { Bus } from '#shared/bus/bus.ts';
 import type { Task } from '#shared/bus/tasks.ts';
 import type { Definition } from '#shared/contracts/agent.ts';
 import type { RunDraft, RunError } from '#shared/contracts/events.ts';
+import { diskFailure } from '#shared/disk.ts';
 import { repeatsMax, repeatsOf } from '#shared/domain/loops.ts';
 import type { NextAction, RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
@@ -66,7 +67,7 @@ export async function execute(runner: Runner, task: Task, signals: Signals): Pro
   try {
     const first = journal.run.starts === (claimed ? 1 : 0);
     if (!claimed) await journal.record(start);
-    if (first) metrics.runWaitSeconds.observe((Date.now() - Date.parse(journal.run.queuedAt)) / 1000);
+    if (first) metrics.runWaitSeconds.observe(Math.max(0, Date.now() - Date.parse(journal.run.queuedAt)) / 1000);
     metrics.agentRunsActive.inc({ agent: metrics.agentLabel(journal.run.agentId) });
     try {
       return await loop(runner, journal, signals);
@@ -77,8 +78,9 @@ export async function execute(runner: Runner, task: Task, signals: Signals): Pro
   } catch (error) {
     if (error instanceof Failure && error.code === 'conflict') return 'lost';
     if (signals.abort.aborted) return handBack(journal, instance);
-    if (!(error instanceof Failure)) logger.error({ err: error, runId }, 'a bug: the run could not go on');
-    return await giveUp(runner, journal, error);
+    const reason = diskFailure(error, "the runner's disk takes nothing more") ?? error;
+    if (!(reason instanceof Failure)) logger.error({ err: error, runId }, 'a bug: the run could not go on');
+    return await giveUp(runner, journal, reason);
   }
 }
 
@@ -111,7 +113,7 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
   for (;;) {
     if (stopping.aborted || abort.aborted) return handBack(journal, runner.instance);
     if (signals.nudged()) await journal.refresh();
-    const next = nextAction(journal.run, limits, Date.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
+    const next = nextAction(journal.run, limits, journal.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
     const action = next.do === 'model' ? (circle(journal) ?? next) : next;
     if (config.DEBUG_AGENTS) logger.info({ runId: journal.run.id, action }, 'next');
     if (action.do === 'stop') return 'ended';

@@ -1,6 +1,7 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { History } from '#shared/bus/log.ts';
 import type { Task } from '#shared/bus/tasks.ts';
+import { steadyClock } from '#shared/clock.ts';
 import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
@@ -22,6 +23,8 @@ const attemptsMax = 20;
 export type Journal = {
   readonly run: Run;
   readonly messages: readonly ChatMessage[];
+  /** Epoch milliseconds by a clock that nobody sets while this runner has the run: for its timeouts. */
+  now(): number;
   /**
    * Appends an event and folds it in, and before it whatever people and children have said meanwhile. Throws `conflict` when the
    * run has ended or another runner has it: then it is no longer ours.
@@ -100,6 +103,7 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
     get messages() {
       return messages;
     },
+    now: steadyClock(),
     refresh,
     async record(draft) {
       const slim = await slimmed(bus, draft);

@@ -29,7 +29,7 @@ export async function start(context: Context<Config>) {
   metrics.toolSlots.set({ state: 'taken' }, 0);
   metrics.toolSlots.set({ state: 'free' }, config.AGENT_POOL_SIZE);
   metrics.runSlots.set(config.MAX_CONCURRENT_AGENTS);
-  watchDisk(stack, metrics, { workspaces: config.WORKSPACE_DIR, deliverables: config.DELIVERABLES_DIR });
+  watchDisk(context, { workspaces: config.WORKSPACE_DIR, deliverables: config.DELIVERABLES_DIR });
   await removeLeftovers({ scratch: config.WORKSPACE_DIR });
   const sandboxes = stack.use(await openSandboxes(config, instance, toolSlots, logger));
   context.check('sandbox', () => {

@@ -29,7 +29,7 @@ export async function nextStep(
   signal: AbortSignal,
 ): Promise<RunDraft> {
   const { run, messages } = journal;
-  const notes = [budgetNote(run, limits, Date.now()), circleNote(messages)].filter((note) => note !== null);
+  const notes = [budgetNote(run, limits, journal.now()), circleNote(messages)].filter((note) => note !== null);
   const turn: Turn = {
     ...common(run),
     system: systemPrompt(run.definition, run.work),

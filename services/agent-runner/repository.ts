@@ -4,6 +4,7 @@ import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Definition } from '#shared/contracts/agent.ts';
+import { diskFailure } from '#shared/disk.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
@@ -197,6 +198,10 @@ async function measure(folder: string, repository: string, bytesMax: number): Pr
 
 function explain(error: unknown, repository: string, branch: string): Error {
   if (error instanceof Failure) return error;
+  const disk = diskFailure(error, 'the repository could not be copied');
+  if (disk) return disk;
+  if (/No space left on device|Read-only file system|Disk quota exceeded/.test(saidBy(error)))
+    return new Failure('disk-full', `the repository could not be copied: ${clip(scrub(saidBy(error)), 300)}`);
   if (codeOf(error) === 'ENOENT') return invalid(repository, 'needs git, which is not installed');
   if (error instanceof Error && 'killed' in error && error.killed)
     return new Failure('timeout', `repository: git took longer than ${gitMsMax / 1000} s`);

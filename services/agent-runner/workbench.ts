@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Snapshot } from '#shared/contracts/artifact.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
-import type { Run, Workspace } from '#shared/domain/run.ts';
+import type { Workspace } from '#shared/domain/run.ts';
 import { Failure, isTransient, messageOf } from '#shared/errors.ts';
 import { clip } from '#shared/text.ts';
 import type { Runner } from './execute.ts';
@@ -63,7 +63,7 @@ export function openWorkbench(options: Options): Workbench {
   const open = async (waitMsMin: number): Promise<Lease> => {
     await lease?.end();
     lease = undefined;
-    const waitMs = Math.max(waitMsMin, leftMs(journal.run, limits));
+    const waitMs = Math.max(waitMsMin, leftMs(journal, limits));
     lease = await takeLease({ ...options, signal: AbortSignal.any([signal, closing.signal]) }, waitMs);
     return lease;
   };
@@ -185,8 +185,8 @@ async function fill({ runner: { bus }, journal }: Options, at: Lease, again: boo
     await at.restore(await bus.artifacts.get(bundle), index === snapshots.length - 1);
 }
 
-const leftMs = ({ startedAt }: Run, { timeoutS }: Pick<RunLimits, 'timeoutS'>) =>
-  timeoutS * 1000 - (startedAt === null ? 0 : Date.now() - Date.parse(startedAt));
+const leftMs = ({ run: { startedAt }, now }: Journal, { timeoutS }: Pick<RunLimits, 'timeoutS'>) =>
+  timeoutS * 1000 - (startedAt === null ? 0 : now() - Date.parse(startedAt));
 
 const late = (cause: unknown) =>
   new Failure('timeout', 'no sandbox came free in the time of this run: raise AGENT_POOL_SIZE, or limits.timeout', {

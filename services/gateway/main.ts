@@ -10,6 +10,7 @@ import { createBacklog } from './backlog.ts';
 import { createBodyRoom } from './body-room.ts';
 import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
+import { watchDisks } from './disks.ts';
 import type { CheckHost } from './hosts.ts';
 import { createCheckHost } from './hosts.ts';
 import { listen } from './listen.ts';
@@ -49,6 +50,7 @@ export async function serve(
   const [secret, ...previous] = tokens.secrets;
   const webhooks = secret === undefined ? undefined : await openWebhooks(context, [secret, ...previous], resolve);
   const isPublic = config.PUBLIC_STATUS;
+  const disks = watchDisks(stack, bus);
   const { api, management } = routesOf({
     ...{
       cluster: bus,
@@ -60,6 +62,7 @@ export async function serve(
       logger,
       seats,
       stopping,
+      disks,
       isPublic,
     },
   });

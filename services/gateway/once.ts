@@ -26,9 +26,11 @@ const Note = z
 type Note = z.output<typeof Note>;
 
 const busyMs = 60_000;
+/** How far ahead of this clock it may lie, where another gateway's clock goes ahead. */
+const skewMsMax = 5 * busyMs;
 const patienceMs = 10_000;
 /** Many callers share the room that there is for a day's answers. */
-const answerCharsMax = 64 * 1024;
+const answerBytesMax = 32 * 1024;
 const lookMs = 50;
 const lookMsMax = 1_000;
 
@@ -74,7 +76,7 @@ type Held = { note: NonNullable<Note>; revision: number; isNew: boolean };
 
 /** The note of a request that is answered, or now this one's to answer. Waits while another is at it. */
 async function claim(notes: Registers, name: string, request: string): Promise<Held> {
-  const untilMs = Date.now() + patienceMs;
+  const untilMs = performance.now() + patienceMs;
   // Ever more rarely: many may wait for one.
   for (let waitMs = lookMs; ; waitMs = Math.min(waitMs * 2, lookMsMax)) {
     const found = await notes.read(name);
@@ -83,12 +85,13 @@ async function claim(notes: Registers, name: string, request: string): Promise<H
       throw new Failure('reused', 'this Idempotency-Key was used for another request; use a new one');
     if (note?.answer) return { note, revision: found?.revision ?? 0, isNew: false };
     const nowMs = Date.now();
-    if (!note || note.busyUntilMs <= nowMs) {
+    // Further ahead than any is: the clock of who wrote it has been set back since.
+    if (!note || note.busyUntilMs <= nowMs || note.busyUntilMs > nowMs + skewMsMax) {
       const { id, at } = note ?? { id: randomUUID(), at: new Date(nowMs).toISOString() };
       const own = { request, id, at, busyUntilMs: nowMs + busyMs, answer: null };
       const revision = await notes.write(name, JSON.stringify(own), found?.revision ?? 0).catch(undefinedAfterConflict);
       if (revision !== undefined) return { note: own, revision, isNew: !note };
-    } else if (nowMs > untilMs)
+    } else if (performance.now() > untilMs)
       throw new Failure('conflict', 'a request with this Idempotency-Key is being worked on; ask again in a moment', {
         retryAfterMs: 1_000,
       });
@@ -102,7 +105,7 @@ function undefinedAfterConflict(error: unknown): undefined {
 
 /** Null where it is too long to be kept: who asks again has it done again, under the same name. */
 function answerOf(ctx: Context, body: unknown): NonNullable<Note>['answer'] {
-  if (JSON.stringify(body ?? null).length > answerCharsMax) return null;
+  if (Buffer.byteLength(JSON.stringify(body ?? null)) > answerBytesMax) return null;
   const headers = told.flatMap((name) => (ctx.response.get(name) ? [[name, ctx.response.get(name)]] : []));
   return { status: ctx.status, headers: Object.fromEntries(headers), body: body ?? null };
 }

@@ -32,6 +32,8 @@ export type RouteOptions = {
   logger: Logger;
   seats: Seats;
   stopping: AbortSignal;
+  /** `ok`, or whose disk takes nothing more. */
+  disks: () => string;
   /** Whether metrics, and what every agent does, are shown to anyone. */
   isPublic: boolean;
 };
@@ -47,6 +49,7 @@ export function routesOf({
   logger,
   seats,
   stopping,
+  disks,
   isPublic,
 }: RouteOptions) {
   const api = [
@@ -60,7 +63,7 @@ export function routesOf({
     ...tokenRoutes(writer),
     ...webhookRoutes({ writer, webhooks }),
     ...eventRoutes({ wanted, revocations, logger, seats, stopping }),
-    ...systemRoutes(cluster, isPublic),
+    ...systemRoutes(cluster, disks, isPublic),
     asyncApiRoute(),
   ];
   return { api: described(api), management: described([...managementRoutes(isPublic), ...api]) };

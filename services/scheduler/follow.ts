@@ -47,7 +47,8 @@ function countEnded(metrics: Metrics, { agentId, status, startedAt, endedAt }: R
   metrics.runsEnded.inc({ status });
   metrics.agentRunsEnded.inc({ agent, status });
   if (!startedAt || !endedAt) return;
-  const seconds = (Date.parse(endedAt) - Date.parse(startedAt)) / 1000;
+  // Two clocks, or one that was set back.
+  const seconds = Math.max(0, Date.parse(endedAt) - Date.parse(startedAt)) / 1000;
   metrics.runSeconds.observe({ status }, seconds);
   metrics.agentRunSeconds.observe({ agent }, seconds);
 }

@@ -26,7 +26,7 @@ export async function start(context: Context<Config>) {
   if (config.AUDIT_VERIFY_INTERVAL > 0)
     repeat(stack, Math.min(config.AUDIT_VERIFY_INTERVAL * 1000, timerMsMax), async () => void (await audit()));
   watchArchive(stack, metrics, config.DATABASE_FILE, archive);
-  watchDisk(stack, metrics, { archive: dirname(config.DATABASE_FILE) });
+  watchDisk(context, { archive: dirname(config.DATABASE_FILE) });
   watchNats(context, archive);
 }
 

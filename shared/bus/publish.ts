@@ -3,6 +3,7 @@ import { headers } from 'nats';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Question } from './inbox.ts';
 import { inboxOf } from './inbox.ts';
+import { refusalOf } from './refusals.ts';
 import { getStored } from './stored.ts';
 
 /** How long a publisher may repeat a message with the same id before it would count as new. */
@@ -31,7 +32,7 @@ const passing = new Set([10_158, 10_167]);
 
 /**
  * Publishes to a stream until it is acknowledged, and answers the sequence. Throws `conflict` where another message was first,
- * `unavailable` after `deadlineMs`: it may have been taken all the same.
+ * `disk-full` where there is no room for it, `unavailable` after `deadlineMs`: it may have been taken all the same.
  *
  * Not by `js.publish`, which is three times slower for its promise and timer per message.
  */
@@ -62,6 +63,12 @@ async function untilAcknowledged(
       // In a cluster the one in flight may be our own: it is asked for again until that is known.
       if (!(isInDoubt && answer.isInFlight)) throw new Failure('conflict', `another writer was first on ${subject}`);
     }
+    if (answer.full) {
+      const own = isInDoubt && publication.expected !== undefined ? await ownSeq(nc, publication) : undefined;
+      if (own !== undefined) return own;
+      // Without an expected one nobody can say whether an earlier attempt was taken.
+      if (!isInDoubt || publication.expected !== undefined) throw answer.full;
+    }
     if (answer.refused === 'for good') throw new Failure('internal', `${subject}: ${answer.reason}`);
     isInDoubt ||= answer.refused === undefined;
     if (nc.isClosed() || performance.now() + waitMs > untilMs)
@@ -71,7 +78,13 @@ async function untilAcknowledged(
 }
 
 /** `refused` undefined, without a sequence: nobody knows whether it was taken. */
-type Answer = { seq?: number; refused?: 'another' | 'for good' | 'for now'; isInFlight?: boolean; reason: string };
+type Answer = {
+  seq?: number;
+  refused?: 'another' | 'for good' | 'for now';
+  isInFlight?: boolean;
+  full?: Failure | undefined;
+  reason: string;
+};
 
 async function attempt(question: Question): Promise<Answer> {
   let ack: PubAck;
@@ -86,7 +99,8 @@ async function attempt(question: Question): Promise<Answer> {
   const reason = error.description;
   if (error.err_code === wrongLastSequence || error.err_code === othersInFlight)
     return { refused: 'another', isInFlight: error.err_code === othersInFlight, reason };
-  return { refused: error.code >= 500 || passing.has(error.err_code) ? 'for now' : 'for good', reason };
+  const full = refusalOf(error);
+  return { refused: full || error.code >= 500 || passing.has(error.err_code) ? 'for now' : 'for good', full, reason };
 }
 
 /**

@@ -35,7 +35,9 @@ const stored = {
 const newest = { ...stored, max_msgs_per_subject: 1 } as const;
 
 const notesMs = 86_400_000;
-const notesBytesMax = 512 * 1024 ** 2;
+const notesMax = 65_536;
+/** With its headers; gateways keep no answer of more than 32 KiB. */
+const noteBytesMax = 40 * 1024;
 
 const leasesStream = keyValueStream(leasesBucket);
 
@@ -74,14 +76,17 @@ const streams: readonly Stream[] = [
     duplicate_window: nanos(leaseMs),
   },
   { ...newest, name: keyValueStream(positionsBucket), subjects: [keySubject(positionsBucket, '>')] },
-  // When there is no room for more, the oldest is forgotten before its day is over: nobody's flood keeps others from asking.
+  // When there are too many, the oldest is forgotten before its day is over: nobody's flood keeps others from asking. Bounded by number
+  // and size: JetStream sets aside what max_bytes says, used or not, and without so much on its disk it makes no stream.
   {
     ...newest,
     name: keyValueStream(notesBucket),
     subjects: [keySubject(notesBucket, '>')],
     discard: DiscardPolicy.Old,
     max_age: nanos(notesMs),
-    max_bytes: notesBytesMax,
+    max_bytes: -1,
+    max_msgs: notesMax,
+    max_msg_size: noteBytesMax,
   },
 ];
 

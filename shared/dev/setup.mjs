@@ -267,14 +267,14 @@ function telling(lines) {
 }
 
 async function step(name, how, work) {
-  const startedMs = Date.now();
+  const startedMs = performance.now();
   process.stderr.write(`set-up: ${name} (${how}) …\n`);
   try {
     await work();
   } catch (error) {
     throw new Stop(`${name}: ${error.message}`, error.fix ?? 'Run it again.');
   }
-  process.stderr.write(`set-up: ${name} ready in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
+  process.stderr.write(`set-up: ${name} ready in ${((performance.now() - startedMs) / 1000).toFixed(1)} s\n`);
 }
 
 // --- One at a time ---
@@ -287,11 +287,12 @@ async function alone(work) {
   fs.mkdirSync(dirname(lockFile), { recursive: true, mode: 0o700 });
   const mine = `${lockFile}.${process.pid}`;
   let told = false;
+  const isStale = watchLock();
   fs.writeFileSync(mine, String(process.pid));
   try {
     // A link appears at once and with its content, and only where there is none yet.
     while (!tryLink(mine)) {
-      dropStaleLock();
+      dropStaleLock(isStale);
       if (!told) process.stderr.write('set-up: waiting for another set-up of this folder …\n');
       told = true;
       await new Promise((resolve) => setTimeout(resolve, 200));
@@ -324,10 +325,20 @@ function tryLink(mine) {
   }
 }
 
-function dropStaleLock() {
+/** Answers whether the lock has shown no sign of life for too long, by a clock that nobody sets. */
+function watchLock() {
+  let seen;
+  return (sign) => {
+    if (seen?.sign !== sign) seen = { sign, atMs: performance.now() };
+    return performance.now() - seen.atMs >= staleMs;
+  };
+}
+
+function dropStaleLock(isStale) {
   try {
     const holder = Number(fs.readFileSync(lockFile, 'utf8'));
-    if (isAlive(holder) && Date.now() - fs.statSync(lockFile).mtimeMs < staleMs) return;
+    const { ino, mtimeMs } = fs.statSync(lockFile);
+    if (isAlive(holder) && !isStale(`${ino} ${mtimeMs}`)) return;
     fs.renameSync(lockFile, `${lockFile}.stale`);
     fs.rmSync(`${lockFile}.stale`, { force: true });
   } catch (error) {

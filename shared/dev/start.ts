@@ -16,7 +16,9 @@ import { framed } from './launch/words.ts';
 
 // `npm start`: everything on this machine, without Docker.
 
-const say = (line: string) => process.stdout.write(`${line}\n`);
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+// Where that leads to a full disk, or to a program that has ended, a line is lost and nothing else.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const pollMs = 250;
 const sessionStart = new Date().toISOString();
 
@@ -49,15 +51,17 @@ async function main(): Promise<number> {
     killAll();
     process.exit(130);
   };
-  process.on('SIGTERM', told).on('SIGINT', told);
-  const startedMs = Date.now();
+  process.on('SIGTERM', told).on('SIGINT', told).on('SIGHUP', told);
+  // Whatever it is: nothing that was started is left behind.
+  process.on('uncaughtException', (error) => lost(`a bug: ${error.stack ?? messageOf(error)}`));
+  const startedMs = performance.now();
   using home = await openHome(options.home, say);
   const given = readEnvironment('.env', process.env);
   await using system = await startSystem(home, given, say, lost);
   killAll = system.kill;
   const { environment } = system;
   await using bus = await openBus(adminOptions(environment, 'launcher'), () => undefined);
-  greet(environment, Date.now() - startedMs);
+  greet(environment, performance.now() - startedMs);
   const world = emptyWorld();
   const known = await bus.lastSeq(); // every service is ready: the agents' file is in the log
   const watching = watch(bus, world, known, stop.signal);

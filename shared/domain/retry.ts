@@ -11,6 +11,7 @@ const classes: Readonly<Record<string, RetryClass>> = {
   limited: 'provider',
   unavailable: 'provider',
   timeout: 'provider',
+  'disk-full': 'provider',
   // The sandbox was killed or has gone.
   sandbox: 'sandbox',
   // A tool, or the runner around it, failed in a way that nobody foresaw.

@@ -4,6 +4,7 @@ import { proxy } from './proxy.ts';
 import { runner } from './runner.ts';
 import { scheduler } from './scheduler.ts';
 import { stack } from './stack.ts';
+import { sync } from './sync.ts';
 
 // `npm run bench -- <name>`: measures on this machine, side by side in one run. Never part of the tests.
 
@@ -14,6 +15,7 @@ const benches: Record<string, (args: string[]) => Promise<void>> = {
   runner,
   scheduler,
   stack,
+  sync,
 };
 const [name = 'pipeline', ...args] = process.argv.slice(2);
 const bench = benches[name];

@@ -97,7 +97,7 @@ test('the API is described as OpenAPI 3.1, each operation whole', async (t) => {
   });
   t.regex(JSON.stringify(document.components.schemas.AgentSpecInput), /"objectives":\{.*"minItems":1/);
   t.deepEqual(Object.keys(of('put', '/agents/{id}')?.responses ?? {}), [
-    ...['200', '400', '401', '403', '404', '408', '409', '412', '413', '415', '428', '429', '500', '503', '504'],
+    ...['200', '400', '401', '403', '404', '408', '409', '412', '413', '415', '428', '429', '500', '503', '504', '507'],
   ]);
   t.true('422' in (of('post', '/agents')?.responses ?? {}));
 });

@@ -40,7 +40,7 @@ test('what a stream has no room for was not written, and whoever wrote it is tol
   await jsm.streams.update('EVENTS', { ...config, max_bytes: 1_000 });
   const event = nudge(newId('run'));
   const large = { ...event, data: { reason: 'x'.repeat(2_000) } } as typeof event;
-  await t.throwsAsync(bus.append(large, undefined, 200), { code: 'unavailable', message: /maximum bytes exceeded$/ });
+  await t.throwsAsync(bus.append(large, undefined, 200), { code: 'disk-full', message: /maximum bytes exceeded/ });
   t.is(await bus.lastSeq(), 1);
   await nc.close();
 });

@@ -8,7 +8,7 @@ import { aliases } from '#shared/settings.ts';
 const services = readdirSync('services');
 
 /** Settings of `npm start` itself, and of the command line. */
-const launchers = ['TOKA_HOME', 'NATS_PORT', 'REDIS_PORT', 'TOKA_URL', 'TOKA_TOKEN'];
+const launchers = ['TOKA_HOME', 'NATS_PORT', 'NATS_SYNC', 'REDIS_PORT', 'TOKA_URL', 'TOKA_TOKEN'];
 
 /** What compose's files take from .env. */
 const composeText = [

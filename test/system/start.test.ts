@@ -1,71 +1,11 @@
-import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from '#test/helpers/eventually.ts';
+import { agents, childrenIn, isRunning, launch } from '#test/helpers/launch.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
-
-type Launched = { child: ChildProcess; output(): string; code: Promise<number | null> };
-
-async function launch(
-  folder: string,
-  args: string[] = [],
-  environment: Record<string, string> = {},
-): Promise<Launched> {
-  const names = ['PORT', 'MANAGEMENT_PORT', 'NATS_PORT', 'REDIS_PORT'];
-  const ports = Object.fromEntries(await Promise.all(names.map(async (name) => [name, String(await freePort())])));
-  const child = spawn(process.execPath, ['shared/dev/start.ts', '--data', join(folder, 'data'), ...args], {
-    env: {
-      PATH: process.env.PATH,
-      CONFIG_FILE: join(folder, 'agents.toml'),
-      REPOSITORY_ROOTS: folder,
-      ...ports,
-      ...environment,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
-  return { child, output: () => output, code: once(child, 'close').then(([code]) => code) };
-}
-
-const agents = (validation: string) => `
-[[agents]]
-name = "anna"
-version = "1.0.0"
-domain = "test"
-priority = "high"
-workstream = "main"
-branch = "main"
-[agents.capabilities]
-primary = ["filesystem-read"]
-secondary = ["capability3"]
-[[agents.objectives]]
-description = "Make an inventory"
-deliverable = "inventory.md"
-validation = '${validation}'
-[[agents.objectives]]
-id = "next"
-description = "Make another"
-deliverable = "next.md"
-validation = "It is not empty"
-depends_on = ["objective-1"]
-`;
-
-type Mark = { name: string; pid: number };
-const children = (folder: string): Mark[] =>
-  JSON.parse(readFileSync(join(folder, 'data', 'run.json'), 'utf8')).children;
-
-function isRunning({ pid }: Mark): boolean {
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
 
 test.serial(
   'it works off all objectives, says what came of them, and ends 0; a second time there is nothing left to do',
@@ -102,7 +42,7 @@ test.serial('Ctrl-C ends every process, and no second start takes the folder bef
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const first = await launch(folder.path);
   await eventually(() => first.output().includes('Toka is up'), 30_000);
-  const marks = children(folder.path);
+  const marks = childrenIn(folder.path);
   t.deepEqual(marks.map(({ name }) => name).toSorted(), [
     'agent-runner',
     'gateway',
@@ -130,7 +70,7 @@ test.serial('Ctrl-C while it starts ends it, and a second one ends all at once',
   t.is(await early.code, 0, early.output());
   const twice = await launch(folder.path);
   await eventually(() => twice.output().includes('Toka is up'), 30_000);
-  const marks = children(folder.path);
+  const marks = childrenIn(folder.path);
   twice.child.kill('SIGINT');
   twice.child.kill('SIGTERM');
   t.true([0, 130].includes((await twice.code) ?? 1), twice.output());
@@ -144,7 +84,7 @@ test.serial(
     writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
     const first = await launch(folder.path);
     await eventually(() => first.output().includes('Toka is up'), 30_000);
-    const marks = children(folder.path);
+    const marks = childrenIn(folder.path);
     first.child.kill('SIGKILL');
     await first.code;
     t.true(marks.some(isRunning), 'the servers outlive it');
@@ -159,15 +99,67 @@ test.serial('a service that dies is started again', async (t) => {
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const launched = await launch(folder.path);
   await eventually(() => launched.output().includes('Toka is up'), 30_000);
-  const scheduler = children(folder.path).find(({ name }) => name === 'scheduler');
+  const scheduler = childrenIn(folder.path).find(({ name }) => name === 'scheduler');
   process.kill(scheduler?.pid ?? 0, 'SIGKILL');
   await eventually(() => {
-    const now = children(folder.path).find(({ name }) => name === 'scheduler');
+    const now = childrenIn(folder.path).find(({ name }) => name === 'scheduler');
     return now && now.pid !== scheduler?.pid && isRunning(now);
   });
   t.regex(launched.output(), /! scheduler ended with SIGKILL; it is started again/);
   launched.child.kill('SIGTERM');
   t.is(await launched.code, 0);
+});
+
+test.serial('nats-server and redis-server that are killed are started again, on the data that they had', async (t) => {
+  await using folder = await temporaryFolder();
+  writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
+  await using launched = await launch(folder.path);
+  await eventually(() => launched.output().includes('anna/next  ✔ completed'), 60_000);
+  const tokenOf = ['shared/dev/toka.ts', 'token', '--data', join(folder.path, 'data')];
+  const token = execFileSync(process.execPath, tokenOf, { env: { PATH: process.env.PATH }, encoding: 'utf8' }).trim();
+  const read = async (path: string) => {
+    const response = await fetch(`${launched.api}${path}`, { headers: { authorization: `Bearer ${token}` } });
+    return (await response.json()) as { ready?: boolean; items?: { status: string }[]; log?: { seq: number } };
+  };
+  const before = (await read('/status')).log?.seq ?? 0;
+  t.true(before > 10);
+  for (const server of ['nats-server', 'redis-server']) {
+    const killed = childrenIn(folder.path).find(({ name }) => name === server);
+    process.kill(killed?.pid ?? 0, 'SIGKILL');
+    await eventually(() => {
+      const now = childrenIn(folder.path).find(({ name }) => name === server);
+      return now && now.pid !== killed?.pid && isRunning(now);
+    });
+    t.regex(launched.output(), new RegExp(`! ${server} ended with SIGKILL; it is started again`));
+    await eventually(async () => (await read('/status')).ready === true, 30_000);
+  }
+  t.true(((await read('/status')).log?.seq ?? 0) >= before);
+  t.deepEqual(
+    (await read('/runs')).items?.map(({ status }) => status),
+    ['completed', 'completed'],
+  );
+  launched.child.kill('SIGTERM');
+  t.is(await launched.code, 0, launched.output());
+});
+
+test.serial('of many starts at once one takes the folder, though a dead one has left its note there', async (t) => {
+  await using folder = await temporaryFolder();
+  const dead = { launcher: { name: 'launcher', pid: 1, started: 'never' }, children: [] };
+  mkdirSync(join(folder.path, 'data'));
+  for (let round = 0; round < 3; round++) {
+    writeFileSync(join(folder.path, 'data', 'run.json'), JSON.stringify(dead));
+    const at = String(Date.now() + 1_500);
+    const takers = Array.from({ length: 6 }, () =>
+      spawn(process.execPath, ['test/fixtures/take-home.ts', join(folder.path, 'data'), at], { stdio: 'pipe' }),
+    );
+    const said = await Promise.all(takers.map(async ({ stdout }) => String((await once(stdout, 'data'))[0]).trim()));
+    t.is(said.filter((line) => line === 'taken').length, 1, said.join('\n'));
+    t.is(
+      said.filter((line) => /conflict: (Toka runs on .* already|another start has just taken)/.test(line)).length,
+      5,
+    );
+    await Promise.all(takers.map(async (each) => each.kill() && once(each, 'exit')));
+  }
 });
 
 test.serial('each service is given its own settings and nothing of the others', async (t) => {
@@ -179,7 +171,7 @@ test.serial('each service is given its own settings and nothing of the others', 
     SOMETHING_ELSE: 'x',
   });
   await eventually(() => launched.output().includes('Toka is up'), 30_000);
-  for (const { name, pid } of children(folder.path)) {
+  for (const { name, pid } of childrenIn(folder.path)) {
     const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
       .split('\0')
       .map((line) => line.split('=')[0]);
@@ -211,6 +203,7 @@ const wrong: [string[], Record<string, string>, RegExp][] = [
   [[], { MAX_CONCURRENT_AGENTS: 'many' }, /MAX_CONCURRENT_AGENTS got "many": /],
   [[], { JWT_SECRET: 'short' }, /JWT_SECRET got a value: must have at least 32 characters/],
   [[], { NATS_PORT: 'x' }, /NATS_PORT got "x": it takes a port/],
+  [[], { NATS_SYNC: 'often' }, /NATS_SYNC got "often": it takes always or interval/],
   [[], { LLM_PROVIDER: 'anthropic' }, /ANTHROPIC_API_KEY is required/],
 ];
 

@@ -104,6 +104,13 @@ const kinds: Record<number, Kind> = {
     description: 'What was asked for takes too long.',
     ...{ title: 'Gateway Timeout', detail: 'toka.store.query.runs took longer than 10000 ms', code: 'timeout' },
   },
+  507: {
+    name: 'DiskFull',
+    description:
+      'A disk is full: nothing new is taken until there is room. What is kept can be read. `Retry-After` says when to try again.',
+    ...{ title: 'Insufficient Storage', detail: 'nats-server has no room for more: its disk is full', later: true },
+    code: 'disk-full',
+  },
 };
 
 const schema = { $ref: '#/components/schemas/Problem' };
@@ -135,6 +142,7 @@ export function problemsOf({ scope, path, method, headers, body }: Route): Recor
     ...(body ? [408, 413, 415] : []),
     ...('Idempotency-Key' in headers.shape ? [422] : []),
     ...[429, 500, 503, 504],
+    ...(method === 'get' && path !== '/health' ? [] : [507]),
   ];
   return Object.fromEntries(
     statuses.toSorted().map((status) => [status, { $ref: `#/components/responses/${kinds[status]?.name}` }]),

@@ -37,13 +37,14 @@ const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 export type Cluster = Pick<Bus, 'askEach' | 'connected'>;
 
 /** How the whole is doing. */
-export function systemRoutes(cluster: Cluster, isPublic: boolean): Route[] {
+export function systemRoutes(cluster: Cluster, disks: () => string, isPublic: boolean): Route[] {
   const gatherMetrics = shared(async () => valid(MetricsOfInstance, await cluster.askEach(metricsSubject, gatherMs)));
   return [
     route({
       ...api.getHealth,
       handle() {
         if (!cluster.connected()) throw new Failure('unavailable', 'NATS is away');
+        if (disks() !== 'ok') throw new Failure('disk-full', disks(), { retryAfterMs: 10_000 });
         return { status: 'ok', version };
       },
     }),

@@ -27,7 +27,7 @@ export type Breakers = { of(endpoint: string): Breaker };
  * Holds calls back from an endpoint that failed ten times in a row, so that they go on to another, or wait. After fifteen seconds
  * one call goes through as a probe: its end closes the breaker or opens it anew. `now` gives milliseconds.
  */
-export function createBreakers(metrics: Metrics, now: () => number = Date.now): Breakers {
+export function createBreakers(metrics: Metrics, now = () => Math.round(performance.now())): Breakers {
   const breakers = new Map<string, Breaker>();
   return {
     of(endpoint) {

@@ -42,11 +42,12 @@ export function createCounts(
   metrics: Metrics,
 ): Counts {
   const shared = createSharedCounts(redis, instance, ledger);
-  const known = { instances: 1, offsetMs: 0, isAway: false };
+  // Redis' clock is everyone's; between two looks at it, and without it, time goes on evenly.
+  const known = { instances: 1, offsetMs: Date.now() - performance.now(), isAway: false };
   const local = createLocalCounts(() => known.instances);
   const leases = createLeases();
   const left = createShowLeft(metrics);
-  const nowMs = () => Date.now() + known.offsetMs;
+  const nowMs = () => Math.round(performance.now() + known.offsetMs);
 
   const leave = (error: unknown) => {
     const { instances, isAway } = known;
@@ -76,7 +77,7 @@ export function createCounts(
   };
   const look = async () => {
     const said = await shared.announce();
-    Object.assign(known, { instances: said.instances, offsetMs: said.nowMs - Date.now() });
+    Object.assign(known, { instances: said.instances, offsetMs: said.nowMs - performance.now() });
     if (known.isAway) await comeBack();
     // Calls of other instances, and time, change what is left.
     await takeShared(shown(), 1);

@@ -51,7 +51,9 @@ export function createHolds(redis: Redis): Holds {
     },
     until(place) {
       const untilMs = held.get(place) ?? 0;
-      if (untilMs > 0 && untilMs <= Date.now()) held.delete(place);
+      const nowMs = Date.now();
+      // Further ahead than any is held: the clock was set back.
+      if (untilMs > 0 && (untilMs <= nowMs || untilMs > nowMs + holdMsMax)) held.delete(place);
       return held.get(place) ?? 0;
     },
     [Symbol.dispose]: () => clearInterval(looking),

@@ -18,7 +18,7 @@ export const getHealth = endpoint({
   method: 'get',
   path: '/health',
   scope: null,
-  summary: 'Whether this gateway can answer',
+  summary: 'Whether this gateway can answer, and there is room for what is new',
   answer: z.object({ status: z.string(), version: z.string() }),
 });
 

@@ -38,7 +38,7 @@ export async function end(marks: readonly ProcessMark[], graceMs: number): Promi
     }
   };
   signal('SIGTERM');
-  for (const until = Date.now() + graceMs; Date.now() < until && marks.some(isAlive); ) await delay(50);
+  for (const until = performance.now() + graceMs; performance.now() < until && marks.some(isAlive); ) await delay(50);
   signal('SIGKILL');
 }
 

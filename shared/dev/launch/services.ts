@@ -1,102 +1,73 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '#shared/errors.ts';
 import type { ServiceName } from '#shared/service.ts';
 import type { Environment } from './environment.ts';
 import { environmentOf } from './environment.ts';
 import type { Home } from './home.ts';
-import { endChild } from './processes.ts';
+import type { Kept } from './keep-alive.ts';
+import { keepAlive } from './keep-alive.ts';
+import type { LogFile } from './log-file.ts';
 import { plain } from './words.ts';
 
 const readyMsMax = 60_000;
 const stopMsMax = 40_000;
-const restartMsMax = 10_000;
 const quickDeathsMax = 5;
-const quickMs = 10_000;
 
-export type Service = { name: ServiceName; stop(): Promise<void>; kill(): void };
+export type Service = Kept & { name: ServiceName };
 
 type Reports = {
   /** A line for the person at the terminal. */
   say(line: string): void;
   /** It cannot be kept alive. */
   lost(reason: string): void;
+  /** Whether something that services need is away: then it is no fault of theirs that they end. */
+  isExcused(): boolean;
 };
 
-/** Keeps a service running as a process of its own: one that dies is started again, a little later each time. */
+/** Keeps a service running as a process of its own. */
 export async function startService(
   name: ServiceName,
   home: Home,
   all: Environment,
-  reports: Reports,
+  { say, lost, isExcused }: Reports,
 ): Promise<Service> {
   const threads = all.WORKER_THREADS ?? all.TOKIO_WORKER_THREADS;
   const env = { ...(await environmentOf(name, all)), ...(threads ? { UV_THREADPOOL_SIZE: threads } : {}) };
-  const log = createWriteStream(home.logFile(name), { flags: 'w', mode: 0o600 });
-  let stopping = false;
-  let child: ChildProcess;
-  let quickDeaths = 0;
-
-  const begin = async () => {
-    const startedMs = Date.now();
-    const file = fileURLToPath(new URL(`../../../services/${name}/main.ts`, import.meta.url));
-    child = fork(file, {
-      env,
-      detached: true,
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    });
-    if (child.pid !== undefined) home.note(name, child.pid);
-    const last = pass(child, name, log, reports.say);
-    await ready(child, name, last);
-    child.once('exit', (code, signal) => {
-      if (stopping) return;
-      quickDeaths = Date.now() - startedMs < quickMs ? quickDeaths + 1 : 0;
-      reports.say(`! ${name} ended with ${signal ?? code}; it is started again`);
-      void again();
-    });
-  };
-  const again = async () => {
-    if (quickDeaths >= quickDeathsMax) return reports.lost(`${name} died ${quickDeaths} times in a row; see its log`);
-    await delay(Math.min(200 * 2 ** quickDeaths, restartMsMax));
-    if (stopping) return;
-    await begin().catch((error: Error) => {
-      quickDeaths += 1;
-      reports.say(`! ${error.message}`);
-      return again();
-    });
-  };
-  await begin();
-
-  return {
-    name,
-    async stop() {
-      stopping = true;
-      await endChild(child, stopMsMax);
+  const log = home.log(name);
+  const file = fileURLToPath(new URL(`../../../services/${name}/main.ts`, import.meta.url));
+  let deaths = 0;
+  const kept = await keepAlive(name, {
+    async begin(spawned) {
+      const child = fork(file, {
+        env,
+        detached: true,
+        execArgv: ['--disable-warning=ExperimentalWarning'],
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      });
+      spawned(child);
+      if (child.pid !== undefined) home.note(name, child.pid);
+      await ready(child, name, pass(child, name, log, say));
     },
-    kill() {
-      stopping = true;
-      child.kill('SIGKILL');
+    stopMsMax,
+    say,
+    failed(times) {
+      deaths = isExcused() ? 0 : Math.min(deaths + 1, times);
+      if (deaths >= quickDeathsMax) lost(`${name} died ${deaths} times in a row; see its log`);
     },
-  };
+  });
+  return { name, ...kept };
 }
 
 /** Sends a child's output to its log, and what needs a person to the terminal. Answers what it said last on stderr. */
-function pass(
-  child: ChildProcess,
-  name: string,
-  log: NodeJS.WritableStream,
-  say: (line: string) => void,
-): () => string {
+function pass(child: ChildProcess, name: string, log: LogFile, say: (line: string) => void): () => string {
   const errors: string[] = [];
   const lines = (stream: NodeJS.ReadableStream | null, each: (line: string) => void) => {
     if (!stream) return;
     createInterface({ input: stream }).on('line', (line) => {
-      log.write(`${line}\n`);
+      log.write(line);
       each(line);
     });
   };

@@ -3,14 +3,16 @@ import type { BusOptions } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser } from '#shared/bus/users.ts';
+import type { RoomState } from '#shared/disk.ts';
 import { Failure } from '#shared/errors.ts';
 import type { ServiceName } from '#shared/service.ts';
 import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
 import { portNear } from './ports.ts';
+import { watchRoom } from './room.ts';
 import type { Secrets } from './secrets.ts';
 import { openSecrets } from './secrets.ts';
-import type { Server } from './servers.ts';
+import type { NatsServer, Server } from './servers.ts';
 import { startNats, startRedis } from './servers.ts';
 import type { Service } from './services.ts';
 import { startService } from './services.ts';
@@ -34,23 +36,8 @@ export async function startSystem(
 ): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const { kept, defaults } = await defaultsOf(home, given, say);
-  const gone = (name: string) => lost(`${name} ended by itself; see its log in ${join(home.path, 'logs')}`);
-  const servers: Server[] = [];
-  if (!given.NATS_URL) {
-    say('starting nats-server …');
-    const passwords = { ...kept.NATS_PASSWORDS, [adminUser]: kept.NATS_PASSWORD } as Passwords;
-    const nats = await startNats(home, { passwords, port: portIn(given, 'NATS_PORT') }, gone);
-    servers.push(stack.use(nats));
-    defaults.NATS_URL = nats.url;
-    defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
-  }
-  if (!given.REDIS_URL) {
-    say('starting redis-server …');
-    const redis = await startRedis(home, { password: kept.REDIS_PASSWORD, port: portIn(given, 'REDIS_PORT') }, gone);
-    servers.push(stack.use(redis));
-    defaults.REDIS_URL = redis.url;
-    defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
-  }
+  const { servers, nats } = await startServers(stack, home, given, kept, defaults, say);
+  const room = stack.use(watchRoom(home.path, { say, changed: (state) => meet(state, nats) }));
   const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
   await makeStreams(environment);
   say(`starting ${order.join(', ')} …`);
@@ -58,10 +45,11 @@ export async function startSystem(
   stack.defer(async () => {
     for (const name of order) await services.find((service) => service.name === name)?.stop();
   });
+  const isExcused = () => room.state() !== 'ok' || servers.some((server) => !server.isUp());
   const started = await Promise.allSettled(
     order.map(async (name) => {
       const own = given.NATS_URL ? environment : { ...environment, ...userOf(name, kept) };
-      services.push(await startService(name, home, own, { say, lost }));
+      services.push(await startService(name, home, own, { say, lost, isExcused }));
     }),
   );
   for (const each of started) if (each.status === 'rejected') throw each.reason;
@@ -73,6 +61,45 @@ export async function startSystem(
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Those that are not somebody else's; `defaults` takes where they are. */
+async function startServers(
+  stack: AsyncDisposableStack,
+  home: Home,
+  given: Environment,
+  kept: Secrets,
+  defaults: Environment,
+  say: (line: string) => void,
+): Promise<{ servers: Server[]; nats: NatsServer | undefined }> {
+  const servers: Server[] = [];
+  let nats: NatsServer | undefined;
+  if (!given.NATS_URL) {
+    say('starting nats-server …');
+    const passwords = { ...kept.NATS_PASSWORDS, [adminUser]: kept.NATS_PASSWORD } as Passwords;
+    nats = stack.use(
+      await startNats(home, { passwords, port: portIn(given, 'NATS_PORT'), sync: isSynced(given) }, say),
+    );
+    servers.push(nats);
+    defaults.NATS_URL = nats.url;
+    defaults.NATS_PASSWORD = kept.NATS_PASSWORD;
+  }
+  if (!given.REDIS_URL) {
+    say('starting redis-server …');
+    const redis = await startRedis(home, { password: kept.REDIS_PASSWORD, port: portIn(given, 'REDIS_PORT') }, say);
+    servers.push(stack.use(redis));
+    defaults.REDIS_URL = redis.url;
+    defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
+  }
+  return { servers, nats };
+}
+
+/**
+ * nats-server does not get over a write that failed: 2.9 answers nobody any more, 2.15 no publish, both until they are started again.
+ * So it is kept from writing before the disk is full to the last byte. On a disk that can only be read it would not start.
+ */
+async function meet(state: RoomState, nats: NatsServer | undefined): Promise<void> {
+  if (state !== 'read-only') await nats?.refuse(state === 'full');
 }
 
 /** Services may only look at streams: they are made here, by the user of NATS that may. */
@@ -97,6 +124,12 @@ function portIn(given: Environment, name: 'NATS_PORT' | 'REDIS_PORT'): number | 
   if (!/^[1-9]\d{0,4}$/.test(value) || Number(value) > 65_535)
     throw new Failure('invalid', `${name} got ${JSON.stringify(value)}: it takes a port, 1 to 65535`);
   return Number(value);
+}
+
+function isSynced({ NATS_SYNC: value = 'always' }: Environment): boolean {
+  if (value !== 'always' && value !== 'interval')
+    throw new Failure('invalid', `NATS_SYNC got ${JSON.stringify(value)}: it takes always or interval`);
+  return value === 'always';
 }
 
 /** Each service has a user of its own on our NATS, with no more rights than it needs. */

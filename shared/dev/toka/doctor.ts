@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { problemLine, readAgentsFile } from '#shared/agents-file.ts';
 import type { Client } from '#shared/client/client.ts';
 import type { OddMessages } from '#shared/contracts/store.ts';
+import { inMib, roomOf, roomProblem, stateOf } from '#shared/disk.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Environment } from '#shared/settings.ts';
 import { readSettings } from '#shared/settings.ts';
@@ -49,6 +50,7 @@ async function examine(shell: Shell): Promise<Finding[]> {
     versionOfNode(),
     ...settings(shell),
     ...files(shell),
+    ...(await disk(shell)),
     ...(runs ? [] : [...(await programs()), ...(await ports(shell))]),
     ...services,
   ];
@@ -104,6 +106,16 @@ function files({ environment }: Shell): Finding[] {
       ? [{ what: file }]
       : problems.map((problem) => ({ what: 'configuration', fix: problemLine(file, problem) }));
   });
+}
+
+/** Whether there is room where npm start keeps its data. */
+async function disk({ data, environment: { TOKA_HOME = '' } }: Shell): Promise<Finding[]> {
+  const folder = data ?? TOKA_HOME;
+  const room = await roomOf(folder).catch(() => undefined);
+  if (!room) return []; // nothing was started here yet
+  const state = stateOf(room);
+  if (state === 'ok') return [{ what: `${inMib(room.freeBytes)} free under ${folder}` }];
+  return [{ what: 'disk', fix: roomProblem(folder, room, state) }];
 }
 
 /** One of two ways to run it is enough. */
