@@ -100,6 +100,7 @@ function boxed(
     needs: `mcp:${server.name}`,
     idempotent: tool.idempotent,
     readOnly: tool.readOnly,
+    print: JSON.stringify([server.url ?? server.command, tool.print]),
     async call(_, args, signal): Promise<Outcome> {
       const { isError, text, images } = await connection.call(tool.name, args, { signal });
       const [image] = images;
