@@ -154,6 +154,7 @@ async function make(
   { callId }: PendingCall,
   tool: BoxedTool,
 ): Promise<Outcome> {
+  await journal.current();
   const before = toolbox.traffic();
   const startedMs = performance.now();
   const outcome = await tool.call(callId, argsOf(journal, callId), signal);

@@ -16,6 +16,8 @@ import { fetchImage, wholeEvent } from '#shared/whole-event.ts';
 const inlineBytesMax = 32 * 1024;
 const shownCharsMax = 4_000;
 const attemptsMax = 20;
+/** A lease takes longer to pass to another runner: see TASK_LEASE. */
+const unseenMsMax = 250;
 
 /** A run as this runner knows it: folded from the log, and moved on only by what the log has taken. */
 export type Journal = {
@@ -28,6 +30,11 @@ export type Journal = {
   record(draft: RunDraft): Promise<void>;
   /** Folds in what others have appended. Throws as `record` does. */
   refresh(): Promise<void>;
+  /**
+   * Before anything is asked or done that no append holds back: as `refresh`, unless the log was just seen. A runner that was stopped, or
+   * waited, may have lost the run to another meanwhile.
+   */
+  current(): Promise<void>;
 };
 
 /** Folds a run from the log; undefined: there is no such run. */
@@ -66,7 +73,9 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
   for (const event of events) if (isRunEvent(event)) fold(await wholeEvent(bus, event));
   if (!run) return undefined;
 
-  const refresh = async () => {
+  let seenAt = now();
+  const readOn = async () => {
+    const at = now();
     const seen = run?.version ?? 0;
     for (const event of await bus.read('run', runId, seen + 1)) {
       if (!isRunEvent(event)) continue;
@@ -74,6 +83,15 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
       fold(await wholeEvent(bus, event));
       if (lost || (run && hasEnded(run))) throw new Failure('conflict', "the run is no longer this runner's");
     }
+    seenAt = at;
+  };
+  // Side by side, what is new would be folded in twice.
+  let reading: Promise<void> | undefined;
+  const refresh = () => {
+    reading ??= readOn().finally(() => {
+      reading = undefined;
+    });
+    return reading;
   };
 
   const journal: Journal = {
@@ -84,6 +102,9 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
       return messages;
     },
     refresh,
+    async current() {
+      if (msSince(seenAt) > unseenMsMax) await refresh();
+    },
     async record(draft) {
       const slim = await slimmed(bus, draft);
       const event = newEvent(slim as Draft, `run/${runId}`, writer, {
@@ -91,8 +112,10 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
         trace: run?.trace,
       }) as RunEvent;
       for (let attempt = 1; ; attempt++) {
+        const at = now();
         try {
           const seq = await bus.append(event, run?.version ?? 0);
+          seenAt = at;
           return fold({ ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
         } catch (error) {
           if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
@@ -103,6 +126,11 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
   };
   return journal;
 }
+
+/** A machine that slept is seen by its clock alone, a process that was stopped by either. */
+const now = () => ({ monotonicMs: performance.now(), epochMs: Date.now() });
+const msSince = (at: ReturnType<typeof now>) =>
+  Math.max(performance.now() - at.monotonicMs, Math.abs(Date.now() - at.epochMs));
 
 async function wholeOf(bus: Bus, draft: RunDraft): Promise<Partial<WholeEvent>> {
   if (draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer)

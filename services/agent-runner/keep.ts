@@ -1,6 +1,7 @@
 import type { NamedArtifact } from '#shared/contracts/artifact.ts';
-import type { Run, Workspace } from '#shared/domain/run.ts';
+import type { Workspace } from '#shared/domain/run.ts';
 import type { Runner } from './execute.ts';
+import type { Journal } from './journal.ts';
 import type { Sources } from './repository.ts';
 import { returnBranch } from './repository.ts';
 import type { Lease } from './sandbox/lease.ts';
@@ -16,8 +17,9 @@ export const sourcesOf = ({ REPOSITORY_ROOTS, WORKSPACE_DIR, MAX_DISK_PER_AGENT 
 });
 
 /** Closes the workspace, and keeps what is worth keeping of it. */
-export async function keep(runner: Runner, run: Run, { base }: Workspace, at: Lease, completed: boolean) {
+export async function keep(runner: Runner, journal: Journal, { base }: Workspace, at: Lease, completed: boolean) {
   const { bus, config } = runner;
+  const { run } = journal;
   const { definition, work, id } = run;
   const subject = work.description.split('\n')[0]?.slice(0, 72) ?? 'Work';
   const message = `${subject}\n\nLeft uncommitted by ${definition.name}, run ${id}`;
@@ -26,6 +28,8 @@ export async function keep(runner: Runner, run: Run, { base }: Workspace, at: Le
   const bundle = commits > 0 ? await at.bundle() : null;
   const pushed = async () => {
     if (!bundle) return 'nothing was committed';
+    // The repository is no one's but people's: nothing that another runner has gone beyond is put there.
+    if (completed) await journal.current();
     return completed
       ? returnBranch(definition, sourcesOf(config), bundle)
       : 'the run did not end well; its work is in the bundle';

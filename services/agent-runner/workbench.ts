@@ -101,7 +101,7 @@ export function openWorkbench(options: Options): Workbench {
       const { workspace } = journal.run;
       if (!workspace || workspace.kept) return null;
       if (workspace.snapshots.length === 0 && definition.artifacts.length === 0) return null;
-      return keep(runner, journal.run, workspace, await leased(keepWaitMs), completed);
+      return keep(runner, journal, workspace, await leased(keepWaitMs), completed);
     },
     async [Symbol.asyncDispose]() {
       closing.abort();

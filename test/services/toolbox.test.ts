@@ -1,7 +1,11 @@
 import test from 'ava';
 import type { AgentInput } from '#shared/contracts/agent.ts';
+import type { Draft } from '#shared/contracts/events.ts';
+import { facts, started } from '#test/helpers/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { openRunner, signal, startOutside } from '#test/helpers/toolbox.ts';
+import { callTool } from '../../services/agent-runner/call-tool.ts';
+import { openJournal } from '../../services/agent-runner/journal.ts';
 
 test('first calls side by side share one sandbox, which is given back', async (t) => {
   await using stack = new AsyncDisposableStack();
@@ -144,3 +148,32 @@ test('what a job has written beside the calls is in the log before it is validat
   t.is(await check('cat late.txt; pgrep -c sleep'), 'late\n0\n[exit code 1]');
   t.is(run.journal.run.workspace?.snapshots.length, 1);
 });
+
+test('a runner that was stopped makes no call when it wakes where another has the run, and folds what it missed in once', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { begin, runner, taken } = await openRunner(stack);
+  await using run = await begin({ capabilities: { primary: ['filesystem-read'] } });
+  const { journal } = run;
+  const other = await openJournal(runner.bus, journal.run.id, runner.writer);
+  if (!other) return t.fail('there is no run');
+  const step = (id: string) => ({
+    ...{ ...facts, calls: [{ callId: id, tool: 'list_files' }] },
+    answer: { text: '', toolCalls: [{ callId: id, tool: 'list_files', args: {} }], stopReason: 'tool-calls' as const },
+  });
+  await journal.record({ type: 'toka.run.step-completed.v1', data: step('c1') });
+  await other.refresh();
+  await other.record({ type: 'toka.run.message-received.v1', data: { text: 'hello', mode: 'enqueue' } });
+  stopFor(400);
+  await Promise.all([journal.current(), journal.current(), journal.current()]);
+  t.is(journal.messages.filter(({ text }) => text === 'hello').length, 1);
+
+  await other.record(started as Draft<'toka.run.started.v1'>);
+  stopFor(400);
+  const [call] = journal.run.pending;
+  if (!call) return t.fail('there is no call');
+  await t.throwsAsync(callTool({ runner, journal, toolbox: run.toolbox, signal }, call), { code: 'conflict' });
+  t.is(taken(), 0);
+});
+
+/** What a signal to stop does to the one thread. */
+const stopFor = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
