@@ -11,6 +11,7 @@ import { approvalRoutes } from './routes/approvals.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { memoryRoutes } from './routes/memories.ts';
 import { runRoutes } from './routes/runs.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -34,6 +35,7 @@ export type RouteOptions = {
 export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic }: RouteOptions) {
   const api = [
     ...agentRoutes(bus, writer, backlog),
+    ...memoryRoutes(bus, writer),
     ...agentRunRoutes(bus, writer, backlog),
     ...againRoutes(bus, writer, backlog),
     ...historyRoutes(bus, writer, backlog),

@@ -118,7 +118,7 @@ type Owners = ReturnType<typeof createOwners>;
 /** Whose agents, runs, keys and webhooks are, as the log has it. A run never changes hands; an agent may, and is looked up anew. */
 export function createOwners(bus: Pick<Bus, 'read'>) {
   const runs = new LRUCache<string, string>({ max: ownersMax });
-  const agents = new LRUCache<string, string>({ max: ownersMax, ttl: ownerMsMax });
+  const agents = new LRUCache<string, { owner: string; born: number }>({ max: ownersMax, ttl: ownerMsMax });
   const find = async (entity: Entity, id: string): Promise<string | null | undefined> => {
     if (entity === 'run') {
       const [first] = runs.has(id) ? [] : await bus.read('run', id, 1, 1);
@@ -130,10 +130,10 @@ export function createOwners(bus: Pick<Bus, 'read'>) {
     if (entity === 'webhook') return foldWebhook(await bus.read('webhook', id))?.workstream;
     if (entity !== 'agent' && entity !== 'memory') return undefined;
     if (!agents.has(id)) {
-      const owner = foldAgent(await bus.read('agent', id))?.spec.workstream;
-      if (owner) agents.set(id, owner);
+      const agent = foldAgent(await bus.read('agent', id));
+      if (agent) agents.set(id, { owner: agent.spec.workstream, born: agent.born });
     }
-    return agents.get(id);
+    return agents.get(id)?.owner;
   };
   const has = async (allowed: ReadonlySet<string>, entity: Entity, id: string): Promise<boolean> => {
     if (entity === 'agent') agents.delete(id);
@@ -142,12 +142,14 @@ export function createOwners(bus: Pick<Bus, 'read'>) {
   };
   return {
     has,
-    async ofEvent(event: TokaEvent, allowed: ReadonlySet<string>): Promise<boolean> {
+    async ofEvent(event: Recorded, allowed: ReadonlySet<string>): Promise<boolean> {
       const [entity = '', id = ''] = event.subject.split('/');
       if (event.type === 'toka.agent.registered.v1' || event.type === 'toka.agent.updated.v1') agents.delete(id);
       if (event.type !== 'toka.llm.called.v1') {
         const owner = await find(entity as Entity, id);
-        return typeof owner === 'string' && allowed.has(owner);
+        // What was of an earlier agent of that name is not this one's.
+        const isEarlier = (entity === 'agent' || entity === 'memory') && event.seq < (agents.get(id)?.born ?? 0);
+        return typeof owner === 'string' && allowed.has(owner) && !isEarlier;
       }
       const { runId, agentId, key } = event.data;
       const owner = runId ? await find('run', runId) : await find(agentId ? 'agent' : 'key', agentId ?? key);

@@ -53,7 +53,7 @@ type Permissions = { publish: string[]; subscribe: string[] };
 const own: Record<ServiceUser, Permissions> = {
   gateway: {
     publish: [
-      ...events('agent', 'run', 'key', 'webhook'),
+      ...events('agent', 'run', 'memory', 'key', 'webhook'),
       ...readLog,
       ...followLog,
       ...readArtifacts,

@@ -70,7 +70,6 @@ const mayNotPublish: Record<ServiceUser, string[]> = {
   gateway: [
     `toka.tasks.high.${run}`,
     'toka.events.llm.internal',
-    'toka.events.memory.scout',
     'toka.events.system.store',
     'toka.llm.chat',
     '$O.artifacts.M.x',
