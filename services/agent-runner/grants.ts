@@ -1,5 +1,6 @@
 import type { Definition } from '#shared/contracts/agent.ts';
 import type { AskedApproval, Run } from '#shared/domain/run.ts';
+import { matches } from '#shared/glob.ts';
 import type { Config } from './config.ts';
 import type { Capability } from './tools/capabilities.ts';
 import { allowed, covers, isAbout } from './tools/capabilities.ts';
@@ -72,18 +73,4 @@ function needsLeave({ approvals }: Definition, { name, aliases = [], needs }: Wa
       ? isAbout(pattern.slice('capability:'.length), needs)
       : [name, ...aliases].some((each) => matches(pattern, each)),
   );
-}
-
-function matches(pattern: string, name: string): boolean {
-  const [first = '', ...rest] = pattern.split('*');
-  if (rest.length === 0) return pattern === name;
-  if (!name.startsWith(first)) return false;
-  const last = rest.pop() ?? '';
-  let at = first.length;
-  for (const part of rest) {
-    const found = name.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  return name.length - last.length >= at && name.endsWith(last);
 }

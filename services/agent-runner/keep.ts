@@ -1,3 +1,4 @@
+import { readAgentsFile } from '#shared/agents-file.ts';
 import type { NamedArtifact } from '#shared/contracts/artifact.ts';
 import type { Workspace } from '#shared/domain/run.ts';
 import type { Runner } from './execute.ts';
@@ -9,8 +10,13 @@ import { mediaTypeOf } from './tools/media-type.ts';
 
 const keptBytesMax = 10 * 1024 ** 2;
 
-/** Which repositories a runner's agents may have. */
-export const sourcesOf = ({ REPOSITORY_ROOTS, WORKSPACE_DIR, MAX_DISK_PER_AGENT }: Runner['config']): Sources => ({
+/** Which repositories a runner's agents of a workstream may have, as the file says it now. */
+export const sourcesOf = (
+  { CONFIG_FILE, REPOSITORY_ROOTS, WORKSPACE_DIR, MAX_DISK_PER_AGENT }: Runner['config'],
+  workstream: string,
+): Sources => ({
+  rules: readAgentsFile(CONFIG_FILE).repositories,
+  workstream,
   roots: REPOSITORY_ROOTS.split(','),
   scratch: WORKSPACE_DIR,
   bytesMax: MAX_DISK_PER_AGENT,
@@ -31,7 +37,7 @@ export async function keep(runner: Runner, journal: Journal, { base }: Workspace
     // The repository is no one's but people's: nothing that another runner has gone beyond is put there.
     if (completed) await journal.current();
     return completed
-      ? returnBranch(definition, sourcesOf(config), bundle)
+      ? returnBranch(definition, sourcesOf(config, definition.workstream), bundle)
       : 'the run did not end well; its work is in the bundle';
   };
   return {

@@ -10,6 +10,7 @@ import { Config } from './config.ts';
 import { createDenials } from './denials.ts';
 import { listen } from './listen.ts';
 import { createOnce } from './once.ts';
+import { createCheckPlaces } from './places.ts';
 import type { Route } from './route.ts';
 import { routesOf } from './routes.ts';
 import { createSeats } from './seats.ts';
@@ -37,7 +38,18 @@ export async function serve(
   const tokens = tokenOptions(config, logger);
   const webhooks = tokens.secret === undefined ? undefined : await openWebhooks(context, tokens.secret, resolve);
   const isPublic = config.PUBLIC_STATUS;
-  const { api, management } = routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic });
+  const checkPlaces = createCheckPlaces(config.CONFIG_FILE, config.EGRESS_EXEMPT);
+  const { api, management } = routesOf({
+    bus,
+    writer,
+    backlog,
+    checkPlaces,
+    webhooks,
+    logger,
+    seats,
+    stopping,
+    isPublic,
+  });
   const shared = {
     admit: createAdmit(createAuth(tokens), {
       limit: config.HTTP_RATE_LIMIT_REQUESTS,

@@ -4,6 +4,7 @@ import type { Logger } from '#shared/log.ts';
 import { asyncApiRoute } from './asyncapi.ts';
 import type { Backlog } from './backlog.ts';
 import { described } from './openapi/document.ts';
+import type { CheckPlaces } from './places.ts';
 import { againRoutes } from './routes/again.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
 import { agentRoutes } from './routes/agents.ts';
@@ -22,6 +23,7 @@ export type RouteOptions = {
   bus: Bus;
   writer: Writer;
   backlog: Backlog;
+  checkPlaces: CheckPlaces;
   /** Undefined: there is nothing to seal their secrets with. */
   webhooks: Webhooks | undefined;
   logger: Logger;
@@ -32,9 +34,19 @@ export type RouteOptions = {
 };
 
 /** The table of each API, its own description with it. */
-export function routesOf({ bus, writer, backlog, webhooks, logger, seats, stopping, isPublic }: RouteOptions) {
+export function routesOf({
+  bus,
+  writer,
+  backlog,
+  checkPlaces,
+  webhooks,
+  logger,
+  seats,
+  stopping,
+  isPublic,
+}: RouteOptions) {
   const api = [
-    ...agentRoutes(bus, writer, backlog),
+    ...agentRoutes(bus, writer, backlog, checkPlaces),
     ...memoryRoutes(bus, writer),
     ...agentRunRoutes(bus, writer, backlog),
     ...againRoutes(bus, writer, backlog),

@@ -13,6 +13,7 @@ import { graphProblems, parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import { refusalAt } from '../input.ts';
+import type { CheckPlaces } from '../places.ts';
 import type { Call, Route } from '../route.ts';
 import { route } from '../route.ts';
 
@@ -33,7 +34,7 @@ function readSpec(value: unknown): AgentSpec {
 }
 
 /** Agents and their lives. */
-export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[] {
+export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog, checkPlaces: CheckPlaces): Route[] {
   const command = async (
     { caller, ctx }: Pick<Call<unknown, unknown, unknown, unknown>, 'caller' | 'ctx'>,
     id: string,
@@ -61,6 +62,7 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
       read: readSpec,
       async handle(call) {
         await backlog.check();
+        checkPlaces(call.body, call.caller);
         await checkGraph(bus, call.body);
         const agent = await command(call, call.body.name, { type: 'register', spec: call.body, origin: 'api' });
         call.ctx.set('Location', `/agents/${agent.id}`);
@@ -76,6 +78,7 @@ export function agentRoutes(bus: Bus, writer: Writer, backlog: Backlog): Route[]
       read: readSpec,
       async handle(call) {
         const version = versionIn(call.headers['If-Match']);
+        checkPlaces(call.body, call.caller);
         await checkGraph(bus, call.body);
         return command(call, call.params.id, { type: 'update', spec: call.body, origin: 'api', version });
       },
