@@ -120,9 +120,14 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
       interrupt = signals.interrupt();
       signal = AbortSignal.any([abort, interrupt]);
     }
+    const { version } = journal.run;
     try {
       await act({ runner, journal, toolbox, signal }, action, limits);
     } catch (error) {
+      if (error instanceof Failure && error.code === 'stale') {
+        await journal.refresh(); // where the run is another's by now, this throws
+        if (journal.run.version > version) continue;
+      }
       if (!interrupt.aborted || abort.aborted) throw error;
       await interrupted(journal);
     }

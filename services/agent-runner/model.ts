@@ -99,6 +99,7 @@ export async function judge(bus: Bus, journal: Journal, content: string, signal:
 export const common = (run: Run) => ({
   agentId: run.agentId,
   runId: run.id,
+  seen: run.version,
   trace: run.trace ?? undefined,
   workstream: run.definition.workstream,
   priority: run.work.priority,

@@ -67,6 +67,8 @@ export const ChatRequest = z.object({
     .default('internal'),
   agentId: z.string().optional(),
   runId: z.string().optional(),
+  /** The sequence of the run's last event that the asker knows: where the log has a later one, no model is asked. */
+  seen: z.number().int().nonnegative().optional(),
   /** Which its event belongs to. */
   trace: z.object({ traceparent: z.string(), tracestate: z.string().optional() }).optional(),
   workstream: z.string().optional(),
@@ -130,6 +132,7 @@ export type ChatResponse = z.infer<typeof ChatResponse>;
 
 /**
  * One model call. It is answered as a stream: heartbeats while the model thinks, chunks of its text where they are wanted, then the
- * response. `context-missing`: the conversation is not kept as the caller believes; the same call sent whole goes through.
+ * response. `context-missing`: the conversation is not kept as the caller believes; the same call sent whole goes through. `stale`: the run
+ * has gone on without the caller, who has to read the log before it asks again.
  */
 export const chat = request('toka.llm.chat', ChatRequest, ChatResponse);

@@ -1,10 +1,15 @@
 import test from 'ava';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import type { Draft } from '#shared/contracts/events.ts';
+import type { ChatInput } from '#shared/contracts/llm.ts';
+import { chat } from '#shared/contracts/llm.ts';
+import { Failure } from '#shared/errors.ts';
+import { newEvent } from '#shared/event.ts';
 import { facts, started } from '#test/helpers/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { openRunner, signal, startOutside } from '#test/helpers/toolbox.ts';
 import { callTool } from '../../services/agent-runner/call-tool.ts';
+import { execute } from '../../services/agent-runner/execute.ts';
 import { openJournal } from '../../services/agent-runner/journal.ts';
 
 test('first calls side by side share one sandbox, which is given back', async (t) => {
@@ -177,3 +182,36 @@ test('a runner that was stopped makes no call when it wakes where another has th
 
 /** What a signal to stop does to the one thread. */
 const stopFor = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+test('a question that the log has overtaken is decided anew, with what was said meanwhile', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { begin, runner } = await openRunner(stack);
+  const { bus } = runner;
+  const asked: ChatInput[] = [];
+  bus.answer(chat, async (question) => {
+    asked.push(question);
+    const run = `run/${question.runId}`;
+    const said = { type: 'toka.run.message-received.v1' as const, data: { text: 'hello', mode: 'enqueue' as const } };
+    if (asked.length === 1) {
+      await bus.append(newEvent(said, run, runner.writer));
+      throw new Failure('stale', 'the run has gone on');
+    }
+    return { answer: { text: 'hello yourself', toolCalls: [], stopReason: 'end' as const }, facts };
+  });
+  const signals = () => {
+    const never = new AbortController().signal;
+    return { stopping: never, abort: never, interrupt: () => never, nudged: () => false };
+  };
+  const agent = { limits: { max_steps: 1 } };
+  await using first = await begin(agent);
+  const { id } = first.journal.run;
+  t.is(await execute(runner, { runId: id }, signals()), 'ended');
+  t.is(asked.length, 2);
+  t.deepEqual(
+    asked.map(({ messages }) => messages.filter(({ text }) => text === 'hello').length),
+    [0, 1],
+  );
+  const events = await bus.read('run', id);
+  const message = events.find(({ type }) => type === 'toka.run.message-received.v1')?.seq;
+  t.is(asked[1]?.seen, message);
+});

@@ -49,6 +49,7 @@ const inertOfTyped: Inert = {
   request: {
     key: true,
     runId: true,
+    seen: true,
     trace: true,
     workstream: true,
     priority: true,
