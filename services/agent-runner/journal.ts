@@ -38,8 +38,10 @@ export type Journal = {
 };
 
 /** Folds a run from the log; undefined: there is no such run. */
-export const openJournal = async (bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> =>
-  foldJournal(bus, runId, writer, await bus.read('run', runId));
+export async function openJournal(bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> {
+  const at = now();
+  return foldJournal(bus, runId, writer, await bus.read('run', runId), at);
+}
 
 /**
  * As `openJournal`, for a run that has just the events of these sequences: `start` becomes the next one while they are still read.
@@ -53,6 +55,7 @@ export async function claimJournal(
   { events: sequences = [], trace }: Pick<Task, 'events' | 'trace'>,
 ): Promise<Journal | undefined> {
   const event = newEvent(start as Draft, `run/${runId}`, writer, { correlationid: runId, trace });
+  const at = now();
   const [seq, events] = await Promise.all([
     bus.append(event, sequences.at(-1)).catch((error) => {
       if (error instanceof Failure && error.code === 'conflict') return undefined;
@@ -60,10 +63,11 @@ export async function claimJournal(
     }),
     bus.readAt(sequences),
   ]);
-  return seq === undefined ? undefined : foldJournal(bus, runId, writer, [...events, { ...event, seq }]);
+  return seq === undefined ? undefined : foldJournal(bus, runId, writer, [...events, { ...event, seq }], at);
 }
 
-async function foldJournal(bus: Bus, runId: string, writer: Writer, events: readonly Recorded[]) {
+/** `at`: when the log was like that, or before. */
+async function foldJournal(bus: Bus, runId: string, writer: Writer, events: readonly Recorded[], at: Moment) {
   let run: Run | undefined;
   let messages: readonly ChatMessage[] = [];
   const fold = (event: WholeEvent) => {
@@ -73,9 +77,9 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
   for (const event of events) if (isRunEvent(event)) fold(await wholeEvent(bus, event));
   if (!run) return undefined;
 
-  let seenAt = now();
+  let seenAt = at;
   const readOn = async () => {
-    const at = now();
+    const began = now();
     const seen = run?.version ?? 0;
     for (const event of await bus.read('run', runId, seen + 1)) {
       if (!isRunEvent(event)) continue;
@@ -83,7 +87,7 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
       fold(await wholeEvent(bus, event));
       if (lost || (run && hasEnded(run))) throw new Failure('conflict', "the run is no longer this runner's");
     }
-    seenAt = at;
+    seenAt = began;
   };
   // Side by side, what is new would be folded in twice.
   let reading: Promise<void> | undefined;
@@ -112,10 +116,10 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
         trace: run?.trace,
       }) as RunEvent;
       for (let attempt = 1; ; attempt++) {
-        const at = now();
+        const began = now();
         try {
           const seq = await bus.append(event, run?.version ?? 0);
-          seenAt = at;
+          seenAt = began;
           return fold({ ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
         } catch (error) {
           if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
@@ -129,8 +133,8 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
 
 /** A machine that slept is seen by its clock alone, a process that was stopped by either. */
 const now = () => ({ monotonicMs: performance.now(), epochMs: Date.now() });
-const msSince = (at: ReturnType<typeof now>) =>
-  Math.max(performance.now() - at.monotonicMs, Math.abs(Date.now() - at.epochMs));
+type Moment = ReturnType<typeof now>;
+const msSince = (at: Moment) => Math.max(performance.now() - at.monotonicMs, Math.abs(Date.now() - at.epochMs));
 
 async function wholeOf(bus: Bus, draft: RunDraft): Promise<Partial<WholeEvent>> {
   if (draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer)
