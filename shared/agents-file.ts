@@ -2,11 +2,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import type { AgentSpec } from './contracts/agent.ts';
 import { McpServer } from './contracts/mcp.ts';
+import { RepositoryRule } from './contracts/repository.ts';
 import type { Problem } from './errors.ts';
 import { Failure, messageOf } from './errors.ts';
 import type { Located, Path } from './field-problems.ts';
 import { describe, unknownField } from './field-problems.ts';
 import { graphProblems, parseAgent } from './parse-agent.ts';
+import type { Places } from './place-problems.ts';
+import { placeProblems } from './place-problems.ts';
+import { placeOf } from './repository-rules.ts';
 import { lineFinder } from './toml-lines.ts';
 
 /** The file's sections and the settings that their fields become. */
@@ -45,9 +49,10 @@ const isTable = (value: unknown): value is Record<string, unknown> =>
 
 /** The file's agents, and everything that is wrong with it. A problem with one agent or server leaves out that one alone. */
 export type AgentsFile = { settings: Record<string, string>; agents: AgentSpec[]; problems: Problem[]; fatal: boolean };
-type WholeFile = AgentsFile & { mcpServers: McpServer[] };
+/** `repositories`: undefined where what the file says of them cannot be read. */
+type WholeFile = AgentsFile & { mcpServers: McpServer[]; repositories: RepositoryRule[] | undefined };
 
-const nothing: WholeFile = { settings: {}, agents: [], mcpServers: [], problems: [], fatal: false };
+const nothing: WholeFile = { settings: {}, agents: [], mcpServers: [], repositories: [], problems: [], fatal: false };
 
 /** Parses the text of an agents.toml. `fatal`: it is no TOML, or a section is wrong, so nothing in it can be relied on. */
 export function parseAgentsFile(text: string): WholeFile {
@@ -60,12 +65,14 @@ export function parseAgentsFile(text: string): WholeFile {
       messageOf(error)
         .split('\n')[0]
         ?.replace(/^Invalid TOML document: /, '') ?? '';
-    return { ...nothing, problems: [{ field: 'the file', message: `is not TOML: ${message}`, line }], fatal: true };
+    const problems = [{ field: 'the file', message: `is not TOML: ${message}`, line }];
+    return { ...nothing, repositories: undefined, problems, fatal: true };
   }
   const lineOf = lineFinder(text);
-  const { agents: entries = [], mcp_servers: serverEntries = [], ...rest } = tree;
+  const { agents: entries = [], mcp_servers: serverEntries = [], repositories: ruleEntries = [], ...rest } = tree;
   const found = readSections(rest);
   const servers = readServers(serverEntries);
+  const rules = readRules(ruleEntries);
   const located = (problem: Located): Problem => ({
     field: fieldName(problem.path),
     message: problem.message,
@@ -74,15 +81,18 @@ export function parseAgentsFile(text: string): WholeFile {
   const fatal = found.problems.length > 0;
   if (!Array.isArray(entries)) {
     const problem = { path: ['agents'], message: 'must be written [[agents]], once for each agent' };
-    const problems = [...found.problems, ...servers.problems, problem].map(located);
-    return { ...nothing, settings: found.settings, problems, fatal: true };
+    const problems = [...found.problems, ...servers.problems, ...rules.problems, problem].map(located);
+    return { ...nothing, repositories: undefined, settings: found.settings, problems, fatal: true };
   }
-  const read = readAgents(entries);
+  // A section that is not known may be one that was to say whose something is.
+  const repositories = fatal || rules.problems.length > 0 ? undefined : rules.rules;
+  const read = readAgents(entries, { mcpServers: servers.servers, repositories });
   return {
     settings: found.settings,
     agents: read.agents,
     mcpServers: servers.servers,
-    problems: [...found.problems, ...servers.problems, ...read.problems].map(located),
+    repositories,
+    problems: [...found.problems, ...servers.problems, ...rules.problems, ...read.problems].map(located),
     fatal,
   };
 }
@@ -112,14 +122,14 @@ function readSections(tree: Record<string, unknown>): { settings: Record<string,
   const top = Object.keys(sections).filter((name) => !name.includes('.'));
   for (const [name, table] of Object.entries(tree)) {
     if (!top.includes(name))
-      problems.push({ path: [name], message: unknownField([...top, 'agents', 'mcp_servers'], name) });
+      problems.push({ path: [name], message: unknownField([...top, 'agents', 'mcp_servers', 'repositories'], name) });
     else if (!isTable(table)) problems.push({ path: [name], message: `must be a section, written [${name}]` });
     else walk(name, table, [name]);
   }
   return { settings, problems };
 }
 
-function readAgents(entries: unknown[]): { agents: AgentSpec[]; problems: Located[] } {
+function readAgents(entries: unknown[], places: Places): { agents: AgentSpec[]; problems: Located[] } {
   const problems: Located[] = [];
   const agents: { spec: AgentSpec; index: number }[] = [];
   const first = new Map<string, number>();
@@ -130,6 +140,11 @@ function readAgents(entries: unknown[]): { agents: AgentSpec[]; problems: Locate
       continue;
     }
     const { name } = parsed.spec;
+    const others = placeProblems(parsed.spec, places, false);
+    if (others.length > 0) {
+      problems.push(...others.map(({ path, message }) => ({ path: ['agents', index, ...path], message })));
+      continue;
+    }
     const earlier = first.get(name);
     if (earlier === undefined) agents.push({ spec: parsed.spec, index });
     else
@@ -176,6 +191,34 @@ function readServers(entries: unknown): { servers: McpServer[]; problems: Locate
     first.set(name, earlier ?? index);
   }
   return { servers, problems };
+}
+
+function readRules(entries: unknown): { rules: RepositoryRule[]; problems: Located[] } {
+  if (!Array.isArray(entries)) {
+    const message = 'must be written [[repositories]], once for each folder or URL';
+    return { rules: [], problems: [{ path: ['repositories'], message }] };
+  }
+  const rules: RepositoryRule[] = [];
+  const problems: Located[] = [];
+  const first = new Map<string, number>();
+  for (const [index, entry] of entries.entries()) {
+    const parsed = RepositoryRule.safeParse(entry);
+    if (!parsed.success) {
+      for (const { path, message } of parsed.error.issues.flatMap((issue) => describe(issue, RepositoryRule, entry)))
+        problems.push({ path: ['repositories', index, ...path], message });
+      continue;
+    }
+    const place = placeOf(parsed.data.path);
+    const earlier = place === undefined ? undefined : first.get(place);
+    const at = ['repositories', index, 'path'];
+    if (place === undefined)
+      problems.push({ path: at, message: 'must be a folder, or a URL without "%", "//", "?" and "#" in its path' });
+    else if (earlier !== undefined)
+      problems.push({ path: at, message: `is that of repositories[${earlier + 1}] already; write both as one` });
+    else rules.push(parsed.data);
+    if (place !== undefined) first.set(place, earlier ?? index);
+  }
+  return { rules, problems };
 }
 
 /** One line for a problem: `config/agents.toml:12: agents[1].priority is "urgent"; it takes critical, high, medium, low`. */

@@ -2,18 +2,15 @@ import type { DataOf } from '#shared/contracts/events.ts';
 import type { ToolCall } from '#shared/contracts/llm.ts';
 import type { PendingCall } from '#shared/domain/run.ts';
 import { idFor } from '#shared/ids.ts';
-import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import { deliverableName } from './deliverable.ts';
 import type { Runner } from './execute.ts';
 import type { Leave } from './grants.ts';
 import { leaveFor } from './grants.ts';
 import type { Journal } from './journal.ts';
-import { revealed } from './mcp/text.ts';
+import type { LeaveText } from './leave-text.ts';
+import { isStill, leaveText } from './leave-text.ts';
 import type { BoxedTool, Outcome, Toolbox } from './toolbox.ts';
-
-/** More than a person would read before saying yes. */
-const shownCharsMax = 4_000;
 
 const interrupted = 'This call was interrupted: it may or may not have taken effect. Look before you repeat it.';
 const killedWords: Record<NonNullable<Outcome['killed']>, (limits: { memoryBytes: number }) => string> = {
@@ -31,7 +28,7 @@ type Work = { runner: Runner; journal: Journal; toolbox: Toolbox; signal: AbortS
 
 /** Makes the call whose turn it is, or asks for leave, and records what came of it. */
 export async function callTool(work: Work, call: PendingCall): Promise<void> {
-  const { runner, journal, toolbox } = work;
+  const { journal, toolbox } = work;
   const tool = toolbox.find(call.tool);
   if (!tool) {
     const known = toolbox.offers.map(({ name }) => name).join(', ') || 'none';
@@ -39,17 +36,17 @@ export async function callTool(work: Work, call: PendingCall): Promise<void> {
   }
   const problem = callIn(journal, call.callId)?.problem;
   if (problem) return returned(work, call, refusal(`The arguments of ${call.tool} cannot be used, for ${problem}`));
-  const leave = leaveFor(journal.run, call.callId, tool, runner.config.CAPABILITY_VALIDATION);
+  const leave = leaveNow(work, call, tool);
   if (leave.may !== 'yes' && !(await settle(work, call, tool, leave))) return undefined;
   return await finish(work, call, tool, await begin(work, call, tool));
 }
 
 /** Several calls that change nothing, side by side. Those that need leave are left for their turn. */
 export async function callTools(work: Work, calls: readonly PendingCall[]): Promise<void> {
-  const { runner, journal, toolbox } = work;
+  const { journal, toolbox } = work;
   const free = calls.flatMap((call) => {
     const tool = toolbox.find(call.tool);
-    const may = tool && leaveFor(journal.run, call.callId, tool, runner.config.CAPABILITY_VALIDATION).may === 'yes';
+    const may = tool && leaveNow(work, call, tool).may === 'yes';
     return tool && may && !call.begun && !callIn(journal, call.callId)?.problem ? [{ call, tool }] : [];
   });
   const [first] = calls;
@@ -60,6 +57,33 @@ export async function callTools(work: Work, calls: readonly PendingCall[]): Prom
 }
 
 const refusal = (text: string): Outcome => ({ isError: true, text, cpuSeconds: 0, peakBytes: 0 });
+
+/** Whether a call may be made as it is now: what people approved earlier is leave for that, and for nothing that has changed since. */
+function leaveNow(work: Work, call: PendingCall, tool: BoxedTool): Leave {
+  const { runner, journal } = work;
+  const leave = leaveFor(journal.run, call.callId, tool, runner.config.CAPABILITY_VALIDATION);
+  if (leave.may !== 'yes') return leave;
+  const changed = leave.by.find((asked) => !isStill(asked, call.callId, textFor(work, call, tool, asked.capability)));
+  if (!changed) return leave;
+  return changed.callId === call.callId
+    ? { may: 'refused', why: changedMeanwhile }
+    : { may: 'ask', kind: 'capability', capability: changed.capability };
+}
+
+const changedMeanwhile = 'what was approved is not what would run now. Make the call again: a person is asked anew';
+
+/** What a person is asked, or was, before this call. */
+function textFor({ journal, toolbox }: Work, call: PendingCall, tool: BoxedTool, capability: string | null): LeaveText {
+  const { run } = journal;
+  return leaveText({
+    run,
+    tool,
+    capability,
+    args: argsOf(journal, call.callId),
+    covered: capability === null ? [] : toolbox.needing(capability),
+    reachesOut: tool.needs === 'network-access' && run.definition.network.allow.length > 0,
+  });
+}
 
 /** Does what a call without leave needs; answers whether it may be made all the same. */
 async function settle(
@@ -72,11 +96,9 @@ async function settle(
   const { run } = journal;
   switch (leave.may) {
     case 'ask': {
-      const what = leave.capability ? `use "${leave.capability}", first for ${call.tool}` : `call ${call.tool}`;
-      const args = revealed(scrub(JSON.stringify(argsOf(journal, call.callId), undefined, 2)));
-      if (args.length > shownCharsMax) {
-        const why = `A person must approve this call, and would have to read ${args.length} characters of arguments, of at most ${shownCharsMax}. Make a shorter call.`;
-        await returned(work, call, refusal(why));
+      const text = textFor(work, call, tool, leave.capability);
+      if ('problem' in text) {
+        await returned(work, call, refusal(text.problem));
         return false;
       }
       await journal.record({
@@ -87,7 +109,7 @@ async function settle(
           kind: leave.kind,
           tool: call.tool,
           capability: leave.capability,
-          question: `May "${run.agentId}" ${what}?\n${args}`,
+          ...text,
           schema: null,
           expiresAt: new Date(Date.now() + run.definition.approvals.expires * 1000).toISOString(),
         },
@@ -95,7 +117,7 @@ async function settle(
       return false;
     }
     case 'refused':
-      await returned(work, call, refusal(`A person has refused this: ${leave.why}. Go on without it.`));
+      await returned(work, call, refusal(refusedWords(leave.why)));
       return false;
     case 'missing': {
       const data = { callId: call.callId, tool: call.tool, needs: leave.needs, allowed: leave.anyway };
@@ -116,6 +138,9 @@ async function settle(
   }
 }
 
+const refusedWords = (why: string) =>
+  why === changedMeanwhile ? `This was not called: ${why}.` : `A person has refused this: ${why}. Go on without it.`;
+
 async function begin(work: Work, call: PendingCall, tool: BoxedTool): Promise<Outcome> {
   if (call.begun && !tool.idempotent) return refusal(interrupted);
   // What only reads is just made again by the next runner, so nothing need be known of its beginning.
@@ -129,6 +154,7 @@ async function make(
   { callId }: PendingCall,
   tool: BoxedTool,
 ): Promise<Outcome> {
+  await journal.current();
   const before = toolbox.traffic();
   const startedMs = performance.now();
   const outcome = await tool.call(callId, argsOf(journal, callId), signal);

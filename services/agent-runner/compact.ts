@@ -13,12 +13,14 @@ const transcriptCharsMax = 200_000;
 const summaryCharsMax = 20_000;
 
 /** Makes room in a conversation that fills the model's window: the bulk of old results goes first, then all but the last steps is summed up. */
-export async function compact(bus: Bus, { run, messages }: Journal, signal: AbortSignal): Promise<RunDraft> {
+export async function compact(bus: Bus, journal: Journal, signal: AbortSignal): Promise<RunDraft> {
+  const { run, messages } = journal;
   if (hasBulk(messages))
     return { type: 'toka.run.context-compacted.v1', data: { keptSteps, summary: null, facts: null } };
   const old = messages.slice(0, startOfLast(messages, keptSteps));
   const { answer, facts } = await askModel(
     bus,
+    journal,
     { ...common(run), system: summaryPrompt, messages: [{ role: 'user', text: transcript(old) }] },
     signal,
   );

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Bytes } from '#shared/contracts/agent.ts';
+import { EgressExempt } from '#shared/egress/exempt.ts';
 import { CommonConfig, setting } from '#shared/settings.ts';
 
 export const Config = CommonConfig.extend({
@@ -31,8 +32,8 @@ export const Config = CommonConfig.extend({
   TOOL_TIMEOUT_MAX: setting.number(0.1, 3_600).default(600),
   /** Where sandboxes that are containers offer themselves; empty: each run gets one of this machine's own. */
   SANDBOX_SOCKETS: setting.text().optional(),
-  /** Private addresses that agents may reach all the same, where their own list has them: host:port or a network, with commas between. */
-  EGRESS_EXEMPT: setting.text().optional(),
+  /** Private addresses that agents may reach all the same, where their own list has them: see shared/egress/exempt.ts. */
+  EGRESS_EXEMPT: EgressExempt,
   AGENT_SANDBOX_ENABLED: setting.flag().default(true),
   CAPABILITY_VALIDATION: z.enum(['strict', 'warn', 'off']).default('strict'),
   /** How often a run is put back after a passing fault before it fails. */

@@ -113,6 +113,7 @@ async function loop(runner: Runner, journal: Journal, signals: Signals): Promise
   for (;;) {
     if (stopping.aborted || abort.aborted) return handBack(journal, runner.instance);
     if (signals.nudged()) await journal.refresh();
+    else await journal.current();
     const next = nextAction(journal.run, limits, journal.now(), (tool) => toolbox.find(tool)?.readOnly ?? false);
     const action = next.do === 'model' ? (circle(journal) ?? next) : next;
     if (config.DEBUG_AGENTS) logger.info({ runId: journal.run.id, action }, 'next');

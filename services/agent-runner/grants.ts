@@ -1,5 +1,6 @@
 import type { Definition } from '#shared/contracts/agent.ts';
 import type { AskedApproval, Run } from '#shared/domain/run.ts';
+import { matches } from '#shared/glob.ts';
 import type { Config } from './config.ts';
 import type { Capability } from './tools/capabilities.ts';
 import { allowed, covers, isAbout } from './tools/capabilities.ts';
@@ -8,11 +9,11 @@ import { allowed, covers, isAbout } from './tools/capabilities.ts';
 export type Wanted = { name: string; aliases?: readonly string[]; needs: Capability | null };
 
 /**
- * Whether a call may be made now: `yes`; `ask`: a person must be asked first (for the capability, or for this call);
+ * Whether a call may be made now: `yes` (`by` what people have approved); `ask`: a person must be asked first (for the capability, or for this call);
  * `refused`: a person has said no; `missing`: it is not granted (`anyway`: but made all the same, by CAPABILITY_VALIDATION).
  */
 export type Leave =
-  | { may: 'yes' }
+  | { may: 'yes'; by: readonly AskedApproval[] }
   | { may: 'ask'; kind: 'tool' | 'capability'; capability: string | null }
   | { may: 'refused'; why: string }
   | { may: 'missing'; needs: Capability; anyway: boolean };
@@ -33,17 +34,20 @@ export function leaveFor(run: Run, callId: string, tool: Wanted, validation: Con
   const { definition, approvals } = run;
   const { primary, secondary } = grantsOf(definition);
   const needs = tool.needs;
+  const by: AskedApproval[] = [];
   if (needs !== null && !covers(primary, needs)) {
     if (!covers(secondary, needs)) return { may: 'missing', needs, anyway: validation !== 'strict' };
     if (validation === 'strict') {
       const asked = approvals.findLast(({ kind, capability }) => kind === 'capability' && capability === needs);
       const leave = decided(asked, { may: 'ask', kind: 'capability', capability: needs });
       if (leave.may !== 'yes') return leave;
+      by.push(...leave.by);
     } else if (validation === 'warn') return { may: 'missing', needs, anyway: true };
   }
-  if (!needsLeave(definition, tool)) return { may: 'yes' };
+  if (!needsLeave(definition, tool)) return { may: 'yes', by };
   const asked = approvals.findLast((each) => each.kind === 'tool' && each.callId === callId);
-  return decided(asked, { may: 'ask', kind: 'tool', capability: null });
+  const leave = decided(asked, { may: 'ask', kind: 'tool', capability: null });
+  return leave.may === 'yes' ? { may: 'yes', by: [...by, ...leave.by] } : leave;
 }
 
 /** Whether what runs in a sandbox may reach out now: as http_fetch may, by what a person has last said of it in this run. */
@@ -57,7 +61,7 @@ export function mayReachOut(run: Run, validation: Config['CAPABILITY_VALIDATION'
 function decided(asked: AskedApproval | undefined, otherwise: Leave): Leave {
   if (!asked?.decided) return otherwise;
   const { decision, reason } = asked.decided;
-  if (decision === 'approved') return { may: 'yes' };
+  if (decision === 'approved') return { may: 'yes', by: [asked] };
   const why = decision === 'expired' ? 'nobody answered in time' : (reason ?? 'no reason was given');
   return { may: 'refused', why };
 }
@@ -69,18 +73,4 @@ function needsLeave({ approvals }: Definition, { name, aliases = [], needs }: Wa
       ? isAbout(pattern.slice('capability:'.length), needs)
       : [name, ...aliases].some((each) => matches(pattern, each)),
   );
-}
-
-function matches(pattern: string, name: string): boolean {
-  const [first = '', ...rest] = pattern.split('*');
-  if (rest.length === 0) return pattern === name;
-  if (!name.startsWith(first)) return false;
-  const last = rest.pop() ?? '';
-  let at = first.length;
-  for (const part of rest) {
-    const found = name.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  return name.length - last.length >= at && name.endsWith(last);
 }

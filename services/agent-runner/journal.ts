@@ -18,6 +18,8 @@ import { fetchImage, wholeEvent } from '#shared/whole-event.ts';
 const inlineBytesMax = 32 * 1024;
 const shownCharsMax = 4_000;
 const attemptsMax = 20;
+/** A lease takes longer to pass to another runner: see TASK_LEASE. */
+const unseenMsMax = 250;
 
 /** A run as this runner knows it: folded from the log, and moved on only by what the log has taken. */
 export type Journal = {
@@ -32,11 +34,18 @@ export type Journal = {
   record(draft: RunDraft): Promise<void>;
   /** Folds in what others have appended. Throws as `record` does. */
   refresh(): Promise<void>;
+  /**
+   * Before anything is asked or done that no append holds back: as `refresh`, unless the log was just seen. A runner that was stopped, or
+   * waited, may have lost the run to another meanwhile.
+   */
+  current(): Promise<void>;
 };
 
 /** Folds a run from the log; undefined: there is no such run. */
-export const openJournal = async (bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> =>
-  foldJournal(bus, runId, writer, await bus.history('run', runId));
+export async function openJournal(bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> {
+  const at = now();
+  return foldJournal(bus, runId, writer, await bus.history('run', runId), at);
+}
 
 /**
  * As `openJournal`, for a run that has just the events of these sequences: `start` becomes the next one while they are still read.
@@ -50,6 +59,7 @@ export async function claimJournal(
   { events: sequences = [], trace }: Pick<Task, 'events' | 'trace'>,
 ): Promise<Journal | undefined> {
   const event = newEvent(start as Draft, `run/${runId}`, writer, { correlationid: runId, trace });
+  const at = now();
   const [seq, events] = await Promise.all([
     bus.append(event, sequences.at(-1)).catch((error) => {
       if (error instanceof Failure && error.code === 'conflict') return undefined;
@@ -58,10 +68,17 @@ export async function claimJournal(
     bus.readAt(sequences),
   ]);
   if (seq === undefined) return undefined;
-  return foldJournal(bus, runId, writer, { events: [...events, { ...event, seq }], last: seq });
+  return foldJournal(bus, runId, writer, { events: [...events, { ...event, seq }], last: seq }, at);
 }
 
-async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<History, 'lastDecision'>) {
+/** `at`: when the log was like that, or before. */
+async function foldJournal(
+  bus: Bus,
+  runId: string,
+  writer: Writer,
+  past: Omit<History, 'lastDecision'>,
+  at: Moment,
+) {
   let run: Run | undefined;
   let messages: readonly ChatMessage[] = [];
   /** Of the last message on the run's own subject, and of the last decision, that were read here. */
@@ -77,7 +94,9 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
   await foldAll(past.events);
   if (!run) return undefined;
 
-  const refresh = async () => {
+  let seenAt = at;
+  const readOn = async () => {
+    const began = now();
     const { events, last, lastDecision } = await bus.history('run', runId, {
       from: head + 1,
       decisionsFrom: decided + 1,
@@ -94,6 +113,15 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
     } else await foldAll(events);
     const isLost = events.some(({ type }) => type === 'toka.run.started.v1' || type === 'toka.run.dispatched.v1');
     if (isLost || !run || hasEnded(run)) throw new Failure('conflict', "the run is no longer this runner's");
+    seenAt = began;
+  };
+  // Side by side, what is new would be folded in twice.
+  let reading: Promise<void> | undefined;
+  const refresh = () => {
+    reading ??= readOn().finally(() => {
+      reading = undefined;
+    });
+    return reading;
   };
 
   const journal: Journal = {
@@ -105,6 +133,9 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
     },
     now: steadyClock(),
     refresh,
+    async current() {
+      if (msSince(seenAt) > unseenMsMax) await refresh();
+    },
     async record(draft) {
       const slim = await slimmed(bus, draft);
       const event = newEvent(slim as Draft, `run/${runId}`, writer, {
@@ -112,9 +143,11 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
         trace: run?.trace,
       }) as RunEvent;
       for (let attempt = 1; ; attempt++) {
+        const began = now();
         try {
           const seq = await bus.append(event, head);
           head = seq;
+          seenAt = began;
           return fold({ ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
         } catch (error) {
           if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
@@ -125,6 +158,11 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<H
   };
   return journal;
 }
+
+/** A machine that slept is seen by its clock alone, a process that was stopped by either. */
+const now = () => ({ monotonicMs: performance.now(), epochMs: Date.now() });
+type Moment = ReturnType<typeof now>;
+const msSince = (at: Moment) => Math.max(performance.now() - at.monotonicMs, Math.abs(Date.now() - at.epochMs));
 
 async function wholeOf(bus: Bus, draft: RunDraft): Promise<Partial<WholeEvent>> {
   if (draft.type === 'toka.run.step-completed.v1' && 'text' in draft.data.answer)

@@ -37,7 +37,7 @@ export async function nextStep(
     said: ordered(messages),
     notes: notes.map((text) => ({ role: 'user', text })),
   };
-  const { answer, facts } = await conversationOf(journal).ask(turn, (input) => askModel(bus, input, signal));
+  const { answer, facts } = await conversationOf(journal).ask(turn, (input) => askModel(bus, journal, input, signal));
   // The model's own ids may repeat; ours are unique in the run, so that a result is always the result of one call.
   const toolCalls = answer.toolCalls.map((call, index) => ({ ...call, callId: `call_${run.steps + 1}_${index + 1}` }));
   return {
@@ -74,10 +74,12 @@ const verdictTool: ToolOffer = {
 };
 
 /** Has the deliverable judged against the work's validation. Answers the event to record. */
-export async function judge(bus: Bus, run: Run, content: string, signal: AbortSignal): Promise<RunDraft> {
+export async function judge(bus: Bus, journal: Journal, content: string, signal: AbortSignal): Promise<RunDraft> {
+  const { run } = journal;
   const name = run.deliverable?.name ?? '';
   const { answer, facts } = await askModel(
     bus,
+    journal,
     {
       ...common(run),
       system: judgePrompt,
@@ -105,9 +107,18 @@ export const common = (run: Run) => ({
   cache: run.trigger === 'objective',
 });
 
-/** Asks the proxy, and a few times again after a passing fault that is worth waiting for on the spot. */
-export async function askModel(bus: Bus, input: ChatInput, signal: AbortSignal): Promise<ChatResponse> {
+/**
+ * Asks the proxy, and a few times again after a passing fault that is worth waiting for on the spot. Each time it is looked whether the
+ * run is still ours: what another runner has recorded meanwhile is not asked again.
+ */
+export async function askModel(
+  bus: Bus,
+  journal: Pick<Journal, 'current'>,
+  input: ChatInput,
+  signal: AbortSignal,
+): Promise<ChatResponse> {
   for (let attempt = 1; ; attempt++) {
+    await journal.current();
     try {
       return await bus.ask(chat, input, { timeoutMs: callMsMax, signal });
     } catch (error) {

@@ -1,11 +1,13 @@
-import { realpathSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
+import type { RepositoryRule } from '#shared/contracts/repository.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Branches } from '#shared/repository-rules.ts';
+import { branchesAt, isUrl, isWhole, placeOf } from '#shared/repository-rules.ts';
 import { clip } from '#shared/text.ts';
 import { git } from './repository-git.ts';
 
-export const isUrl = (repository: string) => /^[a-z][a-z0-9+.-]*:\/\//i.test(repository);
 export const invalid = (repository: string, what: string) =>
   new Failure('invalid', `repository: ${JSON.stringify(clip(repository, 300))} ${what}`);
 
@@ -30,7 +32,38 @@ export function checkedFolder(repository: string, roots: readonly string[]): str
     throw invalid(repository, 'is not there, or this runner may not read it');
   }
   if (!isUnder(folder, roots)) throw invalid(repository, 'lies outside REPOSITORY_ROOTS; add its folder there');
+  if (folder.split(sep).includes('.git')) throw invalid(repository, "is a part of git's own: name the folder above");
   return folder;
+}
+
+/** Whose repositories are; undefined: that cannot be read. */
+export type Ownership = { rules: readonly RepositoryRule[] | undefined; workstream: string };
+
+/**
+ * The branches of a repository, a folder without links or a URL, that are the workstream's. Throws where none is: `unavailable` where it
+ * cannot be told, for that is mended without the agent.
+ */
+export function branchesOf(place: string, repository: string, { rules, workstream }: Ownership): Branches {
+  if (rules === undefined)
+    throw new Failure(
+      'unavailable',
+      'repository: [[repositories]] in config/agents.toml cannot be read, so nobody can tell whose it is',
+    );
+  const branches = branchesAt(rules, placeOf(place, realOf), workstream, realOf);
+  if (branches.globs.length === 0)
+    throw invalid(repository, `is not for the workstream ${JSON.stringify(workstream)}: see [[repositories]]`);
+  // A folder within a repository, and git's own within it, hold what is on other branches.
+  if (!isWhole(branches) && !isUrl(place) && !existsSync(join(place, '.git')))
+    throw invalid(repository, 'has branches that are not for this workstream, so it must be named by its top folder');
+  return branches;
+}
+
+function realOf(folder: string): string {
+  try {
+    return realpathSync.native(folder);
+  } catch {
+    return folder;
+  }
 }
 
 /** Whether a path, which has no links in it, lies in one of the folders. */

@@ -6,17 +6,20 @@ import { join } from 'node:path';
 import type { Definition } from '#shared/contracts/agent.ts';
 import { diskFailure } from '#shared/disk.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Branches } from '#shared/repository-rules.ts';
+import { isAmong, isUrl, isWhole } from '#shared/repository-rules.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import { git, gitMsMax } from './repository-git.ts';
-import { checkedFolder, checkedUrl, checkGit, invalid, isUrl } from './repository-roots.ts';
+import type { Ownership } from './repository-roots.ts';
+import { branchesOf, checkedFolder, checkedUrl, checkGit, invalid } from './repository-roots.ts';
 import { codeOf } from './tools/words.ts';
 
 const filesMax = 50_000;
 const notTaken: ReadonlySet<string> = new Set(['.git', 'node_modules', '.toka']);
 
 /** `roots`: what a repository must lie in, folders or beginnings of URLs; `scratch`: a folder for what is in between; sizes in bytes. */
-export type Sources = { roots: readonly string[]; scratch: string; bytesMax: number };
+export type Sources = Ownership & { roots: readonly string[]; scratch: string; bytesMax: number };
 
 const scratchPrefix = 'repository-';
 /** Far more than git is given. */
@@ -62,24 +65,27 @@ export type Base = { commit: string | null; bundle: Buffer | null };
  */
 export async function fetchRepository(
   { repository, branch }: Pick<Definition, 'repository' | 'branch'>,
-  { roots, scratch: above, bytesMax }: Sources,
+  sources: Sources,
 ): Promise<Base> {
+  const { roots, scratch: above, bytesMax } = sources;
   if (repository === undefined) return { commit: null, bundle: null };
   const scratch = await makeScratch(above);
   const bare = join(scratch, 'git');
   try {
     if (isUrl(repository)) {
       const url = checkedUrl(repository, roots);
+      const branches = branchesOf(url, repository, sources);
       await git(scratch, ['clone', '--quiet', '--bare', '--no-tags', '--', url, bare], 'https:http:ssh');
-      return await bundle(bare, branch, scratch, bytesMax);
+      return await bundle(bare, { repository, branch, branches }, scratch, bytesMax);
     }
     const folder = checkedFolder(repository, roots);
+    const branches = branchesOf(folder, repository, sources);
     if (existsSync(join(folder, '.git'))) {
       await checkGit(folder, repository, roots);
-      return await bundle(folder, branch, scratch, bytesMax);
+      return await bundle(folder, { repository, branch, branches }, scratch, bytesMax);
     }
     await importFolder(folder, bare, repository, bytesMax);
-    return await bundle(bare, branch, scratch, bytesMax);
+    return await bundle(bare, { repository, branch, branches }, scratch, bytesMax);
   } catch (error) {
     throw explain(error, repository, branch);
   } finally {
@@ -93,12 +99,19 @@ export async function fetchRepository(
  */
 export async function returnBranch(
   { repository, branch }: Pick<Definition, 'repository' | 'branch'>,
-  { roots, scratch: above }: Sources,
+  sources: Sources,
   work: Buffer,
 ): Promise<string> {
+  const { roots, scratch: above } = sources;
   if (repository === undefined) return 'the agent has no repository';
   if (isUrl(repository)) return 'the repository is not on this machine; take the branch from the bundle';
   const folder = checkedFolder(repository, roots);
+  try {
+    checkBranch(branch, branchesOf(folder, repository, sources));
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'invalid') return `${error.message}; take it from the bundle`;
+    throw error;
+  }
   if (!existsSync(join(folder, '.git'))) return 'the folder is no git repository';
   const scratch = await makeScratch(above);
   try {
@@ -145,20 +158,48 @@ async function unpackBeside(folder: string, file: string, scratch: string): Prom
   return bare;
 }
 
-async function bundle(repository: string, branch: string, scratch: string, bytesMax: number): Promise<Base> {
+/** Throws `invalid` where a branch is not the workstream's. */
+function checkBranch(branch: string, branches: Branches): void {
+  if (!isAmong(branches, branch))
+    throw new Failure(
+      'invalid',
+      `branch: ${JSON.stringify(branch)} is not the workstream's in this repository; it takes ${branches.globs.join(', ')}`,
+    );
+}
+
+type Wanted = { repository: string; branch: string; branches: Branches };
+
+async function bundle(folder: string, wanted: Wanted, scratch: string, bytesMax: number): Promise<Base> {
+  const { branch, branches } = wanted;
+  checkBranch(branch, branches);
+  // What git reads as more than a name, such as "mine@{upstream}", leads to other branches.
+  await git(folder, ['check-ref-format', `refs/heads/${branch}`]).catch(() => {
+    throw new Failure('invalid', `branch: ${JSON.stringify(branch)} is no name that git gives to a branch`);
+  });
   const known = async (ref: string) => {
-    const found = await git(repository, ['rev-parse', '--verify', '--quiet', `${ref}^{commit}`]).catch(() => '');
+    const found = await git(folder, ['rev-parse', '--verify', '--quiet', `${ref}^{commit}`]).catch(() => '');
     return found === '' ? undefined : { ref, commit: found };
   };
-  const from =
-    (await known(`refs/heads/${branch}`)) ?? (await known(`refs/remotes/origin/${branch}`)) ?? (await known('HEAD'));
+  const own = (await known(`refs/heads/${branch}`)) ?? (await known(`refs/remotes/origin/${branch}`));
+  if (!own && !isWhole(branches)) await checkHead(folder, wanted);
+  const from = own ?? (await known('HEAD'));
   if (!from) return { commit: null, bundle: null };
   const file = join(scratch, 'base.bundle');
   // One thread makes the same bytes each time, which are then kept once.
-  await git(repository, ['-c', 'pack.threads=1', 'bundle', 'create', '--quiet', file, from.ref]);
+  await git(folder, ['-c', 'pack.threads=1', 'bundle', 'create', '--quiet', file, from.ref]);
   const { size } = await stat(file);
   if (size > bytesMax) throw tooLarge(`${size} bytes as a bundle`, bytesMax);
   return { commit: from.commit, bundle: await readFile(file) };
+}
+
+/** A new branch begins where the repository stands: that must be the workstream's, too. */
+async function checkHead(folder: string, { repository, branch, branches }: Wanted): Promise<void> {
+  const head = await git(folder, ['symbolic-ref', '--quiet', 'HEAD']).catch(() => '');
+  if (isAmong(branches, head.replace(/^refs\/heads\//, '')) && head !== '') return;
+  throw invalid(
+    repository,
+    `has no branch ${JSON.stringify(branch)}, and stands on one that is not for this workstream: make the branch there first`,
+  );
 }
 
 const tooLarge = (what: string, bytesMax: number) =>

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { readAgentsFile } from '#shared/agents-file.ts';
 import type { McpServer } from '#shared/contracts/mcp.ts';
+import { isFor } from '#shared/contracts/repository.ts';
 import { messageOf } from '#shared/errors.ts';
 import { createFetch } from './egress/create-fetch.ts';
 import type { Egress } from './egress/egress.ts';
@@ -46,8 +47,12 @@ export async function connectServers({ runner, journal, workbench }: Options): P
       warn('there is no [[mcp_servers]] of that name that could be read');
       continue;
     }
+    if (!isFor(server.workstreams, definition.workstream)) {
+      warn(`it is not for the workstream ${JSON.stringify(definition.workstream)}: see its workstreams`);
+      continue;
+    }
     try {
-      const egress = server.url ? stack.use(wayTo(server, runner)) : undefined;
+      const egress = server.url ? stack.use(wayTo(server, runner, definition.workstream)) : undefined;
       const connection = stack.use(await connectMcp(server, ioOf(runner, workbench, egress)));
       for (const problem of connection.problems) warn(problem);
       tools.push(...connection.tools.map((tool) => boxed(server, connection, tool, workbench)));
@@ -65,10 +70,10 @@ export async function connectServers({ runner, journal, workbench }: Options): P
 }
 
 /** A server's own address, and nothing else: whoever wrote the server down has allowed it. */
-function wayTo(server: McpServer, { config }: Runner): Egress {
+function wayTo(server: McpServer, { config }: Runner, workstream: string): Egress {
   const { hostname, port, protocol } = new URL(server.url ?? '');
   const usual = protocol === 'https:' ? '443' : '80';
-  return openEgress({ allow: [`${hostname}:${port || usual}`], exempt: exemptOf(config) });
+  return openEgress({ allow: [`${hostname}:${port || usual}`], exempt: exemptOf(config, workstream) });
 }
 
 const ioOf = ({ secret }: Runner, workbench: Workbench, egress: Egress | undefined) => ({
@@ -100,6 +105,7 @@ function boxed(
     needs: `mcp:${server.name}`,
     idempotent: tool.idempotent,
     readOnly: tool.readOnly,
+    print: JSON.stringify([server.url ?? server.command, tool.print]),
     async call(_, args, signal): Promise<Outcome> {
       const { isError, text, images } = await connection.call(tool.name, args, { signal });
       const [image] = images;

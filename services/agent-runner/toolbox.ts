@@ -28,6 +28,8 @@ export type Outcome = ToolResult & { snapshot?: Snapshot; parked?: boolean };
 export type BoxedTool = Wanted & {
   idempotent: boolean;
   readOnly: boolean;
+  /** What it is, as one value, where that is not ours to say. */
+  print?: string;
   call(callId: string, args: unknown, signal: AbortSignal): Promise<Outcome>;
 };
 
@@ -35,6 +37,8 @@ export type BoxedTool = Wanted & {
 export type Toolbox = {
   offers: ToolOffer[];
   find(name: string): BoxedTool | undefined;
+  /** The tools that leave for a capability lets the agent call. */
+  needing(capability: string): readonly { name: string; print?: string }[];
   /** Leads to a sandbox with the run's workspace. */
   workbench: Workbench;
   /** Bytes so far between this run's tools and the outside. */
@@ -95,6 +99,7 @@ export async function openToolbox(
   return {
     offers,
     find,
+    needing: (capability) => all.filter(({ needs }) => needs === capability),
     workbench,
     traffic: () => egress?.traffic() ?? { bytesIn: 0, bytesOut: 0 },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

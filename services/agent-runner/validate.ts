@@ -31,7 +31,7 @@ export async function validate(
       type: 'toka.run.validated.v1',
       data: { pass: true, reasons: [], facts: null, ...(command ? { command } : {}) },
     };
-  const verdict = await judge(bus, journal.run, await content(), signal);
+  const verdict = await judge(bus, journal, await content(), signal);
   if (!command || verdict.type !== 'toka.run.validated.v1') return verdict;
   return { ...verdict, data: { ...verdict.data, command } };
 }

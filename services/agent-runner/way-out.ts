@@ -1,4 +1,4 @@
-import { exemptions } from '#shared/egress/rules.ts';
+import { exemptionsFor } from '#shared/egress/rules.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Config } from './config.ts';
 import { refuse } from './egress/answer.ts';
@@ -9,8 +9,9 @@ import { grantsOf, mayReachOut } from './grants.ts';
 import type { Journal } from './journal.ts';
 import { covers } from './tools/capabilities.ts';
 
-/** Private addresses that whoever runs Toka lets agents reach. */
-export const exemptOf = ({ EGRESS_EXEMPT }: Config): string[] => exemptions(EGRESS_EXEMPT);
+/** Private addresses that whoever runs Toka lets a workstream's agents reach. */
+export const exemptOf = ({ EGRESS_EXEMPT }: Config, workstream: string): string[] =>
+  exemptionsFor(EGRESS_EXEMPT, workstream);
 
 /** The way out, for agents that may have one at all; what is refused on it goes to the log and a metric. */
 export function wayOutOf({ config, logger, metrics }: Runner, journal: Journal): Egress | undefined {
@@ -19,7 +20,7 @@ export function wayOutOf({ config, logger, metrics }: Runner, journal: Journal):
   if (!covers(primary, 'network-access') && !covers(secondary, 'network-access')) return undefined;
   const egress = openEgress({
     allow: run.definition.network.allow,
-    exempt: exemptOf(config),
+    exempt: exemptOf(config, run.definition.workstream),
     denied: ({ host, port, reason }) => {
       metrics.egressDenied.inc({ agent: metrics.agentLabel(run.agentId) });
       logger.warn({ runId: run.id, agent: run.agentId, host, port, reason }, 'a connection to the outside was refused');

@@ -101,7 +101,7 @@ export function openWorkbench(options: Options): Workbench {
       const { workspace } = journal.run;
       if (!workspace || workspace.kept) return null;
       if (workspace.snapshots.length === 0 && definition.artifacts.length === 0) return null;
-      return keep(runner, journal.run, workspace, await leased(keepWaitMs), completed);
+      return keep(runner, journal, workspace, await leased(keepWaitMs), completed);
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
@@ -197,7 +197,7 @@ const late = (cause: unknown) =>
 async function openedBy({ bus, config }: Runner, journal: Journal): Promise<Workspace> {
   if (!journal.run.workspace) {
     const { definition } = journal.run;
-    const { commit, bundle } = await fetchRepository(definition, sourcesOf(config));
+    const { commit, bundle } = await fetchRepository(definition, sourcesOf(config, definition.workstream));
     const kept = bundle && (await bus.artifacts.put(bundle));
     const data = { branch: definition.branch, commit, bundle: kept };
     await journal.record({ type: 'toka.run.workspace-opened.v1', data });

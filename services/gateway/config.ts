@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { EgressExempt } from '#shared/egress/exempt.ts';
 import { createRules, exemptions } from '#shared/egress/rules.ts';
 import { CommonConfig, setting } from '#shared/settings.ts';
 import { Hosts } from './hosts.ts';
@@ -104,6 +105,8 @@ export const Config = CommonConfig.extend({
     .text()
     .refine(areExemptions, 'must be such as "hooks.lan:8443", "10.0.0.5:443" or "10.0.0.0/8", with commas between')
     .optional(),
+  /** What the runners let agents reach: whoever writes an agent down is told at once. */
+  EGRESS_EXEMPT: EgressExempt,
   /** Whether receivers may be reached by http://, which anyone on the way can read. */
   WEBHOOK_PLAIN_HTTP: setting.flag().default(false),
 }).superRefine(({ TLS_CERT_FILE, TLS_KEY_FILE, ...others }, context) => {

@@ -15,6 +15,7 @@ import type { CheckHost } from './hosts.ts';
 import { createCheckHost } from './hosts.ts';
 import { listen } from './listen.ts';
 import { createOnce } from './once.ts';
+import { createCheckPlaces } from './places.ts';
 import { openRevocations } from './revocations.ts';
 import type { Route } from './route.ts';
 import { routesOf } from './routes.ts';
@@ -50,6 +51,7 @@ export async function serve(
   const [secret, ...previous] = tokens.secrets;
   const webhooks = secret === undefined ? undefined : await openWebhooks(context, [secret, ...previous], resolve);
   const isPublic = config.PUBLIC_STATUS;
+  const checkPlaces = createCheckPlaces(config.CONFIG_FILE, config.EGRESS_EXEMPT);
   const disks = watchDisks(stack, bus);
   const { api, management } = routesOf({
     ...{
@@ -58,6 +60,7 @@ export async function serve(
       revocations,
       writer,
       backlog,
+      checkPlaces,
       webhooks,
       logger,
       seats,

@@ -4,6 +4,7 @@ import { createCheckAnswer } from './answer-check.ts';
 import { asyncApiRoute } from './asyncapi.ts';
 import type { Backlog } from './backlog.ts';
 import { described } from './openapi/document.ts';
+import type { CheckPlaces } from './places.ts';
 import type { Revocations } from './revocations.ts';
 import { againRoutes } from './routes/again.ts';
 import { agentRunRoutes } from './routes/agent-runs.ts';
@@ -12,6 +13,7 @@ import { approvalRoutes } from './routes/approvals.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { memoryRoutes } from './routes/memories.ts';
 import { runRoutes } from './routes/runs.ts';
 import type { Cluster } from './routes/system.ts';
 import { managementRoutes, systemRoutes } from './routes/system.ts';
@@ -27,6 +29,7 @@ export type RouteOptions = {
   revocations: Pick<Revocations, 'watch'>;
   writer: Writer;
   backlog: Backlog;
+  checkPlaces: CheckPlaces;
   /** Undefined: there is nothing to seal their secrets with. */
   webhooks: Webhooks | undefined;
   logger: Logger;
@@ -45,6 +48,7 @@ export function routesOf({
   revocations,
   writer,
   backlog,
+  checkPlaces,
   webhooks,
   logger,
   seats,
@@ -53,7 +57,8 @@ export function routesOf({
   isPublic,
 }: RouteOptions) {
   const api = [
-    ...agentRoutes(writer, backlog),
+    ...agentRoutes(writer, backlog, checkPlaces),
+    ...memoryRoutes(writer),
     ...agentRunRoutes(writer, backlog),
     ...againRoutes(writer, backlog),
     ...historyRoutes(writer, backlog),

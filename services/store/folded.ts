@@ -18,6 +18,7 @@ export function openFolded<S extends { id: string }>(
     return row && JSON.parse(row.state);
   };
   return {
+    get: (id: string): S | undefined => kept.get(id) ?? load(id),
     evolve(id: string, fold: (state: S | undefined) => S | undefined): S | undefined {
       const before = kept.get(id) ?? load(id);
       const after = fold(before);

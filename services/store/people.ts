@@ -1,6 +1,7 @@
-import type { Recorded, RunEvent } from '#shared/contracts/events.ts';
-import { isMemoryEvent, isRunEvent } from '#shared/contracts/events.ts';
+import type { MemoryEvent, Recorded, RunEvent } from '#shared/contracts/events.ts';
+import { isAgentEvent, isMemoryEvent, isRunEvent } from '#shared/contracts/events.ts';
 import type { ApprovalView, Memory } from '#shared/contracts/store.ts';
+import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import type { Database } from './database.ts';
@@ -20,8 +21,15 @@ export const peopleTables = `
 `;
 export const peopleTableNames = ['approvals', 'memories', 'memory_words'];
 
+/** What has been folded so far. */
+type Known = { agent(id: string): Agent | undefined; run(id: string): Run | undefined };
+
+/** Whether a run is one of the agent as it lives now, and not of an earlier one of that name. */
+export const isOfLife = (agent: Agent | undefined, run: Run | undefined): boolean =>
+  agent !== undefined && agent.status !== 'removed' && run?.agentId === agent.id && run.first > agent.born;
+
 /** Folds events into those tables. */
-export function openPeople(db: Database) {
+export function openPeople(db: Database, known: Known) {
   const ask = db.prepare('INSERT OR IGNORE INTO approvals VALUES (?, ?, ?, 1, ?)');
   const find = db.prepare<[string], { state: string }>('SELECT state FROM approvals WHERE id = ?');
   const decide = db.prepare('UPDATE approvals SET open = 0, state = ? WHERE id = ?');
@@ -36,6 +44,24 @@ export function openPeople(db: Database) {
     db.prepare('DELETE FROM memory_words WHERE rowid = ?'),
   ];
 
+  const forgetAll = [
+    db.prepare('DELETE FROM memory_words WHERE rowid IN (SELECT number FROM memories WHERE agent = ?)'),
+    db.prepare('DELETE FROM memories WHERE agent = ?'),
+  ];
+
+  const applyMemory = (agent: string, event: Recorded<MemoryEvent>) => {
+    if (event.type === 'toka.memory.remembered.v1') {
+      const { id, text, runId } = event.data;
+      const run = runId === null ? undefined : known.run(runId);
+      // One that comes late, or from whoever may write here and should not, is not the agent's own.
+      if (runId === null || !run || hasEnded(run) || !isOfLife(known.agent(agent), run)) return;
+      const { changes, lastInsertRowid } = keep.run(id, agent, runId, event.time, text);
+      if (changes > 0) index.run(lastInsertRowid, text);
+    } else {
+      const row = number.get(event.data.id, agent);
+      if (row) for (const statement of forget) statement.run(row.number);
+    }
+  };
   const applyRun = (event: Recorded<RunEvent>, run: Run) => {
     if (event.type === 'toka.run.approval-requested.v1') {
       const { agentId, definition } = run;
@@ -51,16 +77,11 @@ export function openPeople(db: Database) {
   return {
     apply(event: Recorded, run: Run | undefined): void {
       if (isRunEvent(event) && run) applyRun(event, run);
-      if (!isMemoryEvent(event)) return;
-      const agent = event.subject.slice('memory/'.length);
-      if (event.type === 'toka.memory.remembered.v1') {
-        const { id, text, runId } = event.data;
-        const { changes, lastInsertRowid } = keep.run(id, agent, runId, event.time, text);
-        if (changes > 0) index.run(lastInsertRowid, text);
-      } else {
-        const row = number.get(event.data.id, agent);
-        if (row) for (const statement of forget) statement.run(row.number);
-      }
+      const id = event.subject.slice(event.subject.indexOf('/') + 1);
+      if (isMemoryEvent(event)) applyMemory(id, event);
+      // An agent that is registered under this name later is another one.
+      if (isAgentEvent(event) && event.type === 'toka.agent.removed.v1')
+        for (const statement of forgetAll) statement.run(id);
     },
   };
 }
@@ -98,3 +119,15 @@ export function searchMemory(db: Database, agent: string, query: string | undefi
     )
     .all(words.join(' OR '), agent, limit);
 }
+
+/** An agent's facts, the newest first, one more than `limit`; or the one of an id. */
+export function selectMemories(db: Database, filters: Filters, limit: number): MemoryRow[] {
+  const { sql, values } = where(filters);
+  return db
+    .prepare<unknown[], MemoryRow>(
+      `SELECT number, json_object('id', id, 'text', text, 'runId', run, 'time', time) AS view FROM memories
+       WHERE ${sql} ORDER BY number DESC LIMIT ?`,
+    )
+    .all(...values, limit + 1);
+}
+type MemoryRow = { number: number; view: string };

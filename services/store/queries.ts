@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Request } from '#shared/contracts/contract.ts';
-import type { ApprovalView, EventView, StepView } from '#shared/contracts/store.ts';
+import type { ApprovalView, EventView, Memory, StepView } from '#shared/contracts/store.ts';
 import * as store from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Key } from '#shared/domain/key.ts';
@@ -16,7 +16,7 @@ import type { Archive } from './archive.ts';
 import type { createAudit } from './audit.ts';
 import { selectListed } from './listed.ts';
 import { pageOf } from './page.ts';
-import { searchMemory, selectApproval, selectApprovals } from './people.ts';
+import { isOfLife, searchMemory, selectApproval, selectApprovals, selectMemories } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
 import { selectSpending } from './spending.ts';
@@ -104,9 +104,32 @@ function answerPeople({ db }: Archive, answer: Answer): void {
       throw new Failure('not-found', `there is no approval "${id}"`);
     return approval;
   });
-  answer(store.recallMemory, ({ agentId, query, limit, workstreams }) => {
-    if (workstreams && !isWithin(workstreams, selectState<Agent>(db, 'agents', agentId)?.spec.workstream)) return [];
+  const living = (id: string, workstreams: string[] | undefined): Agent => {
+    const agent = selectState<Agent>(db, 'agents', id);
+    if (!agent || agent.status === 'removed' || !isWithin(workstreams, agent.spec.workstream))
+      throw new Failure('not-found', `there is no agent "${id}"`);
+    return agent;
+  };
+  answer(store.recallMemory, ({ agentId, runId, query, limit, workstreams }) => {
+    const agent = selectState<Agent>(db, 'agents', agentId);
+    if (workstreams && !isWithin(workstreams, agent?.spec.workstream)) return [];
+    if (runId !== undefined && !isOfLife(agent, selectState<Run>(db, 'runs', runId))) return [];
     return searchMemory(db, agentId, query, limit);
+  });
+  answer(store.listMemories, ({ agentId, limit, cursor, workstreams }) => {
+    living(agentId, workstreams);
+    const filters = { 'agent =': agentId, 'number <': cursor === undefined ? undefined : numberOf(cursor) };
+    return pageOf(selectMemories(db, filters, limit), limit, {
+      textOf: ({ view }) => view,
+      cursorOf: ({ number }) => number,
+      itemOf: (_, view) => view as Memory,
+    });
+  });
+  answer(store.getMemory, ({ agentId, id, workstreams }) => {
+    living(agentId, workstreams);
+    const [found] = selectMemories(db, { 'agent =': agentId, 'id =': id }, 1);
+    if (!found) throw new Failure('not-found', `agent "${agentId}" has no memory "${id}"`);
+    return JSON.parse(found.view);
   });
 }
 

@@ -7,6 +7,8 @@ export const listOf = (workstreams: Workstreams): string | undefined => workstre
 const among = (owner: string) => `${owner} IN (SELECT value FROM json_each(?))`;
 const ofRun = (id: string) => `(SELECT workstream FROM runs WHERE id = ${id})`;
 const ofAgent = (id: string) => `(SELECT workstream FROM agents WHERE id = ${id})`;
+/** An event of an earlier agent of that name is not this one's. */
+const ofAgentThen = (id: string) => `(SELECT workstream FROM agents WHERE id = ${id} AND born <= seq)`;
 const ofListed = (table: 'keys' | 'webhooks', id: string) =>
   `(SELECT json_extract(state, '$.workstream') FROM ${table} WHERE id = ${id})`;
 const ofKey = (id: string) => ofListed('keys', id);
@@ -24,8 +26,8 @@ export const within = {
   listed: among("json_extract(state, '$.workstream')"),
   events: among(`CASE substr(subject, 1, instr(subject, '/'))
     WHEN 'run/' THEN ${ofRun('substr(subject, 5)')}
-    WHEN 'agent/' THEN ${ofAgent('substr(subject, 7)')}
-    WHEN 'memory/' THEN ${ofAgent('substr(subject, 8)')}
+    WHEN 'agent/' THEN ${ofAgentThen('substr(subject, 7)')}
+    WHEN 'memory/' THEN ${ofAgentThen('substr(subject, 8)')}
     WHEN 'key/' THEN ${ofKey('substr(subject, 5)')}
     WHEN 'webhook/' THEN ${ofListed('webhooks', 'substr(subject, 9)')}
     WHEN 'llm/' THEN coalesce(${ofRun(told('runId'))}, ${ofAgent(told('agentId'))}, ${ofKey('substr(subject, 5)')})

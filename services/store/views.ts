@@ -12,13 +12,14 @@ import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 import { openSpending, spendingTable } from './spending.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 7;
+const version = 8;
 const textCharsMax = 4_000;
 
 const tables = `
   CREATE TABLE agents (
     id TEXT PRIMARY KEY, state TEXT NOT NULL,
-    status TEXT NOT NULL, workstream TEXT NOT NULL, domain TEXT NOT NULL, priority TEXT NOT NULL
+    status TEXT NOT NULL, workstream TEXT NOT NULL, domain TEXT NOT NULL, priority TEXT NOT NULL,
+    born INTEGER NOT NULL
   ) WITHOUT ROWID;
   CREATE TABLE runs (
     id TEXT PRIMARY KEY, state TEXT NOT NULL,
@@ -57,11 +58,14 @@ export function openViews(db: Database, meta: Meta) {
     {
       select: db.prepare('SELECT state FROM agents WHERE id = ?'),
       insert: db.prepare(
-        'INSERT OR REPLACE INTO agents VALUES (@id, @state, @status, @workstream, @domain, @priority)',
+        'INSERT OR REPLACE INTO agents VALUES (@id, @state, @status, @workstream, @domain, @priority, @born)',
       ),
       update: db.prepare('UPDATE agents SET state = @state WHERE id = @id'),
     },
-    ({ status, spec: { workstream, domain, priority } }) => ({ status, workstream, domain, priority }),
+    ({ status, born, spec: { workstream, domain, priority } }) => ({
+      ...{ status, workstream, domain, priority },
+      born: String(born),
+    }),
   );
   const runStates = openFolded<Run>(
     {
@@ -81,7 +85,7 @@ export function openViews(db: Database, meta: Meta) {
 
   const listed = openListed(db);
   const folded = [agentStates, runStates, ...listed.folded];
-  const people = openPeople(db);
+  const people = openPeople(db, { agent: agentStates.get, run: runStates.get });
   const addSpending = openSpending(db);
 
   return {

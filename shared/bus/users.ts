@@ -49,7 +49,7 @@ const own: Record<ServiceUser, Permissions> = {
   gateway: {
     publish: [
       // `decision`: what people say of a run is written by nobody else.
-      ...events('agent', 'run', 'decision', 'key', 'webhook', 'token'),
+      ...events('agent', 'run', 'decision', 'memory', 'key', 'webhook', 'token'),
       ...readsOf(objectStream(artifactsBucket)),
       keySubject(notesBucket, '*'),
       ...bucketReads(notesBucket, leasesBucket, positionsBucket),

@@ -12,7 +12,10 @@ export const Approval = z.object({
   tool: z.string(),
   /** The capability that is asked for; null: it is a question, or about this one call. */
   capability: z.string().nullable(),
+  /** For a person. Leave is for exactly what it says: what cannot be shown in full is not asked. */
   question: z.string(),
+  /** What the tools that it is about were when it was asked, as one value: leave is for these. */
+  print: z.string().optional(),
   /** JSON Schema that an answer must meet; null: any text, or leave alone. */
   schema: z.record(z.string(), z.unknown()).nullable(),
   /** What a question that nobody answers is taken to be answered with; undefined: it has no answer. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Workstreams } from './repository.ts';
 
 const text = (max: number) => z.string().min(1, 'must not be empty').max(max, `must be at most ${max} characters`);
 const globs = z.array(text(200)).max(100);
@@ -23,6 +24,8 @@ export const McpServer = z
     headers: values.default({}),
     /** Variable or header → the runner's environment variable that holds its value. A bare token for Authorization is sent as Bearer. */
     secrets: z.record(z.string().max(200), z.string().max(200)).default({}),
+    /** Whose agents may use it. Left out, all may; one with secrets must say it. */
+    workstreams: Workstreams.optional(),
     /** Tools that are offered, with * for any part of a name. */
     tools: globs.default(['*']),
     /** Tools that change nothing: they may be called again after a crash. */
@@ -40,14 +43,19 @@ export const McpServer = z
 export type McpServer = z.infer<typeof McpServer>;
 
 type Mistake = { path: string[]; message: string };
-type Written = Pick<McpServer, 'command' | 'url' | 'env' | 'headers' | 'secrets'>;
+type Written = Pick<McpServer, 'command' | 'url' | 'env' | 'headers' | 'secrets' | 'workstreams'>;
 
-function mistakes({ command, url, env, headers, secrets }: Written): Mistake[] {
+function mistakes({ command, url, env, headers, secrets, workstreams }: Written): Mistake[] {
   if (command && url)
     return [{ path: ['url'], message: 'is one too many: a server has either command or url, not both' }];
   const found: Mistake[] = [];
   if (!command && !url)
     found.push({ path: [], message: 'needs command = ["program", "argument"] or url = "https://…"' });
+  if (workstreams === undefined && Object.keys(secrets).length > 0)
+    found.push({
+      path: [],
+      message: 'has secrets, so it needs workstreams = ["…"]: those whose agents may use it, or ["*"] for all',
+    });
   if (command?.[0]?.trim() === '') found.push({ path: ['command'], message: 'needs a program' });
   if (url !== undefined) found.push(...urlMistakes(url));
   for (const [unused, entries, other] of [

@@ -196,10 +196,23 @@ export const recallMemory = request(
   z.object({
     ...asked,
     agentId: AgentId,
+    /** Who asks: a run of an earlier agent of that name is told nothing. */
+    runId: RunId.optional(),
     query: z.string().max(1_000).optional(),
     limit: z.number().int().min(1).max(100).default(10),
   }),
   z.array(Memory),
+);
+/** The newest come first. */
+export const listMemories = request(
+  'toka.store.query.memories',
+  z.object({ ...page, agentId: AgentId }),
+  pageOf(Memory),
+);
+export const getMemory = request(
+  'toka.store.query.remembered',
+  z.object({ ...asked, agentId: AgentId, id: MemoryId }),
+  Memory,
 );
 /** Those minted last come first. */
 export const listKeys = request('toka.store.query.keys', z.object(page), pageOf(KeyView));

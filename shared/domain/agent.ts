@@ -5,13 +5,17 @@ import { worksOf } from './works.ts';
 
 export const agentStatuses = ['active', 'paused', 'quarantined', 'removed'] as const;
 
-/** An agent's life. `since` tells, by work, the event that introduced or last changed it: what a run is queued for. */
+/**
+ * An agent's life. `born` is the sequence of the event that began it: one that was removed and is registered anew is another agent of that
+ * name. `since` tells, by work, the event that introduced or last changed it: what a run is queued for.
+ */
 export type Agent = {
   id: string;
   spec: AgentSpec;
   origin: 'file' | 'api';
   status: (typeof agentStatuses)[number];
   since: Readonly<Record<string, { eventId: string; time: string }>>;
+  born: number;
   registeredAt: string;
   updatedAt: string;
   /** Sequence of its last event: the expectation of the next append. */
@@ -31,14 +35,16 @@ export function evolve(agent: Agent | undefined, event: Recorded<AgentEvent>): A
     case 'toka.agent.registered.v1':
     case 'toka.agent.updated.v1': {
       const { spec, origin } = event.data;
+      const alive = agent && agent.status !== 'removed' ? agent : undefined;
       return {
         id: spec.name,
         spec,
         origin,
         // Whoever changes its definition has looked at what failed.
         status: agent?.status === 'paused' ? 'paused' : 'active',
-        since: sinceOf(agent, event, spec),
-        registeredAt: agent?.registeredAt ?? event.time,
+        since: sinceOf(alive, event, spec),
+        born: alive?.born ?? event.seq,
+        registeredAt: alive?.registeredAt ?? event.time,
         updatedAt: event.time,
         version,
       };
@@ -55,8 +61,7 @@ export function evolve(agent: Agent | undefined, event: Recorded<AgentEvent>): A
 }
 
 /** A work that stayed the same keeps the event that introduced it; a new or changed one takes this event. */
-function sinceOf(agent: Agent | undefined, event: Recorded<AgentEvent>, spec: AgentSpec): Agent['since'] {
-  const kept = agent && agent.status !== 'removed' ? agent : undefined;
+function sinceOf(kept: Agent | undefined, event: Recorded<AgentEvent>, spec: AgentSpec): Agent['since'] {
   const before = new Map((kept ? worksOf(kept.spec) : []).map((work) => [work.id, JSON.stringify(work)]));
   const here = { eventId: event.id, time: event.time };
   return Object.fromEntries(

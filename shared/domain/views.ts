@@ -3,7 +3,7 @@ import type { Agent } from './agent.ts';
 import type { Run } from './run.ts';
 
 /** An agent as it is shown. */
-export const agentView = ({ since, ...agent }: Agent): AgentView => agent;
+export const agentView = ({ since, born, ...agent }: Agent): AgentView => agent;
 
 /** A run as it is shown: without what only decides its next action. */
 export const runView = (run: Run): RunView => ({

@@ -19,6 +19,26 @@ export const exemptions = (setting: string | undefined): string[] =>
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '');
 
+/** Of a list in which an entry may be written `workstream=…`, those that are for a workstream: its own, and everyone's. */
+export const exemptionsFor = (setting: string | undefined, workstream: string): string[] =>
+  exemptions(setting).flatMap((entry) => {
+    const at = entry.lastIndexOf('=');
+    if (at < 0) return [entry];
+    return entry.slice(0, at).trim() === workstream ? [entry.slice(at + 1).trim()] : [];
+  });
+
+/** Whether each of such a list can be read. */
+export const areExemptions = (setting: string): boolean =>
+  exemptions(setting).every((entry) => {
+    const at = entry.lastIndexOf('=');
+    try {
+      createRules([], [entry.slice(at + 1).trim()]);
+      return at !== 0;
+    } catch {
+      return false;
+    }
+  });
+
 type Entry = { host: string; below: boolean; port: number | undefined };
 
 /** `allow`: "host", "*.host", each with ":port" or for 443 and 80. `exempt`: "host:port", "address:port", or a subnet. */

@@ -260,6 +260,7 @@ name = "files"
 command = ["mcp-files", "/workspace"]
 env = { LEVEL = "2" }
 secrets = { TOKEN = "FILES_TOKEN" }
+workstreams = ["main"]
 `;
 
 const serverWithChange = (from: string, to: string) => {
@@ -276,7 +277,7 @@ const badServers: typeof bad = [
   [
     'an MCP server name twice',
     server + server,
-    ['f:7: mcp_servers[2].name "files" is the name of mcp_servers[1] already'],
+    ['f:8: mcp_servers[2].name "files" is the name of mcp_servers[1] already'],
   ],
   [
     'an MCP server name with an underscore',
@@ -291,12 +292,12 @@ const badServers: typeof bad = [
   [
     'an MCP server that is both started and reached',
     `${server}url = "https://example.com/mcp"\n`,
-    ['f:6: mcp_servers[1].url is one too many: a server has either command or url, not both'],
+    ['f:7: mcp_servers[1].url is one too many: a server has either command or url, not both'],
   ],
   [
     'a misspelt field of an MCP server',
     `${server}readonly = ["*"]\n`,
-    ['f:6: mcp_servers[1].readonly is not a known field; did you mean "read_only"?'],
+    ['f:7: mcp_servers[1].readonly is not a known field; did you mean "read_only"?'],
   ],
   [
     'a command that is one text',
@@ -321,7 +322,7 @@ const badServers: typeof bad = [
   [
     'headers for an MCP server that is started',
     `${server}headers = { X = "1" }\n`,
-    ['f:6: mcp_servers[1].headers is not used by a server with command; it takes env'],
+    ['f:7: mcp_servers[1].headers is not used by a server with command; it takes env'],
   ],
   [
     'a variable with a bad name',
@@ -350,10 +351,60 @@ const badServers: typeof bad = [
     '[[mcp_servers]]\nname = "x"\nurl = "https://example.com"\nheaders = { X-A = "1\\nX-B: 2" }',
     ['f:4: mcp_servers[1].headers.X-A must be printable ASCII on one line'],
   ],
-  ['no time for a call', `${server}timeout = 0\n`, ['f:6: mcp_servers[1].timeout must be']],
+  [
+    "secrets for an MCP server that is nobody's",
+    serverWithChange('workstreams = ["main"]\n', ''),
+    ['f:1: mcp_servers[1] has secrets, so it needs workstreams = ["…"]'],
+  ],
+  [
+    'an MCP server for no workstream',
+    serverWithChange('["main"]', '[]'),
+    ['f:6: mcp_servers[1].workstreams must name a workstream, or "*" for all'],
+  ],
+  [
+    'an agent that has an MCP server of another workstream',
+    server + minimal.replace('"capability1"', '"mcp:files"').replace('"main"', '"other"'),
+    ['f:16: agents[1].capabilities.primary[1] is not for the workstream "other"'],
+  ],
+  ['no time for a call', `${server}timeout = 0\n`, ['f:7: mcp_servers[1].timeout must be']],
 ];
 
-for (const [what, text, expected] of [...bad, ...badServers]) {
+const rule = `[[repositories]]
+path = "/srv/shared"
+branches = { main = ["main", "fix/*"] }
+`;
+
+const badRules: typeof bad = [
+  ['repositories as one table', '[repositories]\npath = "/x"', ['f:1: repositories must be written [[repositories]]']],
+  [
+    "a repository that is nobody's",
+    '[[repositories]]\npath = "/x"',
+    ['f:1: repositories[1] needs workstreams = ["…"]'],
+  ],
+  ['a repository twice', `${rule}${rule}`, ['f:5: repositories[2].path is that of repositories[1] already']],
+  [
+    'a misspelt field of a repository',
+    `${rule}branch = "x"`,
+    ['f:4: repositories[1].branch is not a known field; did you mean "branches"?'],
+  ],
+  [
+    'a URL of many meanings',
+    '[[repositories]]\npath = "https://example.com/a%2fb"\nworkstreams = ["*"]',
+    ['f:2: repositories[1].path must be a folder, or a URL without'],
+  ],
+  [
+    'an agent on a branch that is not for its workstream',
+    rule + minimal.replace('[agents.capabilities]', 'repository = "/srv/shared"\n[agents.capabilities]'),
+    ["f:10: agents[1].branch is not one of the workstream's in this repository; it takes main, fix/*"],
+  ],
+  [
+    'an agent on a repository of another workstream',
+    rule + minimal.replace('"main"', '"other"').replace('[agents.cap', 'repository = "/srv/shared/x"\n[agents.cap'),
+    ['f:12: agents[1].repository is not for the workstream "other"'],
+  ],
+];
+
+for (const [what, text, expected] of [...bad, ...badServers, ...badRules]) {
   test(`agents.toml with ${what} is refused with its line, field and fix`, (t) => {
     const lines = parseAgentsFile(text).problems.map((problem) => problemLine('f', problem));
     t.is(lines.length, expected.length, lines.join('\n'));
@@ -387,6 +438,7 @@ test('MCP servers are read with what they leave out, and a bad one leaves the ot
       headers: {},
       in_workspace: false,
       secrets: { TOKEN: 'FILES_TOKEN' },
+      workstreams: ['main'],
       tools: ['*'],
       read_only: [],
       timeout: 60,
@@ -410,7 +462,7 @@ test('MCP servers are read with what they leave out, and a bad one leaves the ot
   t.is(agents.length, 1);
   t.deepEqual(
     problems.map(({ field, line }) => `${line} ${field}`),
-    ['8 mcp_servers[2].comand'],
+    ['9 mcp_servers[2].comand'],
   );
   t.false(fatal);
 });

@@ -27,6 +27,8 @@ export function makeRepository(folder: string): void {
 
 /** A runner that takes repositories from these folders. */
 export const sources = (folder: string, roots = [folder]): Sources => ({
+  rules: [],
+  workstream: 'main',
   roots,
   scratch: join(folder, 'scratch'),
   bytesMax: 10 * 1024 ** 2,

@@ -8,7 +8,14 @@ import type { Gateway } from './gateway.ts';
 const writer = { source: '/toka/test/1', actor: 'service:test' };
 
 /** What one workstream has; every text in it has `mark` in it, so that what leaks is seen. */
-export type Workstream = { agent: string; run: string; approval: string; key: string; event: number };
+export type Workstream = {
+  agent: string;
+  run: string;
+  approval: string;
+  memory: string;
+  key: string;
+  event: number;
+};
 
 /** Fills a workstream with one of everything that the API shows, and answers what it is called. */
 export async function fill(
@@ -31,12 +38,13 @@ export async function fill(
   for (const draft of [started, step(mark, 'ask_human'), question])
     await bus.append(newEvent(draft, `run/${run}`, writer));
   const { json: key } = await call('POST', '/llm/keys', { name: `${mark} key`, workstream });
-  const remembered: Draft = { type: 'toka.memory.remembered.v1', data: { id: newId('mem'), text: mark, runId: run } };
+  const memory = newId('mem');
+  const remembered: Draft = { type: 'toka.memory.remembered.v1', data: { id: memory, text: mark, runId: run } };
   await bus.append(newEvent(remembered, `memory/${agent}`, writer));
   const called: Draft = {
     type: 'toka.llm.called.v1',
     data: { ...facts, model: `${mark}-model`, key: 'internal', agentId: agent, runId: run, outcome: 'ok' },
   };
   const event = await bus.append(newEvent(called, 'llm/internal', writer));
-  return { agent, run, approval, key: key.id, event };
+  return { agent, run, approval, memory, key: key.id, event };
 }

@@ -20,7 +20,9 @@ const limitedTo = (...workstreams: string[]) =>
 
 type Attack = [method: string, path: string, status: number, body?: unknown];
 
-const byId = ({ agent, run, approval, key, event }: Workstream): Attack[] => [
+const byId = ({ agent, run, approval, memory, key, event }: Workstream): Attack[] => [
+  ['GET', `/agents/${agent}/memories`, 404],
+  ['DELETE', `/agents/${agent}/memories/${memory}`, 404],
   ['GET', `/agents/${agent}`, 404],
   ['PUT', `/agents/${agent}`, 404, agentInput({ name: agent, workstream: 'alpha' })],
   ['DELETE', `/agents/${agent}`, 404],

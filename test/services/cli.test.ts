@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import test from 'ava';
 import { freePort } from '#shared/dev/launch/ports.ts';
 import { newEvent } from '#shared/event.ts';
+import { newId } from '#shared/ids.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import { started, step } from '#test/helpers/events.ts';
+import { eventually } from '#test/helpers/eventually.ts';
 import type { Gateway } from '#test/helpers/gateway.ts';
 import { secret, startGateway, token } from '#test/helpers/gateway.ts';
 import { startReceiver } from '#test/helpers/receiver.ts';
@@ -144,6 +146,24 @@ test('events are followed as lines of JSON, filtered', async (t) => {
       .map((line) => JSON.parse(line).type),
     ['toka.agent.registered.v1', 'toka.agent.paused.v1'],
   );
+});
+
+test('a list says that what it shows of a question is a part, and all of it is shown', async (t) => {
+  await using gateway = await startGateway();
+  const { run } = await fill(gateway, 'main', 'scout', 'mark');
+  const id = newId('apr');
+  const question = `May "scout" call shell once, with exactly these arguments?\n{\n  "command": "ls${' '.repeat(2_000)}; rm"\n}`;
+  const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+  const data = { id, callId: 'c2', kind: 'tool' as const, tool: 'shell', capability: null, question, schema: null };
+  const draft = { type: 'toka.run.approval-requested.v1' as const, data: { ...data, expiresAt } };
+  await gateway.bus.append(newEvent(draft, `run/${run}`, writer));
+  await eventually(async () => (await gateway.call('GET', `/approvals/${id}`)).status === 200);
+  const { out } = await toka(['approvals', 'ls'], at(gateway));
+  const shown = out.split('\n').find((line) => line.startsWith(id)) ?? '';
+  t.true(shown.includes(`… (${question.length} characters: approvals show)`), shown);
+  t.true((await toka(['approvals', 'show', id], at(gateway))).out.endsWith(`\n\n${question}\n`));
+  t.is(JSON.parse((await toka(['approvals', 'show', id, '--json'], at(gateway))).out).question, question);
+  t.is((await toka(['approvals', 'show', newId('apr')], at(gateway))).code, 3);
 });
 
 test('questions are answered, keys minted and revoked, and a secret is printed only where it is asked for', async (t) => {

@@ -78,7 +78,7 @@ const described = async ({ call, management }: Gateway) =>
 test('every operation answers what it should as its description says', async (t) => {
   await using gateway = await startAll();
   const { management, admin, ended, failed, hook, webhook, bus } = gateway;
-  const { run, approval, key, event } = await fill(gateway, 'main', 'spy', 'seed');
+  const { run, approval, memory, key, event } = await fill(gateway, 'main', 'spy', 'seed');
   const document = await described(gateway);
   const check = createCheck(document);
   await using pool = disposable(new Pool(management));
@@ -123,6 +123,8 @@ test('every operation answers what it should as its description says', async (t)
     'post-webhooks-by-id-test': [`/webhooks/${webhook}/test`],
     'post-webhooks-by-id-enable': [`/webhooks/${webhook}/enable`, { skip: true }],
     'delete-webhooks-by-id': [`/webhooks/${webhook}`],
+    'get-agents-by-id-memories': [`/agents/spy/memories${minSeq}`],
+    'delete-agents-by-id-memories-by-memoryId': [`/agents/spy/memories/${memory}`],
     'delete-agents-by-id': ['/agents/spy'],
   };
   const order = Object.keys(valid);

@@ -138,6 +138,7 @@ name = "every"
 command = ["node", "${process.cwd()}/node_modules/@modelcontextprotocol/server-everything/dist/index.js", "stdio"]
 tools = ["get-env", "echo"]
 secrets = { API_TOKEN = "TOKEN_OF_THE_TEST" }
+workstreams = ["main"]
 `;
   const steps: FakeReply[] = [
     call('mcp__files__write_file', { path: '/workspace/a.md', content: 'by a server' }),

@@ -10,7 +10,7 @@ import { before } from './wait.ts';
 
 /** The tools of one MCP server, for as long as a run uses them. */
 export type McpConnection = {
-  tools: readonly McpTool[];
+  tools: readonly (McpTool & { print: string })[];
   /** Tools that are not offered, and why. */
   problems: readonly string[];
   /** The revision of the protocol that both speak, such as 2026-07-28. */
@@ -27,7 +27,7 @@ export async function connectMcp(server: McpServer, io: McpIo): Promise<McpConne
     throw error instanceof Failure ? new Failure(error.code, named(error.message)) : error;
   });
   return {
-    tools: link.tools.map(({ print: _, check: __, ...tool }) => tool),
+    tools: link.tools.map(({ check: _, ...tool }) => tool),
     problems: link.problems,
     protocol: link.protocol,
     async call(name, args, { signal }) {

@@ -7,11 +7,6 @@ const hidden = /[^\P{C}\t\n\r]|[\u2028\u2029\u{E0000}-\u{E007F}]/gu;
 /** Whether a text holds characters that a reader does not see. */
 export const hides = (text: string): boolean => text.search(hidden) >= 0;
 
-/** The same text as JSON would have it written, with each of those characters as its code: for a person who must see all of it. */
-export const revealed = (text: string): string => text.replace(hidden, (found) => found.split('').map(codeOf).join(''));
-
-const codeOf = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
-
 /** What a server says about itself, fit to be read by a model: without hidden characters and secrets, and short. */
 export const tidy = (text: string, charsMax: number): string => shorten(text.replace(hidden, ''), charsMax);
 

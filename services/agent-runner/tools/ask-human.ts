@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { readAnswerSchema } from '#shared/answer-schema.ts';
+import { Failure } from '#shared/errors.ts';
 import { idFor } from '#shared/ids.ts';
 import { scrub } from '#shared/secrets.ts';
+import { revealed } from '#shared/text.ts';
 import type { OwnContext } from './own.ts';
 import { defineTool } from './tool.ts';
 
@@ -28,6 +30,7 @@ export const askHuman = defineTool({
     const asked = run.approvals.find((each) => each.callId === callId && each.kind === 'question');
     if (!asked) {
       readAnswerSchema(schema ?? null);
+      checkShown({ question, schema, default: more.default });
       const seconds = expires ?? run.definition.approvals.expires;
       await journal.record({
         type: 'toka.run.approval-requested.v1',
@@ -37,7 +40,7 @@ export const askHuman = defineTool({
           kind: 'question',
           tool: 'ask_human',
           capability: null,
-          question: scrub(question),
+          question: revealed(question),
           schema: schema ?? null,
           ...(more.default === undefined ? {} : { default: more.default }),
           expiresAt: new Date(Date.now() + seconds * 1000).toISOString(),
@@ -54,3 +57,16 @@ export const askHuman = defineTool({
     return { text: decided.decision === 'expired' ? `Nobody answered in time; the default holds: ${answer}` : answer };
   },
 });
+
+/** Throws `invalid` where a person would not be shown what the model asks, for it holds a secret. */
+function checkShown(asked: Readonly<Record<string, unknown>>): void {
+  const [field] = Object.entries(asked).find(([, value]) => {
+    const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+    return scrub(text) !== text;
+  }) ?? [undefined];
+  if (field)
+    throw new Failure(
+      'invalid',
+      `${field}: holds what looks like a secret, which is shown to nobody. Ask without it: say where it is, not what it is.`,
+    );
+}

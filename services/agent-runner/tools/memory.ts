@@ -36,7 +36,7 @@ export const recall = defineTool({
     limit: z.number().int().min(1).max(100).default(10).describe('How many at most.'),
   }),
   async run({ bus, journal: { run }, timeoutMs, signal }: OwnContext, { query, limit }) {
-    const question = { agentId: run.agentId, limit, ...(query ? { query } : {}) };
+    const question = { agentId: run.agentId, runId: run.id, limit, ...(query ? { query } : {}) };
     const found = await bus.ask(recallMemory, question, { timeoutMs, signal });
     return {
       text: found.map((fact) => `${fact.id} (${fact.time.slice(0, 10)}): ${fact.text}`).join('\n') || 'nothing',

@@ -6,6 +6,7 @@ import type {
   AgentView,
   ApprovalView,
   KeyView,
+  Memory,
   RunView,
   StepView,
   UsageRow,
@@ -104,6 +105,13 @@ export const approval: ApprovalView = {
   workstream: 'main',
   requestedAt: '2026-01-05T09:00:40.000Z',
   decided: null,
+};
+
+export const memory: Memory = {
+  id: 'mem_01KDVDT3B9V5N3C1Y8T5B8QF6W',
+  text: 'Releases are cut on Mondays.',
+  runId,
+  time: '2026-01-05T09:00:50.000Z',
 };
 
 export const key: KeyView = {

@@ -14,6 +14,7 @@ import { graphProblems, parseAgent } from '#shared/parse-agent.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import { refusalAt } from '../input.ts';
+import type { CheckPlaces } from '../places.ts';
 import type { Call, Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { TenantBus } from '../tenant-bus.ts';
@@ -41,7 +42,7 @@ function newWorks(before: AgentSpec, after: AgentSpec): number {
 }
 
 /** Agents and their lives. */
-export function agentRoutes(writer: Writer, backlog: Backlog): Route[] {
+export function agentRoutes(writer: Writer, backlog: Backlog, checkPlaces: CheckPlaces): Route[] {
   const command = async (
     { bus, caller, ctx }: Pick<Call<unknown, unknown, unknown, unknown>, 'bus' | 'caller' | 'ctx'>,
     id: string,
@@ -68,6 +69,7 @@ export function agentRoutes(writer: Writer, backlog: Backlog): Route[] {
       ...api.createAgent,
       read: readSpec,
       async handle(call) {
+        checkPlaces(call.body, call.caller);
         await checkName(call.bus, call.body.name);
         await checkGraph(call.bus, call.body);
         using _held = await backlog.hold(call.caller, call.body.workstream, Math.max(1, worksOf(call.body).length));
@@ -90,6 +92,7 @@ export function agentRoutes(writer: Writer, backlog: Backlog): Route[] {
       read: readSpec,
       async handle(call) {
         const version = versionIn(call.headers['If-Match']);
+        checkPlaces(call.body, call.caller);
         await checkGraph(call.bus, call.body);
         const agent = await readAgent(call.bus, call.params.id);
         using _held = await backlog.hold(call.caller, call.body.workstream, newWorks(agent.spec, call.body));

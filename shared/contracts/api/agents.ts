@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { AgentSpec } from '#shared/contracts/agent.ts';
-import { AgentId, Priority } from '#shared/contracts/ids.ts';
-import { AgentView } from '#shared/contracts/store.ts';
+import { AgentId, MemoryId, Priority } from '#shared/contracts/ids.ts';
+import { AgentView, Memory } from '#shared/contracts/store.ts';
 import { agentStatuses } from '#shared/domain/agent.ts';
 import { endpoint } from './endpoint.ts';
 import { Reason } from './input.ts';
-import { pageOf, pageQuery, seqQuery } from './paging.ts';
+import { historyQuery, pageOf, pageQuery, seqQuery } from './paging.ts';
 
 const params = z.object({ id: AgentId });
 /** An agent's version as GET gave it. */
@@ -65,7 +65,7 @@ export const removeAgent = endpoint({
   method: 'delete',
   path: '/agents/:id',
   scope: 'agents:write',
-  summary: 'Remove an agent; its runs and events stay',
+  summary: 'Remove an agent and what it remembers; its runs and events stay',
   params,
   status: 204,
   answer: null,
@@ -89,4 +89,24 @@ export const resumeAgent = endpoint({
   params,
   body: Reason,
   answer: AgentView,
+});
+
+export const listMemories = endpoint({
+  method: 'get',
+  path: '/agents/:id/memories',
+  scope: 'agents:read',
+  summary: 'List what an agent has kept from its runs, the newest first',
+  params,
+  query: historyQuery,
+  answer: pageOf(Memory),
+});
+
+export const forgetMemory = endpoint({
+  method: 'delete',
+  path: '/agents/:id/memories/:memoryId',
+  scope: 'agents:write',
+  summary: 'Have an agent forget something; the event of it stays',
+  params: params.extend({ memoryId: MemoryId.describe('Its id, as the list has it') }),
+  status: 204,
+  answer: null,
 });

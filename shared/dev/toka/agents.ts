@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { each } from '#shared/client/each.ts';
-import type { AgentView } from '#shared/contracts/store.ts';
+import type { AgentView, Memory } from '#shared/contracts/store.ts';
 import type { Applied } from './apply.ts';
 import { applyAgents } from './apply.ts';
 import type { Columns } from './output.ts';
@@ -30,10 +30,17 @@ const whole: Columns<AgentView> = {
   from: ({ origin }) => (origin === 'file' ? 'config/agents.toml' : 'the API'),
 };
 
+const memory: Columns<Memory> = {
+  id: ({ id }) => id,
+  time: (fact) => time(fact.time),
+  run: ({ runId }) => runId,
+  text: ({ text }) => text,
+};
+
 export function addAgents(program: Command): void {
   const agents = program
     .command('agents')
-    .description('Agents: list, show, apply, remove, pause, resume')
+    .description('Agents: list, show, apply, remove, pause, resume, what they remember')
     .addHelpText('after', '\nExamples:\n  toka agents ls --workstream main\n  toka agents apply -f my-agents.toml');
   agents
     .command('ls')
@@ -79,13 +86,33 @@ export function addAgents(program: Command): void {
     });
   agents
     .command('rm <names...>')
-    .description('Remove agents; their runs and events stay')
+    .description('Remove agents, and what they remember; their runs and events stay')
     .addHelpText('after', '\nExample:\n  toka agents rm scout')
     .action(async (names: string[], _, command: Command) => {
       const { client, output } = shellOf(command);
       for (const id of names) {
         await client.removeAgent({ id });
         output.say(`removed ${id}`);
+      }
+    });
+  agents
+    .command('memories <name>')
+    .description('List what an agent has kept from its runs, the newest first')
+    .option('--limit <n>', 'how many at most', count, 100)
+    .addHelpText('after', '\nExamples:\n  toka agents memories scout\n  toka agents memories scout --json')
+    .action(async (id: string, { limit }: { limit: number }, command: Command) => {
+      const { client, output } = shellOf(command);
+      output.list(await take(each(client.listMemories, { id, limit: Math.min(limit, 500) }), limit), memory);
+    });
+  agents
+    .command('forget <name> <ids...>')
+    .description('Have an agent forget what it has kept')
+    .addHelpText('after', '\nExample:\n  toka agents forget scout mem_01J…')
+    .action(async (id: string, ids: string[], _, command: Command) => {
+      const { client, output } = shellOf(command);
+      for (const memoryId of ids) {
+        await client.forgetMemory({ id, memoryId });
+        output.say(`forgotten ${memoryId}`);
       }
     });
   for (const [name, description] of [

@@ -10,10 +10,27 @@ const row: Columns<ApprovalView> = {
   agent: ({ agentId }) => agentId,
   run: ({ runId }) => runId,
   asks: ({ kind, capability, tool }) => (kind === 'question' ? 'a question' : (capability ?? tool)),
-  question: ({ question }) => question,
+  question: ({ question }) => begun(question),
   expires: ({ expiresAt }) => time(expiresAt),
   decided: ({ decided }) => decided && `${decided.decision} by ${decided.by}`,
 };
+
+const whole: Columns<ApprovalView> = {
+  ...row,
+  question: () => '',
+  capability: ({ capability }) => capability,
+  asked: ({ requestedAt }) => time(requestedAt),
+  reason: ({ decided }) => decided?.reason,
+};
+
+const shownMax = 40;
+
+/** The beginning of a question, where it is longer with how to see all of it: nobody should decide on a part. */
+function begun(question: string): string {
+  const [first = ''] = question.split('\n');
+  const start = first.slice(0, shownMax);
+  return start === question ? question : `${start}… (${question.length} characters: approvals show)`;
+}
 
 type Decision = { reason?: string };
 
@@ -21,7 +38,10 @@ export function addApprovals(program: Command): void {
   const approvals = program
     .command('approvals')
     .description('What agents wait for a person to decide')
-    .addHelpText('after', '\nExamples:\n  toka approvals ls\n  toka approvals approve apr_01J…');
+    .addHelpText(
+      'after',
+      '\nExamples:\n  toka approvals ls\n  toka approvals show apr_01J…\n  toka approvals approve apr_01J…',
+    );
   approvals
     .command('ls')
     .description('List what is open, the newest first')
@@ -34,6 +54,16 @@ export function addApprovals(program: Command): void {
       const { client, output } = shellOf(command);
       const wanted = { ...filter, ...(all ? {} : { open: 'true' as const }), limit: Math.min(limit, 500) };
       output.list(await take(each(client.listApprovals, wanted), limit), row);
+    });
+  approvals
+    .command('show <id>')
+    .description('Show all that is asked: what is approved is exactly that')
+    .addHelpText('after', '\nExample:\n  toka approvals show apr_01J…')
+    .action(async (id: string, _, command: Command) => {
+      const { client, output } = shellOf(command);
+      const approval = await client.getApproval({ id });
+      output.one(approval, whole);
+      if (!output.json) output.text(`\n${approval.question}\n`);
     });
   for (const [name, decision] of [
     ['approve', 'approved'],
