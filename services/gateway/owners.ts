@@ -1,24 +1,27 @@
 import { LRUCache } from 'lru-cache';
 import type { Bus } from '#shared/bus/bus.ts';
-import type { TokaEvent } from '#shared/contracts/events.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
 import type { Thing } from '#shared/domain/ownership.ts';
-import { belongsTo, ownedBy, workstreamGiven, workstreamOf } from '#shared/domain/ownership.ts';
+import { belongsTo, ownedBy, since, workstreamGiven, workstreamOf } from '#shared/domain/ownership.ts';
 
 const thingsMax = 10_000;
 const agentMsMax = 2_000;
+
+/** `since`: what came before that sequence was of another that had the same name. */
+type Owned = { owner: string; since: number };
 
 /** Whose things and events are, as the log has it. */
 export type Owners = {
   /** Whether a thing is of one of these workstreams, as of now. */
   has(allowed: ReadonlySet<string>, thing: Thing): Promise<boolean>;
-  ofEvent(event: TokaEvent, allowed: ReadonlySet<string>): Promise<boolean>;
+  ofEvent(event: Recorded, allowed: ReadonlySet<string>): Promise<boolean>;
 };
 
 /** What says once whose it is never changes hands; an agent may, and is looked up anew. */
 export function createOwners(bus: Pick<Bus, 'read'>): Owners {
-  const settled = new LRUCache<string, string>({ max: thingsMax });
-  const agents = new LRUCache<string, string>({ max: thingsMax, ttl: agentMsMax });
-  const find = async ({ entity, id }: Thing): Promise<string | undefined> => {
+  const settled = new LRUCache<string, Owned>({ max: thingsMax });
+  const agents = new LRUCache<string, Owned>({ max: thingsMax, ttl: agentMsMax });
+  const find = async ({ entity, id }: Thing): Promise<Owned | undefined> => {
     const by = ownedBy[entity];
     if (by === null) return undefined;
     if (by === 'agent') return find({ entity: 'agent', id });
@@ -27,23 +30,21 @@ export function createOwners(bus: Pick<Bus, 'read'>): Owners {
     if (!known.has(name)) {
       const events = await (by === 'first' ? bus.read(entity, id, 1, 1) : bus.read(entity, id));
       const owner = workstreamOf({ entity, id }, events);
-      if (owner) known.set(name, owner);
+      if (owner) known.set(name, { owner, since: since(events) });
     }
     return known.get(name);
   };
-  const isAmong = async (allowed: ReadonlySet<string>, thing: Thing) => {
-    const owner = await find(thing);
-    return owner !== undefined && allowed.has(owner);
-  };
   return {
-    has(allowed, thing) {
+    async has(allowed, thing) {
       agents.delete(`${thing.entity}/${thing.id}`);
-      return isAmong(allowed, thing);
+      const owned = await find(thing);
+      return owned !== undefined && allowed.has(owned.owner);
     },
-    ofEvent(event, allowed) {
+    async ofEvent(event, allowed) {
       // It changes hands here, perhaps.
       if (workstreamGiven(event) !== undefined) agents.delete(event.subject);
-      return isAmong(allowed, belongsTo(event));
+      const owned = await find(belongsTo(event));
+      return owned !== undefined && allowed.has(owned.owner) && event.seq >= owned.since;
     },
   };
 }

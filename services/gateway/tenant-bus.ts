@@ -94,7 +94,7 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
       return { events: [], last: 0, lastDecision: 0 };
     },
     async append(event, expected, deadlineMs) {
-      await checkAppend(owners, event, allowed);
+      await checkAppend(bus, owners, event, allowed);
       return bus.append(event, expected, deadlineMs);
     },
     follow: (options) => only(bus, bus.follow(options), owners, allowed),
@@ -114,13 +114,25 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
 const forbidden = (reason: string) =>
   new Failure('forbidden', `${reason}, and the token is limited to some workstreams`);
 
-/** What begins something says whose it is to be; all else must belong to something that is the caller's. */
-async function checkAppend(owners: Owners, event: TokaEvent, allowed: ReadonlySet<string>): Promise<void> {
+/**
+ * What begins something says whose it is to be, and begins it where nothing of others has been, whatever its writer expects there; all else must
+ * belong to something that is the caller's.
+ */
+async function checkAppend(
+  bus: Pick<Bus, 'lastSeq'>,
+  owners: Owners,
+  event: TokaEvent,
+  allowed: ReadonlySet<string>,
+): Promise<void> {
   const begun = workstreamGiven(event);
   if (begun !== undefined && !(begun !== null && allowed.has(begun)))
     throw forbidden(`nothing may be made in the workstream ${JSON.stringify(begun)}`);
-  if (begun !== undefined && event.type !== 'toka.agent.updated.v1') return;
-  if (!(await owners.has(allowed, thingOf(event)))) throw forbidden(`${event.subject} is not the caller's`);
+  const thing = thingOf(event);
+  if (await owners.has(allowed, thing)) return;
+  const begins = begun !== undefined && event.type !== 'toka.agent.updated.v1';
+  if (!begins) throw forbidden(`${event.subject} is not the caller's`);
+  if ((await bus.lastSeq(entitySubject(thing.entity, thing.id))) > 0)
+    throw new Failure('conflict', `${event.subject} is taken`);
 }
 
 /** The events that belong to these workstreams, in order. */

@@ -47,6 +47,10 @@ export function workstreamOf({ entity }: Thing, events: readonly Recorded[]): st
   return ownedBy[entity] === 'first' ? given[0] : given.at(-1);
 }
 
+/** Since which sequence a thing is the one that there is: names of agents come again, and an earlier one's events are not the later one's. */
+export const since = (events: readonly Recorded[]): number =>
+  events.findLast(({ type }) => type === 'toka.agent.registered.v1')?.seq ?? 0;
+
 /** The thing whose owner an event has: a model's call is its run's, else its agent's, else its client key's. */
 export function belongsTo(event: TokaEvent): Thing {
   const thing = thingOf(event);

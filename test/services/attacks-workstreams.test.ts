@@ -233,3 +233,14 @@ test("the name of another workstream's agent is refused as one's own is, in the 
   t.is((await create('scout')).status, 201, "one's own may be had again");
   t.is((await create('free')).status, 201);
 });
+
+test("an agent that has the name of an earlier one of another workstream's does not have its events", async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const { gateway, authorization } = await open(t, stack);
+  await gateway.call('DELETE', '/agents/rival');
+  const { status } = await gateway.call('POST', '/agents', agentInput({ name: 'rival', workstream: 'alpha' }));
+  t.is(status, 201, 'whoever is not limited may give the name to others');
+  const seen = await streamed(gateway, authorization, '?since=0');
+  t.true(seen.some((each) => each.includes('"subject":"agent/rival"')));
+  t.false(seen.some((each) => /hush|"subject":"memory\/rival"/.test(each)));
+});

@@ -1,9 +1,10 @@
 import test from 'ava';
 import type { Context } from 'koa';
-import type { DataOf } from '#shared/contracts/events.ts';
+import type { DataOf, TokaEvent } from '#shared/contracts/events.ts';
 import { listEvents } from '#shared/contracts/store.ts';
 import { agentOf, ownedBy, thingOf } from '#shared/domain/ownership.ts';
 import { newEvent } from '#shared/event.ts';
+import { newId } from '#shared/ids.ts';
 import { facts } from '#test/helpers/events.ts';
 import { startGateway } from '#test/helpers/gateway.ts';
 import { fill } from '#test/helpers/two-workstreams.ts';
@@ -105,6 +106,15 @@ test('a route has no member of the bus that nobody has written down for tenants'
   }
   const removed = newEvent({ type: 'toka.agent.removed.v1', data: { reason: 'x' } }, 'agent/rival', writer);
   await t.throwsAsync(limited.append(removed), { code: 'forbidden' } as never);
+  const [registered] = (await gateway.bus.read('agent', 'scout')).filter(
+    ({ type }) => type === 'toka.agent.registered.v1',
+  );
+  const last = (await gateway.bus.read('agent', 'rival')).at(-1)?.seq;
+  // A writer that expects what is there is not let onto it either: that it was another's is not for it to know.
+  const onto = { ...registered, id: newId('evt'), subject: 'agent/rival' } as TokaEvent;
+  for (const expected of [0, last, undefined])
+    await t.throwsAsync(limited.append(onto, expected), { code: 'conflict' } as never, `${expected}`);
+  t.is((await gateway.bus.read('agent', 'rival')).at(-1)?.seq, last);
   const system = newEvent({ type: 'toka.agent.paused.v1', data: { reason: 'x' } }, 'system/gateway', writer);
   await t.throwsAsync(limited.append(system), { code: 'forbidden' } as never);
 });
