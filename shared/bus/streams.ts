@@ -5,6 +5,8 @@ import {
   eventsStream,
   eventsSubjects,
   leasesBucket,
+  logStateStream,
+  logStateSubjects,
   noteSubject,
   notesStream,
   positionsBucket,
@@ -40,6 +42,18 @@ const tasks = (replicas: number): Partial<StreamConfig> & { name: string } => ({
   max_msgs_per_subject: 1,
   num_replicas: replicas,
   duplicate_window: nanos(dedupWindowMs),
+});
+
+/** The newest word on the log itself: whether it may be written on. */
+const logState = (replicas: number): Partial<StreamConfig> & { name: string } => ({
+  name: logStateStream,
+  subjects: [logStateSubjects],
+  retention: RetentionPolicy.Limits,
+  storage: StorageType.File,
+  discard: DiscardPolicy.New,
+  max_msgs_per_subject: 1,
+  num_replicas: replicas,
+  deny_delete: true,
 });
 
 /** Leases expire by themselves: a value lives as long as a lease without a renewal. */
@@ -104,7 +118,13 @@ const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { na
 
 /** What everyone needs, and what one service does: so that makes it itself, and stands whether the store is up or not. */
 const streams = {
-  log: (replicas: number) => [events(replicas), tasks(replicas), objects(artifactsBucket, replicas), notes(replicas)],
+  log: (replicas: number) => [
+    events(replicas),
+    logState(replicas),
+    tasks(replicas),
+    objects(artifactsBucket, replicas),
+    notes(replicas),
+  ],
   leases: (replicas: number) => [objects(snapshotsBucket, replicas), leases(replicas)],
   positions: (replicas: number) => [positions(replicas)],
 };

@@ -5,6 +5,8 @@ import {
   eventsStream,
   healthSubject,
   leasesBucket,
+  logStateStream,
+  logStateSubjects,
   metricsSubject,
   noteSubject,
   notesStream,
@@ -117,13 +119,15 @@ const own: Record<ServiceUser, Permissions> = {
     publish: [
       ...readLog,
       ...followLog,
-      ...[eventsStream, tasksStream, artifacts, notesStream].flatMap(mayMake),
+      ...[eventsStream, logStateStream, tasksStream, artifacts, notesStream].flatMap(mayMake),
       ...[eventsStream, tasksStream].flatMap((stream) =>
         api(`CONSUMER.CREATE.${stream}.>`, `CONSUMER.DURABLE.CREATE.${stream}.*`, `CONSUMER.INFO.${stream}.*`),
       ),
       ...api(`CONSUMER.DELETE.${tasksStream}.*`), // of earlier versions
       ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
       `$JS.ACK.${eventsStream}.>`,
+      // Whether the log may be written on: it alone says so.
+      logStateSubjects,
       inbox('agent-runner'),
       inbox(adminUser),
     ],
@@ -137,7 +141,7 @@ export function permissionsOf(service: ServiceUser): Permissions {
   return {
     publish: [
       entitySubject('system', service),
-      ...api('INFO', 'STREAM.INFO.*'),
+      ...api('INFO', 'STREAM.INFO.*', `STREAM.MSG.GET.${logStateStream}`),
       inbox('gateway'), // which asks everyone how they are
       ...publish,
     ],

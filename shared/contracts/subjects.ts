@@ -17,6 +17,12 @@ export const snapshotsBucket = 'snapshots';
 /** How far those have come who read the log for others. */
 export const positionsBucket = 'positions';
 
+/** What the store says of the log: whether it may be written on. */
+const logBucket = 'log';
+export const logStateStream = `KV_${logBucket}`;
+export const logStateSubjects = `$KV.${logBucket}.>`;
+export const logStateSubject = `$KV.${logBucket}.state`;
+
 /** Who of several instances leads: a key that expires. */
 export const leasesBucket = 'leases';
 
