@@ -216,6 +216,10 @@ const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
   ),
   archiveEvents: counter('toka_archive_events_total', 'Events committed to SQLite'),
   archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
+  logRefused: unknown(
+    'toka_log_refused',
+    'Whether the log is not what the archive holds, so that nothing is written to it',
+  ),
   auditBroken: unknown('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
   auditChecked: unknown('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
 });

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/bus.ts';
 import type { StreamGroup } from './bus/streams.ts';
 import { healthSubject, metricsSubject } from './contracts/subjects.ts';
-import { Failure, messageOf } from './errors.ts';
+import { Failure, isTransient, messageOf } from './errors.ts';
 import type { Writer } from './event.ts';
 import { newEvent } from './event.ts';
 import type { Health } from './health.ts';
@@ -21,6 +22,7 @@ import { version } from './version.ts';
 
 /** What a stop may take beyond SHUTDOWN_GRACE: its last event, and closing what is open. */
 const closingMsMax = 40_000;
+const announceMs = 2_000;
 
 export type ServiceName = 'gateway' | 'scheduler' | 'agent-runner' | 'llm-proxy' | 'store';
 
@@ -80,6 +82,7 @@ export async function startService<S extends z.ZodObject>(
   const stack = setup.use(new AsyncDisposableStack());
   const checks = new Map<string, () => string | Promise<string>>([
     ['nats', () => (bus.connected() ? 'ok' : 'disconnected')],
+    ['log', bus.gate.state],
   ]);
   const health = () => ask(checks);
   await start({
@@ -100,9 +103,7 @@ export async function startService<S extends z.ZodObject>(
   if (registry) bus.answerEach(metricsSubject, () => registry.getMetricsAsJSON());
   bus.answerEach(healthSubject, async () => ({ service: name, instance, version, ...(await health()) }));
   const server = setup.use(await serveHealth(common.METRICS_PORT, common.METRICS_HOST, registry, health));
-  await bus.append(
-    newEvent({ type: 'toka.system.started.v1', data: { service: name, instance, version } }, `system/${name}`, writer),
-  );
+  await announce(bus, { service: name, instance, version }, writer, stopping.signal, logger);
   logger.info({ port: server.port }, 'started');
 
   const owned = setup.move();
@@ -121,6 +122,33 @@ export async function startService<S extends z.ZodObject>(
       logger.info('stopped');
     },
   };
+}
+
+/** A log that may not be written on keeps no service from coming up: it says so on /health and /status. */
+async function announce(
+  bus: Bus,
+  data: { service: ServiceName; instance: string; version: string },
+  writer: Writer,
+  stopping: AbortSignal,
+  logger: Logger,
+): Promise<void> {
+  const started = newEvent({ type: 'toka.system.started.v1', data }, `system/${data.service}`, writer);
+  try {
+    await bus.append(started);
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+    logger.warn({ reason: messageOf(error) }, 'it starts, and cannot write to the log yet');
+    void (async () => {
+      while (!stopping.aborted) {
+        await delay(announceMs, undefined, { signal: stopping }).catch(() => undefined);
+        const isTold = await bus.append(started, undefined, announceMs).then(
+          () => true,
+          () => false,
+        );
+        if (isTold) return;
+      }
+    })();
+  }
 }
 
 /** Each stream is made by one service: see the rights in bus/users.ts. */

@@ -1,10 +1,14 @@
 import type { RawEvent } from '#shared/bus/log.ts';
 import { parseRaw } from '#shared/bus/log.ts';
+import { subjectOf } from '#shared/contracts/events.ts';
 import type { Logger } from '#shared/log.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
 import { openDatabase, openMeta } from './database.ts';
 import { openViews } from './views.ts';
+
+/** An event on its way in: `subject` is the one that it lies under in the log. */
+type Arrived = Pick<RawEvent, 'seq' | 'bytes'> & { subject?: string };
 
 /** The log in SQLite: every event by its sequence, chained by hashes, and folded into views in the same transaction. */
 export type Archive = {
@@ -16,9 +20,9 @@ export type Archive = {
   /** The chain's last link. */
   readonly head: Uint8Array;
   /** Commits events that follow on `seq` without a gap: all of them or none. Throws SQLite's error, e.g. for a full disk. */
-  commit(events: readonly Pick<RawEvent, 'seq' | 'bytes'>[]): void;
-  /** Whether the archive's last event is what lies at its sequence in the log. */
-  isLast(event: Pick<RawEvent, 'seq' | 'bytes'>): boolean;
+  commit(events: readonly Arrived[]): void;
+  /** The exact bytes of an event; undefined where there is none. */
+  bytesAt(seq: number): Buffer | undefined;
   [Symbol.dispose](): void;
 };
 
@@ -32,9 +36,10 @@ export function openArchive(file: string, logger: Logger): Archive {
   const meta = openMeta(db);
   const views = openViews(db, meta);
   const last = db.prepare<[], Row>('SELECT seq, bytes, hash FROM events ORDER BY seq DESC LIMIT 1').get();
+  const bytesAt = db.prepare<[number], Pick<Row, 'bytes'>>('SELECT bytes FROM events WHERE seq = ?');
   let seq = last?.seq ?? 0;
   let head: Uint8Array = last?.hash ?? chainStart;
-  const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash) VALUES (?, ?, ?, ?, ?)');
+  const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash, place) VALUES (?, ?, ?, ?, ?, ?)');
 
   const fold = ({ seq, bytes }: Pick<RawEvent, 'seq' | 'bytes'>) => {
     try {
@@ -44,7 +49,7 @@ export function openArchive(file: string, logger: Logger): Archive {
       logger.warn({ seq, err: error }, 'an event that this version cannot read is not in the views');
     }
   };
-  const commit = db.transaction((events: readonly Pick<RawEvent, 'seq' | 'bytes'>[]) => {
+  const commit = db.transaction((events: readonly Arrived[]) => {
     let next = seq;
     let hash = head;
     for (const event of events) {
@@ -52,7 +57,7 @@ export function openArchive(file: string, logger: Logger): Archive {
       if (event.seq !== next) throw new Error(`event ${event.seq} does not follow on ${next - 1}`);
       hash = link(hash, event.seq, event.bytes);
       const { subject, type } = factsOf(event.bytes);
-      insert.run(event.seq, subject, type, event.bytes, hash);
+      insert.run(event.seq, subject, type, event.bytes, hash, placeOf(event.subject, subject));
       fold(event);
     }
     views.flush(next);
@@ -83,7 +88,7 @@ export function openArchive(file: string, logger: Logger): Archive {
         throw error;
       }
     },
-    isLast: (event) => event.seq === last?.seq && last.bytes.equals(event.bytes),
+    bytesAt: (seq) => bytesAt.get(seq)?.bytes,
     [Symbol.dispose]: () => void db.close(),
   };
 }
@@ -99,6 +104,10 @@ function catchUp(db: Database, from: number, to: number, logger: Logger, apply: 
     at = rows.at(-1)?.seq ?? to;
   }
 }
+
+/** Where it lies in the log, if that does not follow from its own subject: then it is none of our events. */
+const placeOf = (natsSubject: string | undefined, subject: string): string | null =>
+  natsSubject === undefined || natsSubject === subjectOf({ subject }) ? null : natsSubject;
 
 /** Subject and type, for the index; bytes that are no event are kept under none. */
 function factsOf(bytes: Uint8Array): { subject: string; type: string } {

@@ -16,6 +16,8 @@ export function openDatabase(file: string): Database {
     db.pragma('synchronous = FULL'); // a commit is on the disk before the log hears of it
     db.pragma('busy_timeout = 2000');
     db.exec(tables);
+    const columns = db.pragma('table_info(events)') as { name: string }[];
+    if (!columns.some(({ name }) => name === 'place')) db.exec('ALTER TABLE events ADD COLUMN place TEXT');
     return db;
   } catch (error) {
     throw new Failure('invalid', `DATABASE_FILE ${file} cannot be used: ${messageOf(error)}`, { cause: error });
@@ -28,7 +30,8 @@ const tables = `
     subject TEXT NOT NULL,
     type TEXT NOT NULL,
     bytes BLOB NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    place TEXT
   );
   CREATE INDEX IF NOT EXISTS events_by_subject ON events (subject, seq);
   CREATE INDEX IF NOT EXISTS events_by_type ON events (type, seq);

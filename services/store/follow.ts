@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '#shared/bus/bus.ts';
-import { Failure, messageOf } from '#shared/errors.ts';
+import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Archive } from './archive.ts';
 import type { Inlet } from './inlet.ts';
@@ -10,7 +10,6 @@ const retryMs = 1_000;
 
 /** Copies the log into the archive by a durable consumer of its own: an event is acknowledged once it is committed. */
 export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger: Logger): Promise<AsyncDisposable> {
-  await checkSameLog(bus, archive);
   const consumer = `store-${archive.id}`;
   await bus.declareArchive(consumer, archive.seq + 1);
   const stop = new AbortController();
@@ -48,19 +47,4 @@ export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger
 async function pause(logger: Logger, error: unknown): Promise<void> {
   logger.warn({ reason: messageOf(error) }, 'the log could not be read; trying again');
   await delay(retryMs);
-}
-
-/** An archive that does not belong to this log must not be written on: either may be the one that matters. */
-async function checkSameLog(bus: Bus, archive: Archive): Promise<void> {
-  if (archive.seq === 0) return;
-  const last = await bus.lastSeq();
-  const advice = 'Restore the log, or move DATABASE_FILE away to archive this log from its start.';
-  if (last < archive.seq)
-    throw new Failure('conflict', `the archive holds ${archive.seq} events, the log only ${last}. ${advice}`);
-  const stop = new AbortController();
-  for await (const raw of bus.follow({ from: archive.seq, signal: stop.signal })) {
-    if (!archive.isLast(raw)) throw new Failure('conflict', `the archive is of another log. ${advice}`);
-    stop.abort();
-    break;
-  }
 }

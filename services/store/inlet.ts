@@ -3,6 +3,7 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Archive } from './archive.ts';
+import type { Guard } from './guard.ts';
 
 const waitMsMax = 2_000;
 /** Far behind the log, commits are fewer and larger: as many events, or what has come in this time. */
@@ -18,28 +19,32 @@ export type Inlet = {
   flush(): void;
   /** Leaves what was taken but not committed to the consumer, which brings it again. */
   forget(): void;
-  /** `ok`, or what keeps SQLite from committing. */
+  /** `ok`, or what keeps events from the archive. */
   state(): string;
   /** Resolves once the archive holds `seq`. Throws `unavailable` when that takes longer than two seconds. */
   reach(seq: number): Promise<void>;
 };
 
 /** Batches by nature: whatever has come while the last commit was on its way is the next one. */
-export function createInlet(archive: Archive, metrics: Metrics, logger: Logger): Inlet {
+export function createInlet(archive: Archive, metrics: Metrics, logger: Logger, guard: Guard): Inlet {
   let queue: Delivery[] = [];
   let flushing: (() => void) | undefined;
-  let state = 'ok';
-  let waiters: { seq: number; resolve(): void }[] = [];
+  let state = guard.state();
+  const waiters = createWaiters();
   metrics.archiveSeq.set(archive.seq);
 
   const flush = () => {
     flushing?.();
     flushing = undefined;
     const last = queue.at(-1);
-    if (!last) return;
+    const standing = guard.state();
+    if (standing !== 'ok' || !last) {
+      state = standing;
+      return;
+    }
     const startedMs = performance.now();
     try {
-      archive.commit(queue.map(({ streamSeq, data }) => ({ seq: streamSeq, bytes: data })));
+      archive.commit(queue.map(({ streamSeq, subject, data }) => ({ seq: streamSeq, subject, bytes: data })));
     } catch (error) {
       if (state === 'ok') logger.error({ err: error }, 'events cannot be written to SQLite; trying again');
       state = `SQLite: ${messageOf(error)}`;
@@ -53,10 +58,19 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
     metrics.archiveSeq.set(archive.seq);
     metrics.archiveLag.set(last.pending);
     queue = [];
-    const reached = waiters.filter(({ seq }) => seq <= archive.seq);
-    if (reached.length > 0) waiters = waiters.filter(({ seq }) => seq > archive.seq);
-    for (const { resolve } of reached) resolve();
+    waiters.reached(archive.seq);
   };
+
+  const forget = () => {
+    flushing?.();
+    flushing = undefined;
+    queue = [];
+  };
+  // What came before the log was compared is read again: it may have been of another.
+  guard.onChange(() => {
+    forget();
+    flush();
+  });
 
   return {
     take(delivery) {
@@ -73,17 +87,28 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
       return 'taken';
     },
     flush,
-    forget() {
-      flushing?.();
-      flushing = undefined;
-      queue = [];
-    },
+    forget,
     state: () => state,
     async reach(seq) {
       if (seq <= archive.seq) return;
       const late = new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${seq}`, {
         retryAfterMs: 1_000,
       });
+      await waiters.until(seq, late);
+    },
+  };
+}
+
+/** Those who wait until the archive holds what they have written. */
+function createWaiters() {
+  let waiters: { seq: number; resolve(): void }[] = [];
+  return {
+    reached(last: number) {
+      const reached = waiters.filter(({ seq }) => seq <= last);
+      if (reached.length > 0) waiters = waiters.filter(({ seq }) => seq > last);
+      for (const { resolve } of reached) resolve();
+    },
+    async until(seq: number, late: Failure) {
       if (waiters.length >= waitersMax) throw late;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const waiter = { seq, resolve };

@@ -7,6 +7,7 @@ import { openArchive } from './archive.ts';
 import { createAudit } from './audit.ts';
 import { Config } from './config.ts';
 import { followLog } from './follow.ts';
+import { guardLog } from './guard.ts';
 import { createInlet } from './inlet.ts';
 import { answerQueries } from './queries.ts';
 import { watchArchive } from './watch-archive.ts';
@@ -18,7 +19,8 @@ const timerMsMax = 2 ** 31 - 1;
 export async function start(context: Context<Config>) {
   const { bus, config, logger, metrics, stack, check } = context;
   const archive = stack.use(openArchive(config.DATABASE_FILE, logger));
-  const inlet = createInlet(archive, metrics, logger);
+  const guard = await guardLog(context, archive); // before anybody appends
+  const inlet = createInlet(archive, metrics, logger, guard);
   stack.use(await followLog(bus, archive, inlet, logger)); // commit, then acknowledge
   check('archive', inlet.state);
   const audit = createAudit(archive.db, metrics, logger);

@@ -8,12 +8,16 @@ import { controlSubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
+import type { Gate } from './gate.ts';
+import { createGate } from './gate.ts';
 import { takeAnswersUnder } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
 import type { FollowOptions, RawEvent } from './log.ts';
 import { append, firstSeq, follow, lastSeq, read, readAt } from './log.ts';
+import type { LogLook } from './log-messages.ts';
+import { createLook } from './log-messages.ts';
 import type { Notes } from './notes.ts';
 import { openNotes } from './notes.ts';
 import type { Positions } from './positions.ts';
@@ -22,6 +26,8 @@ import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import type { AskOptions, Handle } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
+import type { Restorer } from './restore.ts';
+import { createRestorer } from './restore.ts';
 import type { Snapshots } from './snapshots.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { JetStreamState } from './state.ts';
@@ -54,7 +60,7 @@ export type BusOptions = {
 };
 
 /** What services meet on. Everything that knows NATS is behind it. */
-export type Bus = {
+export type Bus = LogLook & {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
   /** The entity's events in order: see `read` in log.ts. */
@@ -64,6 +70,8 @@ export type Bus = {
   lastSeq(subject?: string): Promise<number>;
   /** Of the oldest event that the stream still keeps. */
   firstSeq(): Promise<number>;
+  /** Whether events may be appended. */
+  gate: Gate;
   follow(options: FollowOptions): AsyncGenerator<RawEvent>;
   /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
   declareArchive(name: string, from: number): Promise<void>;
@@ -121,6 +129,7 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   const jsm = await jetStreamReady(manager, 30_000);
   await declare();
   await streamsDeclared(jsm, 30_000);
+  const gate = createGate(nc);
   const answering: { drain(): Promise<void> }[] = [];
   const drain = async () => {
     await Promise.all(answering.splice(0).map((each) => each.drain()));
@@ -129,11 +138,13 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
     unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
   });
   return {
-    append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
+    append: (event, expected, deadlineMs = 60_000) => append(nc, gate, event, expected, deadlineMs),
     read: (entity, id, from, until) => read(nc, entity, id, from, until),
     readAt: (sequences) => readAt(nc, sequences),
     lastSeq: (subject) => lastSeq(jsm, subject),
     firstSeq: () => firstSeq(jsm),
+    ...createLook(nc, jsm),
+    gate,
     follow: (followOptions) => follow(nc, jsm, followOptions),
     declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
     resetArchive: (name, from) => resetArchiveConsumer(jsm, name, from),
@@ -174,6 +185,13 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
       if (!nc.isClosed()) await nc.close();
     },
   };
+}
+
+/** Connects as who may all, to put events back into the log. */
+export async function openRestorer(options: BusOptions): Promise<Restorer & AsyncDisposable> {
+  const nc = await open(options);
+  const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
+  return { ...createRestorer(nc, jsm), [Symbol.asyncDispose]: () => nc.close() };
 }
 
 async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {

@@ -7,6 +7,7 @@ import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Gate } from './gate.ts';
 import { inboxOf } from './inbox.ts';
 import type { Delivery, PullEnd } from './pull.ts';
 import { pull } from './pull.ts';
@@ -23,6 +24,7 @@ const messageGet = `$JS.API.STREAM.MSG.GET.${eventsStream}`;
  */
 export async function append(
   nc: NatsConnection,
+  gate: Gate,
   event: TokaEvent,
   expected: number | undefined,
   deadlineMs: number,
@@ -37,23 +39,28 @@ export async function append(
   const header = headers();
   header.set('Nats-Msg-Id', event.id);
   if (expected !== undefined) header.set('Nats-Expected-Last-Subject-Sequence', String(expected));
-  return publishUntil(nc, subjectOf(event), payload, header, deadlineMs);
+  return publishUntil(nc, subjectOf(event), payload, header, deadlineMs, gate.pass);
 }
 
 type PubAck = { seq?: number; error?: { code: number; err_code: number; description: string } };
 const wrongLastSequence = 10071;
 
-/** Publishes to a stream until it is acknowledged: `js.publish` is three times slower, for its promise and timer per message. */
+/**
+ * Publishes to a stream until it is acknowledged: `js.publish` is three times slower, for its promise and timer per message. `pass` lets each
+ * attempt go: nats-server may have been started anew between two.
+ */
 export async function publishUntil(
   nc: NatsConnection,
   subject: string,
   payload: string,
   header: ReturnType<typeof headers>,
   deadlineMs: number,
+  pass?: (untilMs: number) => Promise<void>,
 ): Promise<number> {
   const until = Date.now() + Math.min(deadlineMs, dedupWindowMs);
   for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
     let reason: string;
+    await pass?.(until);
     try {
       const reply = await inboxOf(nc).request(subject, payload, { headers: header, timeoutMs: attemptMs });
       const ack = reply.json<PubAck>();

@@ -6,6 +6,7 @@ import {
   healthSubject,
   leasesBucket,
   logStateStream,
+  logStateSubject,
   logStateSubjects,
   metricsSubject,
   noteSubject,
@@ -145,7 +146,7 @@ export function permissionsOf(service: ServiceUser): Permissions {
       inbox('gateway'), // which asks everyone how they are
       ...publish,
     ],
-    subscribe: [inbox(service), metricsSubject, healthSubject, ...subscribe],
+    subscribe: [inbox(service), metricsSubject, healthSubject, logStateSubject, ...subscribe],
   };
 }
 

@@ -4,9 +4,10 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Passwords } from '#shared/bus/users.ts';
-import { authorization, userNames } from '#shared/bus/users.ts';
+import { adminUser, authorization, userNames } from '#shared/bus/users.ts';
 import { answers, freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
+import { openGate } from './open-gate.ts';
 import { temporaryFolder } from './temporary.ts';
 
 export type TestServer = {
@@ -23,8 +24,9 @@ export type TestServer = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** A real nats-server of this test's own, with JetStream on disk. */
-export const startNats = () => startServer(natsCommand, 'nats');
+/** A real nats-server of this test's own, with JetStream on disk. `hasStore`: whether a store decides if events may be appended. */
+export const startNats = ({ hasStore = false } = {}) =>
+  startServer(natsCommand, 'nats', hasStore ? undefined : (url) => openGate(url));
 
 function natsCommand(port: number, folder: string, monitor: number): string[] {
   const address = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitor)];
@@ -35,12 +37,16 @@ export const passwordOf = (user: string) => `the password of ${user} in "tests" 
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
 /** As the set-up starts it: each service has a user of its own, with its rights alone. */
-export const startNatsWithUsers = () =>
-  startServer((port, folder, monitor) => {
-    const file = join(folder, 'nats.conf');
-    writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
-    return [...natsCommand(port, folder, monitor), '-c', file];
-  }, 'nats');
+export const startNatsWithUsers = ({ hasStore = false } = {}) =>
+  startServer(
+    (port, folder, monitor) => {
+      const file = join(folder, 'nats.conf');
+      writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
+      return [...natsCommand(port, folder, monitor), '-c', file];
+    },
+    'nats',
+    hasStore ? undefined : (url) => openGate(url, { user: adminUser, password: passwordOf(adminUser) }),
+  );
 
 /** What the server says that it refused, so far. */
 export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>
@@ -70,15 +76,18 @@ export const startRedis = () =>
 async function startServer(
   command: (port: number, folder: string, monitor: number) => string[],
   scheme: string,
+  ready?: (url: string) => Promise<void>,
 ): Promise<TestServer> {
   const folder = await temporaryFolder();
   const port = await freePort();
   const monitorPort = await freePort();
+  const url = `${scheme}://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const start = async () => {
     const [program = '', ...args] = command(port, folder.path, monitorPort);
     child = spawn(program, args, { stdio: 'ignore' });
     await eventually(() => answers(port));
+    await ready?.(url);
   };
   const kill = async () => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -88,7 +97,7 @@ async function startServer(
   };
   await start();
   return {
-    url: `${scheme}://127.0.0.1:${port}`,
+    url,
     port,
     folder: folder.path,
     monitorPort,

@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser } from '#shared/bus/users.ts';
-import { Failure } from '#shared/errors.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
 import type { ServiceName } from '#shared/service.ts';
+import { databaseIn, findAdmin } from './admin.ts';
 import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
+import { mendLogFrom } from './mend.ts';
 import { portNear } from './ports.ts';
 import type { Secrets } from './secrets.ts';
 import { openSecrets } from './secrets.ts';
@@ -50,6 +52,7 @@ export async function startSystem(
     defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
   }
   const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
+  await mendAtStart(home.path, environment, say);
   say(`starting ${order.join(', ')} …`);
   const services: Service[] = [];
   stack.defer(async () => {
@@ -70,6 +73,17 @@ export async function startSystem(
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Before anybody appends: what a power cut has taken from the log's end comes back from the archive. All else is for a person to decide. */
+async function mendAtStart(home: string, environment: Environment, say: (line: string) => void): Promise<void> {
+  try {
+    const done = await mendLogFrom(databaseIn(environment, home), findAdmin(environment, home), 'fill');
+    if (done) say(`! ${done}`);
+  } catch (error) {
+    // The store finds it as well: then no service writes, and each says why.
+    say(`! ${messageOf(error)}`);
+  }
 }
 
 function portIn(given: Environment, name: 'NATS_PORT' | 'REDIS_PORT'): number | undefined {

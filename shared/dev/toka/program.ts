@@ -8,6 +8,7 @@ import { addDoctor } from './doctor.ts';
 import { addEvents } from './events.ts';
 import { exitHelp } from './exit.ts';
 import { addKeys } from './keys.ts';
+import { addLog } from './restore-log.ts';
 import { addRuns } from './runs.ts';
 import { addStack } from './stack.ts';
 import { addSystem } from './system.ts';
@@ -26,7 +27,7 @@ export function createProgram(): Command {
       `\nExamples:\n  toka status\n  toka runs start scout --input "What is new?" --wait\n  toka events tail --agent scout\n\n${exitHelp}`,
     );
   for (const add of [
-    ...[addStack, addSystem, addAgents, addRuns, addEvents],
+    ...[addStack, addSystem, addAgents, addRuns, addEvents, addLog],
     ...[addApprovals, addKeys, addWebhooks, addConfig, addDoctor, addCompletion],
   ])
     add(program);
