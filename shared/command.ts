@@ -36,10 +36,21 @@ export type Outcome = { seq: number; changed: boolean };
 export const commandAgent = (bus: Bus, id: string, command: AgentCommand, writer: Writer): Promise<Outcome> =>
   decideAndAppend(bus, 'agent', id, writer, (events) => agents.decide(foldAgent(events), command));
 
-/** Commands a run, as `commandAgent` does an agent, and nudges its runner. */
+/**
+ * Commands a run, as `commandAgent` does an agent, and nudges its runner. What a person says lies on a subject of its own, so it does not
+ * exclude what others append at that moment: where the run ended first, or another's word was first, that is said as if it had been read.
+ */
 export async function commandRun(bus: Bus, id: string, command: RunCommand, writer: Writer): Promise<Outcome> {
   const outcome = await decideAndAppend(bus, 'run', id, writer, (events) => decideRun(foldRun(events), command));
-  if (outcome.changed) bus.nudge(id);
+  if (!outcome.changed) return outcome;
+  bus.nudge(id);
+  const { events } = await bus.history('run', id);
+  const own = events.find(({ seq }) => seq === outcome.seq);
+  if (own?.decision) {
+    const before = foldRun(events.filter(({ seq }) => seq < outcome.seq));
+    // As it stood when the log had it: throws what the decision would have thrown.
+    decideRun(before, command);
+  }
   return outcome;
 }
 
@@ -59,14 +70,17 @@ async function decideAndAppend(
   decide: (events: Recorded[]) => (AgentDraft | RunDraft | KeyDraft | WebhookDraft)[],
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
-    const events = await bus.read(entity, id);
+    const { events, last, lastDecision } = await bus.history(entity, id);
+    const expected = { own: last, decision: lastDecision };
     let seq = events.at(-1)?.seq ?? 0;
     const drafts = decide(events);
     try {
       for (const draft of drafts) {
         const links = { correlationid: id, trace: entity === 'run' ? foldRun(events.slice(0, 1))?.trace : null };
         const event = newEvent(draft as Draft, `${entity}/${id}`, writer, links);
-        seq = await bus.append(event, seq);
+        const place = event.decision ? 'decision' : 'own';
+        seq = await bus.append(event, expected[place]);
+        expected[place] = seq;
       }
       return { seq, changed: drafts.length > 0 };
     } catch (error) {

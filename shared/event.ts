@@ -1,4 +1,5 @@
 import type { Draft, EventType, TokaEvent } from './contracts/events.ts';
+import { isDecision } from './contracts/events.ts';
 import { newId } from './ids.ts';
 import type { Trace } from './trace.ts';
 import { traceOf, within } from './trace.ts';
@@ -27,6 +28,7 @@ export function newEvent<T extends EventType>(
     actor: writer.actor,
     ...links,
     ...(writer.tracing ? traceFor(writer.trace ?? trace, links.correlationid) : {}),
+    ...(isDecision({ ...draft, actor: writer.actor } as Parameters<typeof isDecision>[0]) ? { decision: true } : {}),
     data: draft.data,
   } as TokaEvent;
 }

@@ -1,5 +1,4 @@
 import type { Bus } from './bus/bus.ts';
-import { parseRaw } from './bus/log.ts';
 import type { Recorded } from './contracts/events.ts';
 import type { Entity } from './contracts/subjects.ts';
 import { entitySubject } from './contracts/subjects.ts';
@@ -31,13 +30,9 @@ export async function followEntities(
   if (end === 0) caughtUp.resolve();
 
   const following = (async () => {
-    for await (const raw of bus.follow({ from: 1, subject, signal: stop.signal })) {
-      try {
-        apply(parseRaw(raw));
-      } catch (error) {
-        const reason = messageOf(error).slice(0, 300);
-        logger.warn({ seq: raw.seq, reason }, `an event of ${what} that cannot be read was passed over`);
-      }
+    for await (const raw of bus.follow({ from: 1, subjects: [subject], signal: stop.signal })) {
+      const event = bus.readEvent(raw);
+      if (event) apply(event);
       if (raw.seq >= end) caughtUp.resolve();
     }
   })().catch((error) => {

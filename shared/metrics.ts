@@ -35,6 +35,7 @@ export function createMetrics(service: string, instance: string, agentsMax: numb
     ...archiveMetrics(of('store')),
     ...serverMetrics(of('store')),
     ...diskMetrics(of('store', 'agent-runner')),
+    ...logMetrics(of('gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store')),
     ...httpMetrics(of('gateway')),
     ...webhookMetrics(of('gateway')),
   };
@@ -215,6 +216,10 @@ const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
     commitSecondsBuckets,
   ),
   archiveEvents: counter('toka_archive_events_total', 'Events committed to SQLite'),
+  archiveOdd: gauge(
+    'toka_archive_odd_messages',
+    'Messages in the log that are no event of ours, or not where they may be',
+  ),
   archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
   logRefused: unknown(
     'toka_log_refused',
@@ -222,6 +227,15 @@ const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
   ),
   auditBroken: unknown('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
   auditChecked: unknown('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
+});
+
+/** The log, as whoever reads it finds it. */
+const logMetrics = ({ counter }: Make) => ({
+  logPassedOver: counter(
+    'toka_log_passed_over_total',
+    'Messages of the log that were read and do not count: no events of ours (odd), or of a newer version',
+    ['kind'],
+  ),
 });
 
 const diskMetrics = ({ gauge }: Make) => ({
@@ -280,6 +294,7 @@ const webhookMetrics = ({ counter, gauge, histogram }: Make) => ({
 
 /** Starts what may never happen at zero: a rate over it is then nought, and not nothing. */
 export function startAtZero(metrics: Metrics, service: string): void {
+  for (const kind of ['odd', 'newer']) metrics.logPassedOver.inc({ kind }, 0);
   if (service === 'scheduler') for (const labels of ended) metrics.runsEnded.inc(labels, 0);
   if (service === 'gateway') {
     for (const outcome of ['delivered', 'failed', 'gone']) metrics.webhookDeliveries.inc({ outcome }, 0);

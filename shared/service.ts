@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
 import type { z } from 'zod';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/bus.ts';
-import type { StreamGroup } from './bus/streams.ts';
+import type { Oddity } from './bus/log.ts';
 import { healthSubject, metricsSubject } from './contracts/subjects.ts';
 import { Failure, isTransient, messageOf } from './errors.ts';
 import type { Writer } from './event.ts';
@@ -23,6 +24,8 @@ import { version } from './version.ts';
 /** What a stop may take beyond SHUTDOWN_GRACE: its last event, and closing what is open. */
 const closingMsMax = 40_000;
 const announceMs = 2_000;
+/** Messages of the log that do not count, and are told of once. */
+const oddToldMax = 1_000;
 
 export type ServiceName = 'gateway' | 'scheduler' | 'agent-runner' | 'llm-proxy' | 'store';
 
@@ -75,8 +78,10 @@ export async function startService<S extends z.ZodObject>(
   await using setup = new AsyncDisposableStack();
 
   const bus = setup.use(
-    await openBus({ ...busOptions(common), name, declares: declaredBy[name] ?? [] }, (error) =>
-      logger.error({ err: error }, 'a bug: NATS or an answer failed'),
+    await openBus(
+      { ...busOptions(common), name, declares: false },
+      (error) => logger.error({ err: error }, 'a bug: NATS or an answer failed'),
+      passingOver(logger, metrics),
     ),
   );
   const stack = setup.use(new AsyncDisposableStack());
@@ -151,12 +156,16 @@ async function announce(
   }
 }
 
-/** Each stream is made by one service: see the rights in bus/users.ts. */
-const declaredBy: Partial<Record<ServiceName, StreamGroup[]>> = {
-  store: ['log'],
-  scheduler: ['leases'],
-  gateway: ['positions'],
-};
+/** What does not count in the log is counted here, and the first of each is told of. */
+function passingOver(logger: Logger, metrics: Metrics) {
+  const told = new LRUCache<number, true>({ max: oddToldMax });
+  return ({ seq, subject, newer, reason }: Oddity) => {
+    metrics.logPassedOver.inc({ kind: newer ? 'newer' : 'odd' });
+    if (told.has(seq)) return;
+    told.set(seq, true);
+    logger.warn({ seq, subject, reason }, 'a message of the log does not count, and was passed over');
+  };
+}
 
 const busOptions = (config: CommonConfig) => ({
   url: config.NATS_URL,

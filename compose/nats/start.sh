@@ -2,6 +2,9 @@
 # Starts nats-server with the users that check-settings has written; no password stands in an argument or in the environment.
 set -eu
 umask 077
+# Earlier versions kept the streams in the account that a server has by itself. A cluster's nodes know theirs by name: see the README.
+former='/data/nats/jetstream/$G'
+if [ -z "${NODES:-}" ] && [ -d "$former" ] && [ ! -e /data/nats/jetstream/TOKA ]; then mv "$former" /data/nats/jetstream/TOKA; fi
 password=$(sed 's/[\\"]/\\&/g' /data/nats-auth/password)
 # In a URL only letters and digits stand for themselves.
 routed=$(od -An -v -tx1 < /data/nats-auth/password | tr -d '\n' | sed 's/ /%/g')

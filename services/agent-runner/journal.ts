@@ -1,4 +1,5 @@
 import type { Bus } from '#shared/bus/bus.ts';
+import type { History } from '#shared/bus/log.ts';
 import type { Task } from '#shared/bus/tasks.ts';
 import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
@@ -32,7 +33,7 @@ export type Journal = {
 
 /** Folds a run from the log; undefined: there is no such run. */
 export const openJournal = async (bus: Bus, runId: string, writer: Writer): Promise<Journal | undefined> =>
-  foldJournal(bus, runId, writer, await bus.read('run', runId));
+  foldJournal(bus, runId, writer, await bus.history('run', runId));
 
 /**
  * As `openJournal`, for a run that has just the events of these sequences: `start` becomes the next one while they are still read.
@@ -53,27 +54,40 @@ export async function claimJournal(
     }),
     bus.readAt(sequences),
   ]);
-  return seq === undefined ? undefined : foldJournal(bus, runId, writer, [...events, { ...event, seq }]);
+  if (seq === undefined) return undefined;
+  return foldJournal(bus, runId, writer, { events: [...events, { ...event, seq }], last: seq });
 }
 
-async function foldJournal(bus: Bus, runId: string, writer: Writer, events: readonly Recorded[]) {
+async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Omit<History, 'lastDecision'>) {
   let run: Run | undefined;
   let messages: readonly ChatMessage[] = [];
+  /** Of the last message on the run's own subject, and of the last decision, that were read here. */
+  let head = past.last;
+  let decided = past.events.findLast(({ decision }) => decision)?.seq ?? 0;
   const fold = (event: WholeEvent) => {
     run = evolve(run, event);
     messages = conversation(messages, event);
   };
-  for (const event of events) if (isRunEvent(event)) fold(await wholeEvent(bus, event));
+  const foldAll = async (events: readonly Recorded[]) => {
+    for (const event of events) if (isRunEvent(event)) fold(await wholeEvent(bus, event));
+  };
+  await foldAll(past.events);
   if (!run) return undefined;
 
   const refresh = async () => {
-    const seen = run?.version ?? 0;
-    for (const event of await bus.read('run', runId, seen + 1)) {
-      if (!isRunEvent(event)) continue;
-      const lost = event.type === 'toka.run.started.v1' || event.type === 'toka.run.dispatched.v1';
-      fold(await wholeEvent(bus, event));
-      if (lost || (run && hasEnded(run))) throw new Failure('conflict', "the run is no longer this runner's");
-    }
+    const { events, last, lastDecision } = await bus.history('run', runId, { from: head + 1, decisionsFrom: decided + 1 });
+    // Also of what does not count: the next event comes after it.
+    head = Math.max(head, last);
+    decided = Math.max(decided, lastDecision);
+    const isLate = (events[0]?.seq ?? Number.POSITIVE_INFINITY) < (run?.version ?? 0);
+    if (isLate) {
+      // A person spoke before what was recorded here last: all is folded anew, in the order of the log.
+      run = undefined;
+      messages = [];
+      await foldAll((await bus.history('run', runId)).events);
+    } else await foldAll(events);
+    const isLost = events.some(({ type }) => type === 'toka.run.started.v1' || type === 'toka.run.dispatched.v1');
+    if (isLost || !run || hasEnded(run)) throw new Failure('conflict', "the run is no longer this runner's");
   };
 
   const journal: Journal = {
@@ -92,7 +106,8 @@ async function foldJournal(bus: Bus, runId: string, writer: Writer, events: read
       }) as RunEvent;
       for (let attempt = 1; ; attempt++) {
         try {
-          const seq = await bus.append(event, run?.version ?? 0);
+          const seq = await bus.append(event, head);
+          head = seq;
           return fold({ ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
         } catch (error) {
           if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;

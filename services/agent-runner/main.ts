@@ -1,6 +1,8 @@
 import type { Lease } from '#shared/bus/tasks.ts';
 import { foldRun } from '#shared/command.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
 import { runnerSlots } from '#shared/contracts/scheduling.ts';
+import { entitySubject } from '#shared/contracts/subjects.ts';
 import { watchDisk } from '#shared/disk.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import { messageOf } from '#shared/errors.ts';
@@ -75,20 +77,35 @@ async function hold(runner: Runner, lease: Lease, stopping: AbortSignal, giveUp:
   const { runId } = lease.task;
   const cancelled = new AbortController();
   let interrupt = new AbortController();
-  const beat = setInterval(() => lease.working(), (config.TASK_LEASE * 1000) / 3);
   let isNudged = false;
-  const nudged = bus.onNudge(runId, () => {
+  let decided = 0;
+  const look = () => {
     isNudged = true;
-    bus.read('run', runId).then(
-      (events) => {
+    bus.history('run', runId).then(
+      ({ events, lastDecision }) => {
         const run = foldRun(events);
         if (run && hasEnded(run)) cancelled.abort();
-        const last = events.at(-1);
-        if (last?.type === 'toka.run.message-received.v1' && last.data.mode === 'interrupt') interrupt.abort();
+        const isInterrupt = (event: Recorded) =>
+          event.seq > decided && event.type === 'toka.run.message-received.v1' && event.data.mode === 'interrupt';
+        if (events.some(isInterrupt)) interrupt.abort();
+        decided = Math.max(decided, lastDecision);
       },
-      () => undefined, // the next append will tell
+      () => undefined, // the next beat asks again
     );
-  });
+  };
+  const nudged = bus.onNudge(runId, look);
+  const decisions = entitySubject('decision', runId);
+  const beat = setInterval(
+    () => {
+      lease.working();
+      // A nudge may be lost on its way; what people said is in the log.
+      bus.lastSeq(decisions).then(
+        (seq) => (seq > decided ? look() : undefined),
+        () => undefined,
+      );
+    },
+    (config.TASK_LEASE * 1000) / 3,
+  );
   let outcome: Outcome;
   try {
     outcome = await execute(runner, lease.task, {

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from 'koa';
 import { z } from 'zod';
-import type { Notes } from '#shared/bus/notes.ts';
+import type { Registers } from '#shared/bus/registers.ts';
 import { Failure, isTransient } from '#shared/errors.ts';
 import type { Caller } from './auth.ts';
 
@@ -44,7 +44,7 @@ type Request = {
 /** Does the work of a request once for its Idempotency-Key; whoever repeats it within a day is given the same answer. */
 export type Once = (request: Request, work: (claim: Claim | undefined) => unknown) => Promise<unknown>;
 
-export function createOnce(notes: Notes): Once {
+export function createOnce(notes: Registers): Once {
   return async (request, work) => {
     if (request.key === undefined) return work(undefined);
     const name = digest([request.caller.sub, request.caller.workstreams?.toSorted() ?? null, request.key]);
@@ -73,7 +73,7 @@ const identityOf = ({ ctx, body }: Request) => [ctx.method, ctx.path, ctx.querys
 type Held = { note: NonNullable<Note>; revision: number; isNew: boolean };
 
 /** The note of a request that is answered, or now this one's to answer. Waits while another is at it. */
-async function claim(notes: Notes, name: string, request: string): Promise<Held> {
+async function claim(notes: Registers, name: string, request: string): Promise<Held> {
   const untilMs = Date.now() + patienceMs;
   // Ever more rarely: many may wait for one.
   for (let waitMs = lookMs; ; waitMs = Math.min(waitMs * 2, lookMsMax)) {

@@ -1,7 +1,6 @@
 import type { Bus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
-import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
+import { filtersOf, parseEvent } from '#shared/contracts/events.ts';
 import { listEvents } from '#shared/contracts/store.ts';
 
 /** An event with its JSON as it was written. */
@@ -34,10 +33,10 @@ export async function* readOn(bus: Bus, { from, subject, batch, signal }: ReadOp
     }
     if (nextCursor === null) next = Math.max(next, first);
   }
-  const filter = subject && subjectOf({ subject });
-  for await (const raw of bus.follow({ from: next, subject: filter, batch, signal })) {
-    const written = parsed(() => ({ event: parseRaw(raw), text: new TextDecoder().decode(raw.bytes) }));
-    if (written) yield written;
+  const subjects = subject && filtersOf(subject);
+  for await (const raw of bus.follow({ from: next, subjects: subjects || undefined, batch, signal })) {
+    const event = bus.readEvent(raw);
+    if (event) yield { event, text: new TextDecoder().decode(raw.bytes) };
   }
 }
 

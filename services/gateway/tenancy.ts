@@ -2,10 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Context } from 'koa';
 import { LRUCache } from 'lru-cache';
 import type { Bus } from '#shared/bus/bus.ts';
-import type { RawEvent } from '#shared/bus/log.ts';
-import { parseRaw } from '#shared/bus/log.ts';
+import type { FollowedEvent } from '#shared/bus/follow.ts';
 import { foldAgent, foldKey, foldWebhook } from '#shared/command.ts';
-import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
+import type { TokaEvent } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Caller } from './auth.ts';
@@ -57,6 +56,13 @@ export function tenantBus(bus: Bus, denied: Denied): Bus {
       if ((await bus.lastSeq(`toka.events.${entity}.${id}`)) > 0) hidden(limit.ctx, `${entity}/${id}`);
       return [];
     },
+    async history(entity, id, part) {
+      const limit = limited();
+      if (!limit || (await owners.has(limit.allowed, entity, id))) return bus.history(entity, id, part);
+      const { last, lastDecision } = await bus.history(entity, id, part);
+      if (last > 0) hidden(limit.ctx, `${entity}/${id}`);
+      return { events: [], last, lastDecision };
+    },
     async readAt(sequences) {
       const limit = limited();
       const events = await bus.readAt(sequences);
@@ -71,7 +77,7 @@ export function tenantBus(bus: Bus, denied: Denied): Bus {
     },
     follow(options) {
       const limit = limited();
-      return limit ? only(bus.follow(options), owners, limit.allowed) : bus.follow(options);
+      return limit ? only(bus, bus.follow(options), owners, limit.allowed) : bus.follow(options);
     },
   };
 }
@@ -106,9 +112,14 @@ function ownerOf(event: TokaEvent): string | null | undefined {
 }
 
 /** The events that belong to these workstreams, in order. */
-async function* only(events: AsyncGenerator<RawEvent>, owners: Owners, allowed: ReadonlySet<string>) {
+async function* only(
+  bus: Bus,
+  events: AsyncGenerator<FollowedEvent>,
+  owners: Owners,
+  allowed: ReadonlySet<string>,
+) {
   for await (const raw of events) {
-    const event = parsed(raw);
+    const event = bus.readEvent(raw);
     if (event && (await owners.ofEvent(event, allowed))) yield raw;
   }
 }
@@ -154,12 +165,4 @@ export function createOwners(bus: Pick<Bus, 'read'>) {
       return typeof owner === 'string' && allowed.has(owner);
     },
   };
-}
-
-function parsed(raw: RawEvent): Recorded | undefined {
-  try {
-    return parseRaw(raw);
-  } catch {
-    return undefined; // not an event of ours: nobody's
-  }
 }

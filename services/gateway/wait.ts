@@ -1,10 +1,8 @@
 import type { Context } from 'koa';
 import type { Bus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
 import { foldRun } from '#shared/command.ts';
-import { isRunEvent } from '#shared/contracts/events.ts';
+import { filtersOf, isRunEvent } from '#shared/contracts/events.ts';
 import type { RunView } from '#shared/contracts/store.ts';
-import { entitySubject } from '#shared/contracts/subjects.ts';
 import { evolve, hasEnded } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import type { Caller } from './auth.ts';
@@ -55,10 +53,10 @@ async function ended(bus: Bus, id: string, signal: AbortSignal): Promise<RunView
   const over = new AbortController();
   let run = foldRun(await bus.read('run', id));
   if (run && hasEnded(run)) return runView(run);
-  const following = { from: (run?.version ?? 0) + 1, subject: entitySubject('run', id) };
+  const following = { from: (run?.version ?? 0) + 1, subjects: filtersOf(`run/${id}`) };
   for await (const raw of bus.follow({ ...following, signal: AbortSignal.any([signal, over.signal]) })) {
-    const event = parseRaw(raw);
-    if (isRunEvent(event)) run = evolve(run, event);
+    const event = bus.readEvent(raw);
+    if (event && isRunEvent(event)) run = evolve(run, event);
     // Not by `break`: what follows lets its consumer go once it is told to stop.
     if (run && hasEnded(run)) over.abort();
   }

@@ -24,7 +24,7 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<voi
     const { agent, work, occasion } = action;
     const { runId, since, trigger } = occasion;
     const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
-    await append(bus, writer, { id: runId, version: 0, trace: null }, { type: 'toka.run.queued.v1', data });
+    await append(bus, writer, { id: runId, head: 0, trace: null }, { type: 'toka.run.queued.v1', data });
     return;
   }
   const { run } = action;
@@ -61,13 +61,13 @@ function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): Run
   }
 }
 
-type At = Pick<Run, 'id' | 'version' | 'trace'>;
+type At = Pick<Run, 'id' | 'head' | 'trace'>;
 
 /** Undefined: another writer was first. */
-async function append(bus: Bus, writer: Writer, { id, version, trace }: At, draft: RunDraft) {
+async function append(bus: Bus, writer: Writer, { id, head, trace }: At, draft: RunDraft) {
   const event = newEvent(draft as Draft, `run/${id}`, writer, { correlationid: id, trace });
   try {
-    return { seq: await bus.append(event, version), eventId: event.id };
+    return { seq: await bus.append(event, head), eventId: event.id };
   } catch (error) {
     if (error instanceof Failure && error.code === 'conflict') return undefined;
     throw error;

@@ -1,5 +1,6 @@
 import type { DataOf, Recorded } from '#shared/contracts/events.ts';
 import { isAgentEvent, isRunEvent } from '#shared/contracts/events.ts';
+import { entitySubject } from '#shared/contracts/subjects.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import * as agents from '#shared/domain/agent.ts';
 import type { Run, RunStatus } from '#shared/domain/run.ts';
@@ -79,10 +80,11 @@ export function apply(board: Board, event: Recorded): Touched {
   return { run, ended: runs.hasEnded(run) };
 }
 
-/** An event that cannot be read: what is appended next to its run comes after it. */
+/** A message that does not count: what is appended next on its subject comes after it all the same. */
 export function passOver(board: Board, subject: string, seq: number): void {
-  const run = board.active.get(subject.split('.').at(-1) ?? '');
-  if (run) board.active.set(run.id, { ...run, version: seq });
+  const id = subject.split('.').at(-1) ?? '';
+  const run = board.active.get(id);
+  if (run && subject === entitySubject('run', id)) board.active.set(id, { ...run, version: seq, head: seq });
 }
 
 function setTime({ times, active }: Board, { agentId, work, since, status }: Run): void {

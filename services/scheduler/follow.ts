@@ -1,5 +1,5 @@
-import type { RawEvent } from '#shared/bus/log.ts';
-import { parseRaw } from '#shared/bus/log.ts';
+import type { Bus } from '#shared/bus/bus.ts';
+import type { RawEvent } from '#shared/bus/log-event.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
@@ -22,22 +22,24 @@ export async function followLog(
 ): Promise<void> {
   const startedMs = Date.now();
   for await (const raw of bus.follow({ from: position.seq + 1, signal })) {
-    const { run, ended } = fold(scheduler, raw, logger);
+    const { run, ended } = fold(bus, scheduler, raw, logger);
     if (run && ended && Date.parse(run.endedAt ?? '') >= startedMs) countEnded(metrics, run);
     position.seq = raw.seq;
     bell.ring();
   }
 }
 
-function fold(scheduler: Scheduler, raw: RawEvent, logger: Logger) {
+function fold(bus: Bus, scheduler: Scheduler, raw: RawEvent, logger: Logger) {
+  const event = bus.readEvent(raw);
   try {
-    return scheduler.apply(parseRaw(raw));
+    if (event) return scheduler.apply(event);
   } catch (error) {
+    // A bug: what it is about stands still, and nothing else.
     const reason = messageOf(error).slice(0, 300);
-    logger.warn({ seq: raw.seq, reason }, 'an event that cannot be read was passed over');
-    passOver(scheduler.board, raw.subject, raw.seq);
-    return {};
+    logger.error({ seq: raw.seq, reason }, 'an event could not be folded and was passed over');
   }
+  passOver(scheduler.board, raw.subject, raw.seq);
+  return {};
 }
 
 function countEnded(metrics: Metrics, { agentId, status, startedAt, endedAt }: Run): void {

@@ -9,7 +9,7 @@ import type { Board } from './board.ts';
 import { emptyBoard } from './board.ts';
 
 /** Raise it when the board or a fold changes: an older snapshot is then left aside. */
-const version = 2;
+const version = 3;
 const snapshotName = 'scheduler';
 const linesPerTurn = 200;
 const mapNames = ['agents', 'active', 'latest', 'times', 'endedChildren', 'failures'] as const;

@@ -1,14 +1,11 @@
-import type { RawEvent } from '#shared/bus/log.ts';
-import { parseRaw } from '#shared/bus/log.ts';
-import { subjectOf } from '#shared/contracts/events.ts';
+import type { RawEvent, Reading } from '#shared/bus/log-event.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
+import { parseEvent } from '#shared/contracts/events.ts';
 import type { Logger } from '#shared/log.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
 import { openDatabase, openMeta } from './database.ts';
 import { openViews } from './views.ts';
-
-/** An event on its way in: `subject` is the one that it lies under in the log. */
-type Arrived = Pick<RawEvent, 'seq' | 'bytes'> & { subject?: string };
 
 /** The log in SQLite: every event by its sequence, chained by hashes, and folded into views in the same transaction. */
 export type Archive = {
@@ -20,7 +17,9 @@ export type Archive = {
   /** The chain's last link. */
   readonly head: Uint8Array;
   /** Commits events that follow on `seq` without a gap: all of them or none. Throws SQLite's error, e.g. for a full disk. */
-  commit(events: readonly Arrived[]): void;
+  commit(messages: readonly RawEvent[]): void;
+  /** What lies in the log and is no event that counts: how many there are, and the last of them. */
+  odd(): { count: number; last: { seq: number; subject: string } | null };
   /** The exact bytes of an event; undefined where there is none. */
   bytesAt(seq: number): Buffer | undefined;
   [Symbol.dispose](): void;
@@ -30,8 +29,8 @@ type Row = { seq: number; bytes: Buffer; hash: Buffer };
 const rebuildBatch = 2_000;
 const decoder = new TextDecoder();
 
-/** Opens the archive; views of another version, or that lag behind the events, are folded first. */
-export function openArchive(file: string, logger: Logger): Archive {
+/** Opens the archive; views of another version, or that lag behind the events, are folded first. `read`: see `readMessage` of the bus. */
+export function openArchive(file: string, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
   const db = openDatabase(file);
   const meta = openMeta(db);
   const views = openViews(db, meta);
@@ -41,31 +40,42 @@ export function openArchive(file: string, logger: Logger): Archive {
   let head: Uint8Array = last?.hash ?? chainStart;
   const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash, place) VALUES (?, ?, ?, ?, ?, ?)');
 
-  const fold = ({ seq, bytes }: Pick<RawEvent, 'seq' | 'bytes'>) => {
+  const insertOdd = db.prepare('INSERT INTO odd_messages (seq, subject) VALUES (?, ?)');
+  const countOdd = db.prepare<[], { count: number; seq: number | null; subject: string | null }>(
+    'SELECT count(*) AS count, max(seq) AS seq, subject FROM odd_messages',
+  );
+
+  const fold = (event: Recorded) => {
     try {
-      views.apply(parseRaw({ seq, bytes }));
+      views.apply(event);
     } catch (error) {
-      // It is kept as it is; whoever wrote it is not one of ours, or newer than this.
-      logger.warn({ seq, err: error }, 'an event that this version cannot read is not in the views');
+      logger.error({ seq: event.seq, err: error }, 'a bug: an event could not be folded and is not in the views');
     }
   };
-  const commit = db.transaction((events: readonly Arrived[]) => {
+  const commit = db.transaction((messages: readonly RawEvent[]) => {
     let next = seq;
     let hash = head;
-    for (const event of events) {
+    for (const message of messages) {
       next += 1;
-      if (event.seq !== next) throw new Error(`event ${event.seq} does not follow on ${next - 1}`);
-      hash = link(hash, event.seq, event.bytes);
-      const { subject, type } = factsOf(event.bytes);
-      insert.run(event.seq, subject, type, event.bytes, hash, placeOf(event.subject, subject));
-      fold(event);
+      if (message.seq !== next) throw new Error(`event ${message.seq} does not follow on ${next - 1}`);
+      hash = link(hash, message.seq, message.bytes);
+      const reading = read(message);
+      const { subject, type } = factsOf(reading, message.bytes);
+      // Where an event lies in the log follows from what it says.
+      const place = 'event' in reading ? null : message.subject;
+      insert.run(message.seq, subject, type, message.bytes, hash, place);
+      if ('odd' in reading) insertOdd.run(message.seq, message.subject);
+      if ('event' in reading) fold(reading.event);
     }
     views.flush(next);
     return { next, hash };
   });
 
   catchUp(db, views.seq(), seq, logger, (rows) => {
-    for (const row of rows) fold(row);
+    for (const row of rows) {
+      const event = eventOf(row);
+      if (event) fold(event);
+    }
     views.flush(rows.at(-1)?.seq ?? 0);
   });
 
@@ -78,15 +88,19 @@ export function openArchive(file: string, logger: Logger): Archive {
     get head() {
       return head;
     },
-    commit(events) {
+    commit(messages) {
       try {
-        const done = commit(events);
+        const done = commit(messages);
         seq = done.next;
         head = done.hash;
       } catch (error) {
         views.forget();
         throw error;
       }
+    },
+    odd() {
+      const { count = 0, seq: at, subject } = countOdd.get() ?? {};
+      return { count, last: at && subject ? { seq: at, subject } : null };
     },
     bytesAt: (seq) => bytesAt.get(seq)?.bytes,
     [Symbol.dispose]: () => void db.close(),
@@ -96,7 +110,9 @@ export function openArchive(file: string, logger: Logger): Archive {
 function catchUp(db: Database, from: number, to: number, logger: Logger, apply: (rows: Row[]) => void): void {
   if (from >= to) return;
   logger.info({ from, to }, 'folding the views anew from the events');
-  const select = db.prepare<[number, number], Row>('SELECT seq, bytes FROM events WHERE seq > ? ORDER BY seq LIMIT ?');
+  const select = db.prepare<[number, number], Row>(
+    `SELECT seq, CASE WHEN subject = '' THEN NULL ELSE bytes END AS bytes FROM events WHERE seq > ? ORDER BY seq LIMIT ?`,
+  );
   const batch = db.transaction(apply);
   for (let at = from; at < to; ) {
     const rows = select.all(at, rebuildBatch);
@@ -105,17 +121,21 @@ function catchUp(db: Database, from: number, to: number, logger: Logger, apply: 
   }
 }
 
-/** Where it lies in the log, if that does not follow from its own subject: then it is none of our events. */
-const placeOf = (natsSubject: string | undefined, subject: string): string | null =>
-  natsSubject === undefined || natsSubject === subjectOf({ subject }) ? null : natsSubject;
-
-/** Subject and type, for the index; bytes that are no event are kept under none. */
-function factsOf(bytes: Uint8Array): { subject: string; type: string } {
-  try {
-    const { subject, type } = JSON.parse(decoder.decode(bytes));
-    if (typeof subject === 'string' && typeof type === 'string') return { subject, type };
-  } catch {
-    // falls through: it is archived all the same
+/** Subject and type, for the index; what is no event is kept under none. */
+function factsOf(reading: Reading, bytes: Uint8Array): { subject: string; type: string } {
+  if ('event' in reading) return reading.event;
+  if ('newer' in reading) {
+    const { subject } = JSON.parse(decoder.decode(bytes));
+    return { subject: typeof subject === 'string' ? subject : '', type: reading.newer };
   }
   return { subject: '', type: '' };
+}
+
+/** An archived event; undefined for what was no event when it was archived, and for what a newer version wrote. */
+function eventOf({ seq, bytes }: Pick<Row, 'seq'> & { bytes: Buffer | null }): Recorded | undefined {
+  try {
+    return bytes ? { ...parseEvent(JSON.parse(decoder.decode(bytes))), seq } : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -35,6 +35,8 @@ const tables = `
   );
   CREATE INDEX IF NOT EXISTS events_by_subject ON events (subject, seq);
   CREATE INDEX IF NOT EXISTS events_by_type ON events (type, seq);
+  -- What lies in the log and is no event that counts, and on which subject of NATS.
+  CREATE TABLE IF NOT EXISTS odd_messages (seq INTEGER PRIMARY KEY, subject TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `;
 

@@ -1,36 +1,47 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '#shared/bus/bus.ts';
-import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Archive } from './archive.ts';
+import type { Guard } from './guard.ts';
 import type { Inlet } from './inlet.ts';
 
-const pullBatch = 2_000;
+/** Events at hand at a time at most. */
+const batch = 2_000;
 const retryMs = 1_000;
+const waitMs = 100;
 
-/** Copies the log into the archive by a durable consumer of its own: an event is acknowledged once it is committed. */
-export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger: Logger): Promise<AsyncDisposable> {
-  const consumer = `store-${archive.id}`;
-  await bus.declareArchive(consumer, archive.seq + 1);
+/** Copies the log into the archive from where the archive ends: that is the only position, so nothing is skipped or doubled after a crash. */
+export async function followLog(
+  bus: Bus,
+  archive: Archive,
+  inlet: Inlet,
+  guard: Guard,
+  logger: Logger,
+): Promise<AsyncDisposable> {
   const stop = new AbortController();
   const { signal } = stop;
 
+  // A log that is not the archive's is left alone; once it is mended, it is read from where the archive ends.
+  let round = new AbortController();
+  guard.onChange(() => {
+    if (guard.state() !== 'ok') round.abort();
+  });
+
   const following = (async () => {
     while (!signal.aborted) {
-      const gap = new AbortController();
-      const pulled = bus.pullArchive(consumer, pullBatch, AbortSignal.any([signal, gap.signal]), (delivery) => {
-        if (inlet.take(delivery) === 'gap') gap.abort();
-      });
-      await pulled.catch((error) => pause(logger, error));
-      while (inlet.state() !== 'ok' && !signal.aborted) {
-        await delay(retryMs);
-        inlet.flush();
+      round = new AbortController();
+      const either = AbortSignal.any([signal, round.signal]);
+      try {
+        for await (const message of bus.follow({ from: archive.seq + 1, batch, signal: either })) {
+          if (!inlet.take(message)) break;
+          // What SQLite does not take is tried again by the inlet; nothing more is read meanwhile.
+          while (inlet.state() !== 'ok' && !either.aborted) await delay(waitMs);
+        }
+      } catch (error) {
+        logger.error({ err: error }, 'the log could not be followed; trying again');
       }
-      if (!gap.signal.aborted || signal.aborted) continue;
-      // The consumer is further than this file, which may be a backup: it starts anew from what is here.
-      inlet.forget();
-      logger.warn({ seq: archive.seq }, 'events are missing between the archive and its consumer; reading them again');
-      await bus.resetArchive(consumer, archive.seq + 1).catch((error) => pause(logger, error));
+      inlet.flush();
+      if (!signal.aborted) await delay(retryMs);
     }
   })();
 
@@ -38,13 +49,7 @@ export async function followLog(bus: Bus, archive: Archive, inlet: Inlet, logger
     async [Symbol.asyncDispose]() {
       stop.abort();
       await following;
-      inlet.flush();
-      inlet.forget();
+      inlet.close();
     },
   };
-}
-
-async function pause(logger: Logger, error: unknown): Promise<void> {
-  logger.warn({ reason: messageOf(error) }, 'the log could not be read; trying again');
-  await delay(retryMs);
 }

@@ -28,7 +28,7 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
   const { bus, logger, metrics, stack } = context;
   let judged: { place: string; comparison: Comparison } | undefined;
   let lookedMs = 0;
-  let changed = () => {};
+  const handles: (() => void)[] = [];
   const state = () => {
     if (!judged || judged.place !== bus.gate.place()) return 'waits until log and archive have been compared';
     return judged.comparison.is === 'same' ? 'ok' : adviceOn(judged.comparison);
@@ -38,7 +38,7 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     if (place !== bus.gate.place()) return;
     const before = judged?.comparison;
     judged = { place, comparison };
-    changed();
+    for (const handle of handles) handle();
     metrics.logRefused.set(comparison.is === 'same' ? 0 : 1);
     if (comparison.is !== 'same' && before?.is !== comparison.is)
       logger.error({ comparison }, `no service writes: ${adviceOn(comparison)}`);
@@ -76,9 +76,7 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
   await first.promise;
   return {
     state,
-    onChange(handle) {
-      changed = handle;
-    },
+    onChange: (handle) => void handles.push(handle),
   };
 }
 

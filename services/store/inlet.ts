@@ -1,4 +1,4 @@
-import type { Delivery } from '#shared/bus/pull.ts';
+import type { FollowedEvent } from '#shared/bus/follow.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
@@ -9,17 +9,19 @@ const waitMsMax = 2_000;
 /** Far behind the log, commits are fewer and larger: as many events, or what has come in this time. */
 const backlogBatch = 1_000;
 const backlogMs = 10;
+/** How soon what SQLite refused is tried again. */
+const retryMs = 1_000;
 const waitersMax = 10_000;
 
 /** What stands between the log and the archive. */
 export type Inlet = {
-  /** Takes the next event: `gap` says that those before it are missing, and it was not taken. */
-  take(delivery: Delivery): 'taken' | 'known' | 'gap';
-  /** Commits what was taken, and acknowledges it. */
+  /** Takes the next message of the log. False: those before it are missing, and it was not taken. */
+  take(message: FollowedEvent): boolean;
+  /** Commits what was taken. */
   flush(): void;
-  /** Leaves what was taken but not committed to the consumer, which brings it again. */
-  forget(): void;
-  /** `ok`, or what keeps events from the archive. */
+  /** Commits for the last time. */
+  close(): void;
+  /** `ok`, or what keeps events from being archived. */
   state(): string;
   /** Resolves once the archive holds `seq`. Throws `unavailable` when that takes longer than two seconds. */
   reach(seq: number): Promise<void>;
@@ -27,7 +29,7 @@ export type Inlet = {
 
 /** Batches by nature: whatever has come while the last commit was on its way is the next one. */
 export function createInlet(archive: Archive, metrics: Metrics, logger: Logger, guard: Guard): Inlet {
-  let queue: Delivery[] = [];
+  let queue: FollowedEvent[] = [];
   let flushing: (() => void) | undefined;
   let state = guard.state();
   const waiters = createWaiters();
@@ -44,15 +46,15 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger, 
     }
     const startedMs = performance.now();
     try {
-      archive.commit(queue.map(({ streamSeq, subject, data }) => ({ seq: streamSeq, subject, bytes: data })));
+      archive.commit(queue);
     } catch (error) {
       if (state === 'ok') logger.error({ err: error }, 'events cannot be written to SQLite; trying again');
       state = `SQLite: ${messageOf(error)}`;
       metrics.archiveLag.set(queue.length + last.pending);
+      flushing = later(flush, retryMs);
       return;
     }
     state = 'ok';
-    last.ack();
     metrics.archiveCommitSeconds.observe((performance.now() - startedMs) / 1000);
     metrics.archiveEvents.inc(queue.length);
     metrics.archiveSeq.set(archive.seq);
@@ -61,41 +63,36 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger, 
     waiters.reached(archive.seq);
   };
 
-  const forget = () => {
-    flushing?.();
-    flushing = undefined;
-    queue = [];
-  };
-  // What came before the log was compared is read again: it may have been of another.
   guard.onChange(() => {
-    forget();
+    // What came of a log that is not the archive's.
+    if (guard.state() !== 'ok') queue = [];
     flush();
   });
 
   return {
-    take(delivery) {
-      const { streamSeq } = delivery;
-      // A crash between commit and acknowledgement brings events again.
-      if (streamSeq <= archive.seq) delivery.ack();
-      const taken = archive.seq + queue.length;
-      if (streamSeq <= taken) return 'known';
-      if (streamSeq > taken + 1) return 'gap';
-      queue.push(delivery);
-      if (state !== 'ok') return 'taken';
+    take(message) {
+      const { seq, pending } = message;
+      const next = archive.seq + queue.length + 1;
+      if (seq < next) return true;
+      if (seq > next) {
+        if (state === 'ok')
+          logger.error({ next, seq }, 'events are missing in the log; nothing after them is archived');
+        state = `the log has no event ${next}, only ${seq}`;
+        return false;
+      }
+      queue.push(message);
+      if (state !== 'ok') return true;
       if (queue.length >= backlogBatch) flush();
-      else flushing ??= delivery.pending > backlogBatch ? later(flush) : soon(flush);
-      return 'taken';
+      else flushing ??= pending > backlogBatch ? later(flush, backlogMs) : soon(flush);
+      return true;
     },
     flush,
-    forget,
-    state: () => state,
-    async reach(seq) {
-      if (seq <= archive.seq) return;
-      const late = new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${seq}`, {
-        retryAfterMs: 1_000,
-      });
-      await waiters.until(seq, late);
+    close() {
+      flush();
+      flushing?.();
     },
+    state: () => state,
+    reach: async (seq) => (seq <= archive.seq ? undefined : waiters.until(seq, archive.seq)),
   };
 }
 
@@ -108,7 +105,10 @@ function createWaiters() {
       if (reached.length > 0) waiters = waiters.filter(({ seq }) => seq > last);
       for (const { resolve } of reached) resolve();
     },
-    async until(seq: number, late: Failure) {
+    async until(seq: number, now: number) {
+      const late = new Failure('unavailable', `the archive is at ${now} and not yet at ${seq}`, {
+        retryAfterMs: 1_000,
+      });
       if (waiters.length >= waitersMax) throw late;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const waiter = { seq, resolve };
@@ -128,7 +128,7 @@ function soon(work: () => void): () => void {
   return () => clearImmediate(timer);
 }
 
-function later(work: () => void): () => void {
-  const timer = setTimeout(work, backlogMs);
+function later(work: () => void, ms: number): () => void {
+  const timer = setTimeout(work, ms);
   return () => clearTimeout(timer);
 }

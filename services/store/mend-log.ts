@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import type { LogMessage } from '#shared/bus/log-messages.ts';
+import type { RawEvent } from '#shared/bus/log-event.ts';
 import type { Restorer } from '#shared/bus/restore.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Reader } from './reader.ts';
@@ -48,7 +48,7 @@ async function remake(
   log: Restorer,
   means: Means,
   tailFile: string,
-  known: LogMessage[],
+  known: RawEvent[],
 ): Promise<string> {
   const verdict = await verifyChain(archive.db);
   if (!verdict.intact)
@@ -73,17 +73,17 @@ async function remake(
   return `The log was made anew from the archive: ${filled} events, each at its sequence.${said}`;
 }
 
-const differing = (archive: Reader, [first]: LogMessage[]) => ({
+const differing = (archive: Reader, [first]: RawEvent[]) => ({
   is: 'other' as const,
   archived: archive.seq,
   what: `event ${first?.seq} is another than the archive's`,
 });
 
 /** Reads the whole log: what it holds in the place of an archived event, and what comes after the archive's end. */
-async function scan(archive: Reader, log: Restorer): Promise<{ others: LogMessage[]; tail: LogMessage[] }> {
+async function scan(archive: Reader, log: Restorer): Promise<{ others: RawEvent[]; tail: RawEvent[] }> {
   const { firstSeq, lastSeq } = await log.logSight();
-  const others: LogMessage[] = [];
-  const tail: LogMessage[] = [];
+  const others: RawEvent[] = [];
+  const tail: RawEvent[] = [];
   for (let from = Math.max(1, firstSeq); from <= lastSeq; from += scanBatch) {
     const sequences = Array.from({ length: Math.min(scanBatch, lastSeq - from + 1) }, (_, index) => from + index);
     const messages = await log.messagesAt(sequences);
@@ -103,7 +103,7 @@ async function scan(archive: Reader, log: Restorer): Promise<{ others: LogMessag
 }
 
 /** The file outlives a crash between the old log and the new one. */
-function writeTail(file: string, events: readonly LogMessage[]): void {
+function writeTail(file: string, events: readonly RawEvent[]): void {
   const lines = events.map(({ seq, subject, bytes }) =>
     JSON.stringify({ seq, subject, bytes: Buffer.from(bytes).toString('base64') }),
   );
@@ -111,7 +111,7 @@ function writeTail(file: string, events: readonly LogMessage[]): void {
   renameSync(`${file}.new`, file);
 }
 
-function readTail(file: string): LogMessage[] {
+function readTail(file: string): RawEvent[] {
   if (!existsSync(file)) return [];
   return readFileSync(file, 'utf8')
     .trim()

@@ -172,6 +172,7 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
     return {
       seq: archive.seq,
       events: archive.seq,
+      odd: archive.odd(),
       chainHead: Buffer.from(archive.head).toString('hex'),
       databaseBytes:
         Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),

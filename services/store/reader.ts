@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
-import type { LogMessage } from '#shared/bus/log-messages.ts';
-import { subjectOf } from '#shared/contracts/events.ts';
+import { jsonOf } from '#shared/bus/json.ts';
+import type { RawEvent } from '#shared/bus/log-event.ts';
+import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
+import { entitySubject } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
@@ -11,11 +13,11 @@ import type { Archived } from './same-log.ts';
 export type Reader = Archived & {
   db: Database;
   /** The events from `from` on. Throws `conflict` where one is missing, or is not the one that the chain holds. */
-  rows(from: number, limit: number): LogMessage[];
+  rows(from: number, limit: number): RawEvent[];
   [Symbol.dispose](): void;
 };
 
-type Row = { seq: number; subject: string; bytes: Buffer; hash: Buffer; place?: string | null };
+type Row = { seq: number; bytes: Buffer; hash: Buffer; place?: string | null };
 
 /** Opens the file at `file`; undefined where there is none. Throws `conflict` where it cannot be read. */
 export function openReader(file: string): Reader | undefined {
@@ -44,13 +46,22 @@ function createReader(db: Database, file: string): Reader {
     bytesAt: (seq) => one.get(seq)?.bytes,
     rows(from, limit) {
       let head: Uint8Array | undefined = from === 1 ? chainStart : one.get(from - 1)?.hash;
-      return many.all(from, limit).map(({ seq, subject, bytes, hash, place }, index) => {
+      return many.all(from, limit).map(({ seq, bytes, hash, place }, index) => {
         const next = head && link(head, seq, bytes);
         if (seq !== from + index || !next?.equals(hash)) throw broken(from + index);
         head = next;
-        return { seq, subject: place ?? subjectOf({ subject }), bytes };
+        return { seq, subject: place ?? placeOf(bytes), bytes };
       });
     },
     [Symbol.dispose]: () => void db.close(),
   };
+}
+
+/** Where an event lies follows from what it says. What was no event, and was archived before that was noted, is put aside. */
+function placeOf(bytes: Uint8Array): string {
+  try {
+    return subjectOf(parseEvent(jsonOf(bytes)));
+  } catch {
+    return entitySubject('system', 'unknown');
+  }
 }

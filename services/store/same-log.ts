@@ -1,4 +1,5 @@
-import type { LogLook, LogMessage } from '#shared/bus/log-messages.ts';
+import type { RawEvent } from '#shared/bus/log-event.ts';
+import type { LogLook } from '#shared/bus/log-messages.ts';
 
 /** The archive, as far as it is compared: its last sequence, and the bytes at any. */
 export type Archived = { seq: number; bytesAt(seq: number): Buffer | undefined };
@@ -44,7 +45,7 @@ async function probe(log: LogLook, from: number, to: number): Promise<[number, B
   return [...sequences].map((seq, index) => [seq, buffer(found[index])]);
 }
 
-const buffer = (message: LogMessage | undefined) => message && Buffer.from(message.bytes);
+const buffer = (message: RawEvent | undefined) => message && Buffer.from(message.bytes);
 
 /** What a person should know of a log that may not be written on, and what to do. */
 export function adviceOn(comparison: Exclude<Comparison, { is: 'same' }>): string {

@@ -4,26 +4,27 @@ import type { z } from 'zod';
 import type { Request, Topic } from '#shared/contracts/contract.ts';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
-import { controlSubject, eventsStream } from '#shared/contracts/subjects.ts';
+import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
+import type { FollowedEvent, FollowOptions } from './follow.ts';
+import { follow } from './follow.ts';
 import type { Gate } from './gate.ts';
 import { createGate } from './gate.ts';
 import { takeAnswersUnder } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
-import type { FollowOptions, RawEvent } from './log.ts';
-import { append, firstSeq, follow, lastSeq, read, readAt } from './log.ts';
+import type { History, Oddity } from './log.ts';
+import { append, createReader, firstSeq, lastSeq, readAt, readHistory } from './log.ts';
+import type { RawEvent, Reading } from './log-event.ts';
 import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
-import type { Notes } from './notes.ts';
-import { openNotes } from './notes.ts';
 import type { Positions } from './positions.ts';
 import { openPositions } from './positions.ts';
-import type { Delivery } from './pull.ts';
-import { pull } from './pull.ts';
+import type { Registers } from './registers.ts';
+import { openRegisters } from './registers.ts';
 import type { AskOptions, Handle } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
 import type { Restorer } from './restore.ts';
@@ -32,15 +33,7 @@ import type { Snapshots } from './snapshots.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { JetStreamState } from './state.ts';
 import { readState } from './state.ts';
-import type { StreamGroup } from './streams.ts';
-import {
-  declareArchiveConsumer,
-  declareStreams,
-  jetStreamReady,
-  resetArchiveConsumer,
-  streamGroups,
-  streamsDeclared,
-} from './streams.ts';
+import { declareStreams, jetStreamReady, streamsDeclared } from './streams.ts';
 import type { Tasks } from './tasks.ts';
 import { openTasks } from './tasks.ts';
 import { inboxPrefix } from './users.ts';
@@ -55,16 +48,18 @@ export type BusOptions = {
   leaseMs: number;
   /** Copies that JetStream keeps of each stream. */
   replicas: number;
-  /** Which streams it makes where they are missing; who makes none waits for them. All unless it is given. */
-  declares?: readonly StreamGroup[];
+  /** Whether it makes the streams that are missing, as the admin's user alone may; who does not waits for them. It does unless told otherwise. */
+  declares?: boolean;
 };
 
 /** What services meet on. Everything that knows NATS is behind it. */
 export type Bus = LogLook & {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
-  /** The entity's events in order: see `read` in log.ts. */
+  /** The entity's events in order: see `readHistory` in log.ts. */
   read(entity: Entity, id: string, from?: number, until?: number): Promise<Recorded[]>;
+  /** The same with the sequences that the next appends expect. */
+  history(entity: Entity, id: string, part?: { from: number; decisionsFrom: number }): Promise<History>;
   readAt(sequences: readonly number[]): Promise<Recorded[]>;
   /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
   lastSeq(subject?: string): Promise<number>;
@@ -72,11 +67,11 @@ export type Bus = LogLook & {
   firstSeq(): Promise<number>;
   /** Whether events may be appended. */
   gate: Gate;
-  follow(options: FollowOptions): AsyncGenerator<RawEvent>;
-  /** One pull from the durable archive consumer `name`, which is made to start at `from`. */
-  declareArchive(name: string, from: number): Promise<void>;
-  resetArchive(name: string, from: number): Promise<void>;
-  pullArchive(name: string, batch: number, signal: AbortSignal, onEvent: (delivery: Delivery) => void): Promise<void>;
+  follow(options: FollowOptions): AsyncGenerator<FollowedEvent>;
+  /** What a message of the log is. What does not count is told to `passedOver`. */
+  readMessage(raw: RawEvent): Reading;
+  /** The event that it is; undefined where it is none that counts. */
+  readEvent(raw: RawEvent): Recorded | undefined;
   ask<I extends z.ZodType, O extends z.ZodType>(
     contract: Request<I, O>,
     input: z.input<I>,
@@ -99,7 +94,8 @@ export type Bus = LogLook & {
   tasks: Tasks;
   artifacts: Artifacts;
   snapshots: Snapshots;
-  notes: Notes;
+  /** What has to be known for a day by every replica, and is no fact for the log. */
+  notes: Registers;
   positions: Positions;
   connected(): boolean;
   /** How JetStream is: for metrics. */
@@ -109,26 +105,33 @@ export type Bus = LogLook & {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** Connects, waits for JetStream, declares streams and consumers, or waits for them. `problem` hears of bugs in answers and of what the user may not. */
-export async function openBus(options: BusOptions, problem: (error: unknown) => void): Promise<Bus> {
+/**
+ * Connects, waits for JetStream, makes the streams or waits for them. `problem` hears of bugs in answers and of what the user may not,
+ * `passedOver` of what lies in the log and does not count, each time that it is read.
+ */
+export async function openBus(
+  options: BusOptions,
+  problem: (error: unknown) => void,
+  passedOver: (oddity: Oddity) => void = () => undefined,
+): Promise<Bus> {
   const nc = await open(options);
   let up = true;
   const manager = () => nc.jetstreamManager({ timeout: 5_000 });
-  const declare = async () =>
-    declareStreams(await jetStreamReady(manager, 30_000), options.declares ?? streamGroups, options);
   void (async () => {
     for await (const { type, permissionContext: refused } of nc.status()) {
       if (type === 'disconnect' || type === 'reconnect') up = type === 'reconnect';
-      // Leases lie in memory: a server that was started again has none.
-      if (type === 'reconnect') void declare().catch(problem);
       if (refused)
         problem(new Error(`NATS does not let ${options.user ?? 'us'} ${refused.operation} ${refused.subject}`));
     }
     up = false;
   })();
   const jsm = await jetStreamReady(manager, 30_000);
-  await declare();
-  await streamsDeclared(jsm, 30_000);
+  if (options.declares ?? true) await declareStreams(jsm, options);
+  const readMessage = createReader(await streamsDeclared(jsm, 30_000), passedOver);
+  const readEvent = (raw: RawEvent) => {
+    const reading = readMessage(raw);
+    return 'event' in reading ? reading.event : undefined;
+  };
   const gate = createGate(nc);
   const answering: { drain(): Promise<void> }[] = [];
   const drain = async () => {
@@ -139,19 +142,16 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
   });
   return {
     append: (event, expected, deadlineMs = 60_000) => append(nc, gate, event, expected, deadlineMs),
-    read: (entity, id, from, until) => read(nc, entity, id, from, until),
-    readAt: (sequences) => readAt(nc, sequences),
-    lastSeq: (subject) => lastSeq(jsm, subject),
+    read: async (entity, id, from, until) => (await readHistory(nc, readEvent, { entity, id, from, until })).events,
+    history: (entity, id, part) => readHistory(nc, readEvent, { entity, id, ...part }),
+    readAt: (sequences) => readAt(nc, readEvent, sequences),
+    lastSeq: (subject) => lastSeq(nc, jsm, subject),
     firstSeq: () => firstSeq(jsm),
     ...createLook(nc, jsm),
     gate,
     follow: (followOptions) => follow(nc, jsm, followOptions),
-    declareArchive: (name, from) => declareArchiveConsumer(jsm, name, from),
-    resetArchive: (name, from) => resetArchiveConsumer(jsm, name, from),
-    async pullArchive(name, batch, signal, onEvent) {
-      const end = await pull(nc, eventsStream, name, { batch, expiresMs: 5_000, signal }, onEvent);
-      if (end === 'lost') await new Promise((resolve) => setTimeout(resolve, 100));
-    },
+    readMessage,
+    readEvent,
     ask: (contract, input, askOptions) => ask(nc, contract, input, askOptions),
     answer: (contract, handle) => void answering.push(answer(nc, options.name, contract, handle, problem)),
     askEach: (subject, waitMs) => askEach(nc, subject, waitMs),
@@ -169,14 +169,14 @@ export async function openBus(options: BusOptions, problem: (error: unknown) => 
         },
       });
     },
-    lead: (name, holder, changed) => openLease(nc.jetstream(), name, holder, changed),
+    lead: (name, holder, changed) => openLease(openRegisters(nc, leasesBucket), name, holder, changed),
     nudge: (runId) => nc.publish(controlSubject(runId)),
     onNudge: (runId, handle) => unsubscriber(nc.subscribe(controlSubject(runId), { callback: () => handle() })),
     tasks: openTasks(nc, jsm),
-    artifacts: openArtifacts(nc.jetstream(), jsm),
-    snapshots: openSnapshots(nc.jetstream(), jsm),
-    notes: openNotes(nc, jsm),
-    positions: openPositions(nc.jetstream()),
+    artifacts: openArtifacts(nc),
+    snapshots: openSnapshots(nc),
+    notes: openRegisters(nc, notesBucket),
+    positions: openPositions(nc),
     connected: () => up,
     state: () => readState(jsm),
     drain,

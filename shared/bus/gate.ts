@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from 'nats';
 import { z } from 'zod';
-import { logStateStream, logStateSubject } from '#shared/contracts/subjects.ts';
-import { Failure, messageOf } from '#shared/errors.ts';
-import { inboxOf } from './inbox.ts';
+import { logBucket, logStateKey, logStateSubject } from '#shared/contracts/subjects.ts';
+import { Failure } from '#shared/errors.ts';
 import { jsonOf } from './json.ts';
-import { noMessageFound } from './stored.ts';
+import type { Registers } from './registers.ts';
+import { openRegisters } from './registers.ts';
 
 /** What a store found when it compared the log with its archive. */
 export const Verdict = z.object({
@@ -49,7 +49,7 @@ export function standingOf(verdict: Verdict | undefined, place: string | undefin
 
 /** Between writers and the log: closed from each start of nats-server until a store has found that nothing is missing. */
 export type Gate = {
-  /** Resolves once events may be appended. Throws `unavailable` with the reason, at `untilMs` (epoch) at the latest. */
+  /** Resolves once events may be appended. Throws `unavailable` with the reason, at `untilMs` (of performance.now) at the latest. */
   pass(untilMs: number): Promise<void>;
   /** `ok`, or what keeps events from being appended. */
   state(): Promise<string>;
@@ -61,19 +61,19 @@ export type Gate = {
   give(verdict: Verdict): Promise<void>;
 };
 
-const lookMs = 2_000;
 const againMs = 100;
 const retryAfterMs = 5_000;
 /** Longer than a store needs to come back with the rest after a power cut, unless its archive is very large. */
 const verdictMsMax = 15_000;
 
 export function createGate(nc: NatsConnection): Gate {
+  const kept = openRegisters(nc, logBucket);
   let known: Verdict | undefined;
   let looking: Promise<void> | undefined;
   const place = () => (nc.info ? placeOf(nc.info) : undefined);
   const here = () => standingOf(known, place());
   const look = () => {
-    looking ??= readVerdict(nc)
+    looking ??= readVerdict(kept)
       .then((verdict) => {
         known = verdict;
       })
@@ -99,7 +99,7 @@ export function createGate(nc: NatsConnection): Gate {
         await look().catch(() => undefined);
         const found = here();
         if (found.isOpen) return;
-        const now = Date.now();
+        const now = performance.now();
         if (place() !== undefined) closedSinceMs ??= now;
         const isLate = now >= untilMs || (closedSinceMs !== undefined && now - closedSinceMs > verdictMsMax);
         if (found.isFinal || isLate || nc.isClosed()) throw new Failure('unavailable', found.reason, { retryAfterMs });
@@ -112,28 +112,13 @@ export function createGate(nc: NatsConnection): Gate {
       return found.isOpen ? 'ok' : found.reason;
     },
     place,
-    verdict: () => readVerdict(nc),
-    give: (verdict) => writeVerdict(nc, verdict),
+    verdict: () => readVerdict(kept),
+    give: async (verdict) => void (await kept.write(logStateKey, JSON.stringify(verdict))),
   };
 }
 
-type StoredMessage = { message?: { data: string }; error?: { err_code: number; description: string } };
-
-async function readVerdict(nc: NatsConnection): Promise<Verdict | undefined> {
-  const query = JSON.stringify({ last_by_subj: logStateSubject });
-  const reply = await inboxOf(nc).request(`$JS.API.STREAM.MSG.GET.${logStateStream}`, query, { timeoutMs: lookMs });
-  const { message, error } = reply.json<StoredMessage>();
-  if (error && error.err_code !== noMessageFound) throw new Failure('unavailable', error.description);
+async function readVerdict(kept: Registers): Promise<Verdict | undefined> {
+  const found = await kept.read(logStateKey);
   // What is no verdict is none: then the store gives it anew.
-  return message && Verdict.safeParse(jsonOf(Buffer.from(message.data ?? '', 'base64'))).data;
-}
-
-async function writeVerdict(nc: NatsConnection, verdict: Verdict): Promise<void> {
-  try {
-    const reply = await inboxOf(nc).request(logStateSubject, JSON.stringify(verdict), { timeoutMs: lookMs });
-    const { error } = reply.json<{ error?: { description: string } }>();
-    if (error) throw new Error(error.description);
-  } catch (error) {
-    throw new Failure('unavailable', `the log's state could not be written: ${messageOf(error)}`, { cause: error });
-  }
+  return found && Verdict.safeParse(jsonOf(Buffer.from(found.text))).data;
 }

@@ -7,11 +7,7 @@ export type Inbox = {
   /** A reply subject of its own: `onMessage` hears of all that comes until it is closed. */
   open(onMessage: (msg: Msg) => void): { reply: string; close(): void };
   /** One question and its first answer. Throws `unavailable` where nobody listens, or nothing came within `timeoutMs`. */
-  request(
-    subject: string,
-    payload: string | Uint8Array,
-    options: { timeoutMs: number; headers?: MsgHdrs },
-  ): Promise<Msg>;
+  request(subject: string, payload: string | Uint8Array, options: { timeoutMs: number; headers?: MsgHdrs }): Promise<Msg>;
 };
 
 const inboxes = new WeakMap<NatsConnection, Inbox>();

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JetStreamClient, KV } from 'nats';
-import { leasesBucket } from '#shared/contracts/subjects.ts';
+import type { Registers } from './registers.ts';
 
 /** How long who led is waited for after its last sign of life, in milliseconds. */
 export const leaseMs = 1_500;
@@ -16,51 +15,50 @@ export type Lease = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** Tries for the lease `name` from now on; `changed` hears when it is won or lost. */
-export function openLease(js: JetStreamClient, name: string, holder: string, changed: () => void): Lease {
+/** Tries for the lease `name` from now on; `changed` hears when it is won or lost. A value in `bucket` lives as long as a lease without renewal. */
+export function openLease(bucket: Registers, name: string, holder: string, changed: () => void): Lease {
   const stop = new AbortController();
   let revision: number | undefined;
   let heldUntilMs = 0;
   const isHeld = () => revision !== undefined && performance.now() < heldUntilMs;
-  const turn = async (bucket: KV) => {
+  const turn = async () => {
     const askedMs = performance.now();
     try {
       // Counted from before the question: the others count from when the server had it.
-      revision =
-        revision === undefined ? await bucket.create(name, holder) : await bucket.update(name, holder, revision);
+      revision = await bucket.write(name, holder, revision ?? (await freeRevision()));
       heldUntilMs = askedMs + leaseMs;
     } catch {
       // Somebody else has it, or NATS is away: in that case it lasts for as long as it lasts.
-      const holds = await holderOf(bucket, name);
-      if (!isHeld() || (holds !== null && holds !== holder)) revision = undefined;
+      const found = await bucket.read(name).catch(() => null);
+      if (!isHeld() || (found && found.text !== holder)) revision = undefined;
     }
   };
-  let bucket: KV | undefined;
+  /** What a new holder replaces: nothing, or what another gave up. Throws where it is held. */
+  const freeRevision = async () => {
+    const found = await bucket.read(name);
+    if (found && found.text !== '') throw new Error('it is held');
+    return found?.revision ?? 0;
+  };
   const trying = (async () => {
     let was = false;
     while (!stop.signal.aborted) {
-      bucket ??= await js.views.kv(leasesBucket, { bindOnly: true }).catch(() => undefined);
-      if (bucket) await turn(bucket);
+      await turn();
       if (was !== isHeld()) {
         was = !was;
         changed();
       }
       await delay(renewMs, undefined, { signal: stop.signal }).catch(() => undefined);
     }
-    if (isHeld() && bucket) await bucket.purge(name).catch(() => undefined);
+    // An empty value says that nobody leads: it may be replaced at once.
+    if (isHeld()) await bucket.write(name, '', revision).catch(() => undefined);
     revision = undefined;
   })();
   return {
     isHeld,
-    holder: async () => (bucket ? holderOf(bucket, name) : null),
+    holder: async () => (await bucket.read(name).catch(() => undefined))?.text || null,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await trying;
     },
   };
 }
-
-const holderOf = async (bucket: KV, name: string): Promise<string | null> => {
-  const found = await bucket.get(name).catch(() => null);
-  return found?.operation === 'PUT' ? found.string() : null;
-};

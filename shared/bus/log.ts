@@ -1,25 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import type { JetStreamManager, NatsConnection } from 'nats';
-import { AckPolicy, headers, nanos } from 'nats';
-import { z } from 'zod';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
-import { parseEvent, subjectOf } from '#shared/contracts/events.ts';
+import { subjectOf } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
-import { Failure, messageOf } from '#shared/errors.ts';
+import { Failure } from '#shared/errors.ts';
 import type { Gate } from './gate.ts';
-import { inboxOf } from './inbox.ts';
-import type { Delivery, PullEnd } from './pull.ts';
-import { pull } from './pull.ts';
-import { noMessageFound, storedMessage } from './stored.ts';
-import { dedupWindowMs, startingAt } from './streams.ts';
+import type { RawEvent, Reading } from './log-event.ts';
+import { readLogEvent } from './log-event.ts';
+import { publishUntil } from './publish.ts';
+import type { Stored } from './stored.ts';
+import { getStored } from './stored.ts';
 
 const payloadBytesMax = 7_500_000;
-const attemptMs = 2_000;
-const messageGet = `$JS.API.STREAM.MSG.GET.${eventsStream}`;
 
 /**
- * Appends an event and answers its sequence. `expected` is the sequence of the entity's last event (0: none yet): if another
+ * Appends an event and answers its sequence. `expected` is the sequence of the last message on its subject (0: none yet): if another
  * writer was first, it is refused with a `conflict`. While NATS is away it is tried again with the same id until `deadlineMs`.
  */
 export async function append(
@@ -36,201 +31,90 @@ export async function append(
       `an event of type ${event.type} has ${Buffer.byteLength(payload)} bytes, more than ${payloadBytesMax}`,
     );
   }
-  const header = headers();
-  header.set('Nats-Msg-Id', event.id);
-  if (expected !== undefined) header.set('Nats-Expected-Last-Subject-Sequence', String(expected));
-  return publishUntil(nc, subjectOf(event), payload, header, deadlineMs, gate.pass);
+  return publishUntil(
+    nc,
+    { stream: eventsStream, subject: subjectOf(event), payload, id: event.id, expected, pass: gate.pass },
+    deadlineMs,
+  );
 }
 
-type PubAck = { seq?: number; error?: { code: number; err_code: number; description: string } };
-const wrongLastSequence = 10071;
+/** What lies in the log of one entity. `last`, and of a run `lastDecision`: the sequences that the next appends expect, 0 for none. */
+export type History = { events: Recorded[]; last: number; lastDecision: number };
 
-/**
- * Publishes to a stream until it is acknowledged: `js.publish` is three times slower, for its promise and timer per message. `pass` lets each
- * attempt go: nats-server may have been started anew between two.
- */
-export async function publishUntil(
-  nc: NatsConnection,
-  subject: string,
-  payload: string,
-  header: ReturnType<typeof headers>,
-  deadlineMs: number,
-  pass?: (untilMs: number) => Promise<void>,
-): Promise<number> {
-  const until = Date.now() + Math.min(deadlineMs, dedupWindowMs);
-  for (let wait = 50; ; wait = Math.min(wait * 2, 1_000)) {
-    let reason: string;
-    await pass?.(until);
-    try {
-      const reply = await inboxOf(nc).request(subject, payload, { headers: header, timeoutMs: attemptMs });
-      const ack = reply.json<PubAck>();
-      if (ack.error?.err_code === wrongLastSequence)
-        throw new Failure('conflict', `another writer was first on ${subject}`);
-      if (ack.error && ack.error.code < 500) throw new Failure('internal', `${subject}: ${ack.error.description}`);
-      // A refusal has a sequence, too: 0.
-      if (!ack.error && ack.seq !== undefined) return ack.seq;
-      reason = ack.error?.description ?? 'no acknowledgement';
-    } catch (error) {
-      if (error instanceof Failure && error.code !== 'unavailable') throw error;
-      reason = messageOf(error);
-    }
-    if (nc.isClosed() || Date.now() + wait > until) {
-      throw new Failure('unavailable', `the log did not take an event on ${subject}: ${reason}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, wait));
-  }
-}
+/** Reads a message as an event; undefined where it is none that counts here. */
+type Read = (raw: RawEvent) => Recorded | undefined;
+
+/** Of which entity, and from and to which sequence. People's decisions about a run lie apart from its other events. */
+type Part = {
+  entity: Entity;
+  id: string;
+  from?: number | undefined;
+  decisionsFrom?: number | undefined;
+  until?: number | undefined;
+};
 
 /**
  * The events of one entity in order, straight from the stream: commands do not depend on the store. From sequence `from` to the first
  * at or after `until`, or to the last.
  */
-export async function read(
+export async function readHistory(
   nc: NatsConnection,
-  entity: Entity,
-  id: string,
-  from = 1,
-  until = Number.POSITIVE_INFINITY,
-): Promise<Recorded[]> {
-  const subject = entitySubject(entity, id);
-  const events: Recorded[] = [];
+  readEvent: Read,
+  { entity, id, from = 1, decisionsFrom = from, until = Number.POSITIVE_INFINITY }: Part,
+): Promise<History> {
+  const [own, decided] = await Promise.all([
+    readSubject(nc, entitySubject(entity, id), from, until),
+    entity === 'run' ? readSubject(nc, entitySubject('decision', id), decisionsFrom, until) : [],
+  ]);
+  const messages = [...own, ...decided].toSorted((a, b) => a.seq - b.seq);
+  const events = messages.flatMap((message) => readEvent(message) ?? []);
+  return { events, last: own.at(-1)?.seq ?? 0, lastDecision: decided.at(-1)?.seq ?? 0 };
+}
+
+async function readSubject(nc: NatsConnection, subject: string, from: number, until: number): Promise<Stored[]> {
+  const found: Stored[] = [];
   for (let seq = from; ; ) {
-    const next = await getMessage(nc, { seq, next_by_subj: subject });
-    if (!next) return events;
-    events.push(next);
-    if (next.seq >= until) return events;
+    const next = await getStored(nc, eventsStream, { seq, next_by_subj: subject });
+    if (!next) return found;
+    found.push(next);
+    if (next.seq >= until) return found;
     seq = next.seq + 1;
   }
 }
 
-/** The events at these sequences: far cheaper than `read`, for the server need not look for them. */
-export async function readAt(nc: NatsConnection, sequences: readonly number[]): Promise<Recorded[]> {
-  const found = await Promise.all(sequences.map((seq) => getMessage(nc, { seq })));
-  return found.filter((event) => event !== undefined);
-}
-
-type StoredMessage = {
-  message?: { seq: number; data: string };
-  error?: { code: number; err_code: number; description: string };
-};
-
-/** The event at `seq`, or the first on a subject at or after it. Not by JetStream's direct get, which users.ts allows nobody. */
-async function getMessage(
-  nc: NatsConnection,
-  query: { seq: number; next_by_subj?: string },
-): Promise<Recorded | undefined> {
-  for (let attempt = 1; ; attempt++) {
-    let reason: string;
-    try {
-      const reply = await inboxOf(nc).request(messageGet, JSON.stringify(query), { timeoutMs: attemptMs });
-      const { message, error } = reply.json<StoredMessage>();
-      if (error?.err_code === noMessageFound) return undefined;
-      if (message) return parseRaw({ seq: message.seq, bytes: Buffer.from(message.data, 'base64') });
-      reason = error?.description ?? 'no message in the answer';
-    } catch (error) {
-      if (error instanceof z.ZodError) throw error;
-      reason = messageOf(error);
-    }
-    if (attempt >= 20 || nc.isClosed()) throw new Failure('unavailable', `the log could not be read: ${reason}`);
-    await new Promise((resolve) => setTimeout(resolve, Math.min(50 * attempt, 500)));
-  }
+/** The events at these sequences: far cheaper than `readHistory`, for the server need not look for them. */
+export async function readAt(nc: NatsConnection, readEvent: Read, sequences: readonly number[]): Promise<Recorded[]> {
+  const found = await Promise.all(sequences.map((seq) => getStored(nc, eventsStream, { seq })));
+  return found.flatMap((message) => (message && readEvent(message)) ?? []);
 }
 
 /** The sequence of the log's last event, or of the last on a subject, which may have wildcards; 0 for none. */
-export async function lastSeq(jsm: JetStreamManager, subject?: string): Promise<number> {
+export async function lastSeq(nc: NatsConnection, jsm: JetStreamManager, subject?: string): Promise<number> {
   if (subject === undefined) return (await jsm.streams.info(eventsStream)).state.last_seq;
-  return (await storedMessage(jsm, eventsStream, { last_by_subj: subject }))?.seq ?? 0;
+  return (await getStored(nc, eventsStream, { last_by_subj: subject }))?.seq ?? 0;
 }
 
 /** The sequence of the oldest event that the stream still keeps; what came before is in the archive. */
 export const firstSeq = async (jsm: JetStreamManager): Promise<number> =>
   (await jsm.streams.info(eventsStream)).state.first_seq;
 
-/** `batch`: how many events are at hand at a time at most. */
-export type FollowOptions = {
-  from: number;
-  subject?: string | undefined;
-  batch?: number | undefined;
-  signal: AbortSignal;
-};
+/** What lies in the log and does not count; `newer`: a newer version of Toka wrote it. */
+export type Oddity = { seq: number; subject: string; newer: boolean; reason: string };
 
-/**
- * Every event from sequence `from` on, in order, without gap or double, for as long as `signal` is not aborted. The ephemeral
- * consumer behind it is made anew from the last position when a server was restarted. A slow reader slows the pulling.
- */
-export async function* follow(
-  nc: NatsConnection,
-  jsm: JetStreamManager,
-  { from, subject, batch = usualBatch, signal }: FollowOptions,
-): AsyncGenerator<RawEvent> {
-  let next = from;
-  while (!signal.aborted) {
-    let consumer: string;
-    try {
-      const info = await jsm.consumers.add(eventsStream, {
-        // With a name the filter is a part of the request's subject, and so of what a user may be held to.
-        name: `follow-${randomUUID()}`,
-        ack_policy: AckPolicy.None,
-        inactive_threshold: nanos(60_000),
-        mem_storage: true,
-        num_replicas: 1,
-        ...(subject ? { filter_subject: subject } : {}),
-        ...startingAt(next),
-      });
-      consumer = info.name;
-    } catch {
-      if (nc.isClosed()) return;
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      continue;
-    }
-    for await (const raw of pulled(nc, consumer, batch, signal)) {
-      next = raw.seq + 1;
-      yield raw;
-    }
-    if (!nc.isClosed()) await jsm.consumers.delete(eventsStream, consumer).catch(() => false);
-  }
+/** Each message is read once, whoever asks: those who follow share its bytes. `decisionsSince`: see log-event.ts. */
+export function createReader(decisionsSince: number, passedOver: (oddity: Oddity) => void): (raw: RawEvent) => Reading {
+  const known = new WeakMap<Uint8Array, Reading>();
+  return (raw) => {
+    const before = known.get(raw.bytes);
+    if (before) return before;
+    const reading = readLogEvent(raw, decisionsSince);
+    known.set(raw.bytes, reading);
+    if (!('event' in reading)) passedOver(oddityOf(raw, reading));
+    return reading;
+  };
 }
 
-/** An event as it lies in the log; `bytes` are exact, for the hash chain. */
-export type RawEvent = { seq: number; subject: string; bytes: Uint8Array; pending: number };
-
-const usualBatch = 500;
-
-/** Pulls until a message is missing from the consumer's count, or the consumer has gone. */
-async function* pulled(
-  nc: NatsConnection,
-  consumer: string,
-  batch: number,
-  signal: AbortSignal,
-): AsyncGenerator<RawEvent> {
-  for (let count = 0; !signal.aborted && !nc.isClosed(); ) {
-    const buffer: Delivery[] = [];
-    let end: PullEnd | undefined;
-    let wake = () => {};
-    void pull(nc, eventsStream, consumer, { batch, expiresMs: 5_000, signal }, (delivery) => {
-      buffer.push(delivery);
-      wake();
-    }).then((how) => {
-      end = how;
-      wake();
-    });
-    while (!end || buffer.length > 0) {
-      for (const delivery of buffer.splice(0)) {
-        count += 1;
-        if (delivery.consumerSeq !== count) return;
-        yield { seq: delivery.streamSeq, subject: delivery.subject, bytes: delivery.data, pending: delivery.pending };
-      }
-      if (!end && buffer.length === 0) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    }
-    if (end === 'lost') return;
-  }
-}
-
-export const parseRaw = (raw: Pick<RawEvent, 'seq' | 'bytes'>): Recorded => ({
-  ...parseEvent(JSON.parse(new TextDecoder().decode(raw.bytes))),
-  seq: raw.seq,
-});
+const oddityOf = ({ seq, subject }: RawEvent, reading: Exclude<Reading, { event: Recorded }>): Oddity =>
+  'newer' in reading
+    ? { seq, subject, newer: true, reason: `events of type ${reading.newer} are of a newer version` }
+    : { seq, subject, newer: false, reason: reading.odd };

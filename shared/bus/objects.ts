@@ -1,12 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import type { JetStreamClient, JetStreamManager } from 'nats';
-import { headers } from 'nats';
+import type { NatsConnection } from 'nats';
 import { z } from 'zod';
-import { Failure } from '#shared/errors.ts';
-import { storedMessage } from './stored.ts';
-
-/** The stream behind an object store. */
-export const streamOf = (bucket: string) => `OBJ_${bucket}`;
+import { objectStream } from '#shared/contracts/subjects.ts';
+import { publishUntil } from './publish.ts';
+import { getStored } from './stored.ts';
 
 const Info = z.object({ nuid: z.string(), chunks: z.number().int().nonnegative() });
 type Info = z.infer<typeof Info>;
@@ -15,48 +12,63 @@ const padded = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64').repl
 const infoSubject = (bucket: string, name: string) => `$O.${bucket}.M.${padded(Buffer.from(name))}`;
 const chunkSubject = (bucket: string, id: string) => `$O.${bucket}.C.${id}`;
 
-/** The object store's own note of an object: its chunks' name, and how many there are. */
-export async function objectInfo(jsm: JetStreamManager, bucket: string, name: string): Promise<Info | undefined> {
-  const found = await storedMessage(jsm, streamOf(bucket), { last_by_subj: infoSubject(bucket, name) });
-  return found && Info.parse(JSON.parse(Buffer.from(found.data).toString('utf8')));
-}
+const writeMsMax = 30_000;
 
 /**
- * An object's bytes, chunk by chunk, as whoever reads the log does. Not by `getBlob`, for two reasons: it waits for ever when the chunks are
- * purged meanwhile; and it needs a consumer, which JetStream lets deliver to any subject, one that its user may not publish to included.
+ * What has been kept under a name, each in turn, the oldest first: nobody may replace or take away what is there, but whoever may write
+ * can add something that is not what the name says. Chunk by chunk, as whoever reads the log does: a consumer would be another's to direct.
  */
-export async function readObject(jsm: JetStreamManager, bucket: string, name: string): Promise<Buffer | undefined> {
-  const info = await objectInfo(jsm, bucket, name);
-  if (!info) return undefined;
-  const chunks: Uint8Array[] = [];
-  for (let seq = 1; chunks.length < info.chunks; ) {
-    const chunk = await storedMessage(jsm, streamOf(bucket), { seq, next_by_subj: chunkSubject(bucket, info.nuid) });
-    if (!chunk) throw new Failure('unavailable', `${info.chunks - chunks.length} of its chunks are missing`);
-    chunks.push(chunk.data);
+export async function* readObjects(nc: NatsConnection, bucket: string, name: string): AsyncGenerator<Buffer> {
+  const stream = objectStream(bucket);
+  for (let seq = 1; ; ) {
+    const found = await getStored(nc, stream, { seq, next_by_subj: infoSubject(bucket, name) });
+    if (!found) return;
+    seq = found.seq + 1;
+    const info = infoOf(found.bytes);
+    const bytes = info && (await readChunks(nc, bucket, info));
+    if (bytes) yield bytes;
+  }
+}
+
+function infoOf(bytes: Buffer): Info | undefined {
+  try {
+    return Info.parse(JSON.parse(bytes.toString('utf8')));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined where some are missing. */
+async function readChunks(nc: NatsConnection, bucket: string, { nuid, chunks: count }: Info) {
+  const chunks: Buffer[] = [];
+  for (let seq = 1; chunks.length < count; ) {
+    const chunk = await getStored(nc, objectStream(bucket), { seq, next_by_subj: chunkSubject(bucket, nuid) });
+    if (!chunk) return undefined;
+    chunks.push(chunk.bytes);
     seq = chunk.seq + 1;
   }
   return Buffer.concat(chunks);
 }
 
 const chunkBytes = 128 * 1024;
+/** Chunks on their way at a time. */
+const inFlightMax = 16;
 
-/**
- * Keeps an object as `putBlob` does, but for one thing: what had this name before is not purged, for a user that may purge may purge everything.
- * It is for names that always mean the same bytes.
- */
-export async function addObject(js: JetStreamClient, bucket: string, name: string, bytes: Uint8Array): Promise<void> {
+/** Keeps an object as `putBlob` does, so that any client of NATS reads it, but takes nothing away: names always mean the same bytes. */
+export async function addObject(nc: NatsConnection, bucket: string, name: string, bytes: Uint8Array): Promise<void> {
   const nuid = randomUUID();
   const chunks = Math.ceil(bytes.byteLength / chunkBytes);
-  const publishing = Array.from({ length: chunks }, (_, index) =>
-    js.publish(chunkSubject(bucket, nuid), bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes)),
-  );
-  await Promise.all(publishing);
-  const header = headers();
-  header.set('Nats-Rollup', 'sub');
+  const publish = (subject: string, payload: string | Uint8Array, id: string) =>
+    publishUntil(nc, { stream: objectStream(bucket), subject, payload, id }, writeMsMax);
+  for (let first = 0; first < chunks; first += inFlightMax) {
+    const indexes = Array.from({ length: Math.min(inFlightMax, chunks - first) }, (_, index) => first + index);
+    const chunkOf = (index: number) => bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes);
+    await Promise.all(indexes.map((index) => publish(chunkSubject(bucket, nuid), chunkOf(index), `${nuid}-${index}`)));
+  }
   const info = {
     ...{ name, description: '', bucket, nuid, size: bytes.byteLength, chunks, mtime: new Date().toISOString() },
     ...{ digest: `SHA-256=${padded(createHash('sha256').update(bytes).digest())}`, deleted: false },
     options: { max_chunk_size: chunkBytes },
   };
-  await js.publish(infoSubject(bucket, name), JSON.stringify(info), { headers: header });
+  await publish(infoSubject(bucket, name), JSON.stringify(info), nuid);
 }

@@ -1,7 +1,7 @@
-import type { JetStreamClient, KV } from 'nats';
+import type { NatsConnection } from 'nats';
 import { positionsBucket } from '#shared/contracts/subjects.ts';
 import { jsonOf } from './json.ts';
-import { patiently } from './patiently.ts';
+import { openRegisters } from './registers.ts';
 
 /** How far each reader of the log has come, by its name: the newest word of each is kept. */
 export type Positions = {
@@ -11,20 +11,14 @@ export type Positions = {
   remove(name: string): Promise<void>;
 };
 
-export function openPositions(js: JetStreamClient): Positions {
-  const inBucket = <T>(failure: string, work: (bucket: KV) => Promise<T>): Promise<T> =>
-    patiently(failure, async () => work(await js.views.kv(positionsBucket, { bindOnly: true })));
+export function openPositions(nc: NatsConnection): Positions {
+  const bucket = openRegisters(nc, positionsBucket);
   return {
-    put: (name, position) =>
-      inBucket(
-        'a position could not be kept',
-        async (bucket) => void (await bucket.put(name, JSON.stringify(position))),
-      ),
-    get: (name) =>
-      inBucket('a position could not be read', async (bucket) => {
-        const found = await bucket.get(name);
-        return found?.operation === 'PUT' ? jsonOf(found.value) : undefined;
-      }),
-    remove: (name) => inBucket('a position could not be removed', (bucket) => bucket.purge(name)),
+    put: async (name, position) => void (await bucket.write(name, JSON.stringify(position))),
+    get: async (name) => {
+      const found = await bucket.read(name);
+      return found && jsonOf(Buffer.from(found.text));
+    },
+    remove: (name) => bucket.remove(name),
   };
 }

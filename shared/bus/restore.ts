@@ -5,9 +5,10 @@ import { eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import { inboxOf } from './inbox.ts';
 import { jsonOf } from './json.ts';
-import type { LogLook, LogMessage } from './log-messages.ts';
+import type { RawEvent } from './log-event.ts';
+import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
-import { dedupWindowMs } from './streams.ts';
+import { dedupWindowMs } from './publish.ts';
 
 /** Puts events back into the log. Only who may all can: services append events of their own alone. */
 export type Restorer = LogLook & {
@@ -25,7 +26,7 @@ const batchBytesMax = 8 * 1024 ** 2;
 const ackMs = 10_000;
 const failuresMax = 10;
 
-type Read = (from: number, limit: number) => LogMessage[];
+type Read = (from: number, limit: number) => RawEvent[];
 
 export function createRestorer(nc: NatsConnection, jsm: JetStreamManager): Restorer {
   const look = createLook(nc, jsm);
@@ -75,7 +76,7 @@ async function checkEnd(look: LogLook, read: Read): Promise<void> {
 type PubAck = { seq?: number; duplicate?: boolean; error?: { description: string } };
 
 /** Publishes them at once, for the server takes them in their order and each only behind the one before; answers how many it took. */
-async function publishInOrder(nc: NatsConnection, events: readonly LogMessage[], withIds: boolean): Promise<number> {
+async function publishInOrder(nc: NatsConnection, events: readonly RawEvent[], withIds: boolean): Promise<number> {
   const acks = await Promise.all(
     events.map(async ({ seq, subject, bytes }) => {
       const header = headers();
@@ -100,7 +101,7 @@ function recentId(bytes: Uint8Array): string | undefined {
   return isRecent && typeof event.id === 'string' ? event.id : undefined;
 }
 
-function upTo(bytesMax: number, events: LogMessage[]): LogMessage[] {
+function upTo(bytesMax: number, events: RawEvent[]): RawEvent[] {
   let bytes = 0;
   const end = events.findIndex((event, index) => {
     bytes += event.bytes.byteLength;

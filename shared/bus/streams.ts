@@ -1,170 +1,162 @@
 import type { ConsumerConfig, JetStreamManager, StreamConfig } from 'nats';
-import { AckPolicy, DeliverPolicy, DiscardPolicy, nanos, RetentionPolicy, StorageType } from 'nats';
+import { AckPolicy, DiscardPolicy, nanos, RetentionPolicy, StorageType } from 'nats';
 import {
   artifactsBucket,
   eventsStream,
   eventsSubjects,
+  keySubject,
+  keyValueStream,
   leasesBucket,
-  logStateStream,
-  logStateSubjects,
-  noteSubject,
-  notesStream,
+  logBucket,
+  logSubjects,
+  notesBucket,
+  objectStream,
   positionsBucket,
-  snapshotsBucket,
+  snapshotSubject,
+  snapshotsStream,
   tasksStream,
   tasksSubjects,
 } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { leaseMs } from './lease.ts';
-import { streamOf } from './objects.ts';
+import { dedupWindowMs } from './publish.ts';
 
-/** How long a publisher may repeat a message with the same id before it would count as new. */
-export const dedupWindowMs = 120_000;
+type Stream = Partial<StreamConfig> & { name: string; subjects: string[] };
 
-const events = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: eventsStream,
-  subjects: [eventsSubjects],
+/** Nobody but the admin's user may make, change, empty or roll up any of these: see users.ts. */
+const stored = {
   retention: RetentionPolicy.Limits,
   storage: StorageType.File,
   discard: DiscardPolicy.New,
-  num_replicas: replicas,
   duplicate_window: nanos(dedupWindowMs),
-  allow_direct: true,
-  deny_delete: true,
-});
+} as const;
 
-const tasks = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: tasksStream,
-  subjects: [tasksSubjects],
-  retention: RetentionPolicy.Workqueue,
-  storage: StorageType.File,
-  // A run has one task: a new one takes the place of an old one that nobody finished.
-  max_msgs_per_subject: 1,
-  num_replicas: replicas,
-  duplicate_window: nanos(dedupWindowMs),
-});
-
-/** The newest word on the log itself: whether it may be written on. */
-const logState = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: logStateStream,
-  subjects: [logStateSubjects],
-  retention: RetentionPolicy.Limits,
-  storage: StorageType.File,
-  discard: DiscardPolicy.New,
-  max_msgs_per_subject: 1,
-  num_replicas: replicas,
-  deny_delete: true,
-});
-
-/** Leases expire by themselves: a value lives as long as a lease without a renewal. */
-const leases = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: `KV_${leasesBucket}`,
-  subjects: [`$KV.${leasesBucket}.>`],
-  retention: RetentionPolicy.Limits,
-  storage: StorageType.Memory,
-  discard: DiscardPolicy.New,
-  max_msgs_per_subject: 1,
-  max_age: nanos(leaseMs),
-  duplicate_window: nanos(leaseMs),
-  num_replicas: replicas,
-  allow_rollup_hdrs: true,
-  deny_delete: true,
-});
-
-/** The newest position of each reader. */
-const positions = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: `KV_${positionsBucket}`,
-  subjects: [`$KV.${positionsBucket}.>`],
-  retention: RetentionPolicy.Limits,
-  storage: StorageType.File,
-  discard: DiscardPolicy.New,
-  max_msgs_per_subject: 1,
-  num_replicas: replicas,
-  allow_rollup_hdrs: true,
-  deny_delete: true,
-});
+/** The newest message of each subject. */
+const newest = { ...stored, max_msgs_per_subject: 1 } as const;
 
 const notesMs = 86_400_000;
 const notesBytesMax = 512 * 1024 ** 2;
 
-/** When there is no room for more, the oldest is forgotten before its day is over: nobody's flood keeps others from asking. */
-const notes = (replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: notesStream,
-  subjects: [noteSubject('>')],
-  retention: RetentionPolicy.Limits,
-  storage: StorageType.File,
-  discard: DiscardPolicy.Old,
-  max_msgs_per_subject: 1,
-  max_age: nanos(notesMs),
-  max_bytes: notesBytesMax,
-  duplicate_window: nanos(dedupWindowMs),
-  num_replicas: replicas,
-});
+const leasesStream = keyValueStream(leasesBucket);
 
-/**
- * The stream behind an object store. Made here, not by the client's `views.os`: that sends a field `replicas`, which servers from
- * 2.12 on refuse as unknown.
- */
-const objects = (bucket: string, replicas: number): Partial<StreamConfig> & { name: string } => ({
-  name: streamOf(bucket),
-  subjects: [`$O.${bucket}.C.>`, `$O.${bucket}.M.>`],
-  retention: RetentionPolicy.Limits,
-  storage: StorageType.File,
-  discard: DiscardPolicy.New,
-  num_replicas: replicas,
-  allow_direct: true,
-  allow_rollup_hdrs: true,
-});
+const streams: readonly Stream[] = [
+  {
+    ...stored,
+    name: eventsStream,
+    subjects: [eventsSubjects],
+    // Whoever follows the log hears of each message once it is stored: see tail.ts.
+    republish: { src: eventsSubjects, dest: logSubjects },
+    deny_delete: true,
+  },
+  {
+    name: tasksStream,
+    subjects: [tasksSubjects],
+    retention: RetentionPolicy.Workqueue,
+    storage: StorageType.File,
+    // A run has one task: a new one takes the place of an old one that nobody finished.
+    max_msgs_per_subject: 1,
+    duplicate_window: nanos(dedupWindowMs),
+  },
+  {
+    ...stored,
+    name: objectStream(artifactsBucket),
+    subjects: [`$O.${artifactsBucket}.C.>`, `$O.${artifactsBucket}.M.>`],
+    // NATS' own clients read objects so.
+    allow_direct: true,
+  },
+  { ...newest, name: snapshotsStream, subjects: [snapshotSubject('>', '').slice(0, -1)] },
+  // Leases expire by themselves: a value lives as long as a lease without a renewal.
+  {
+    ...newest,
+    name: leasesStream,
+    subjects: [keySubject(leasesBucket, '>')],
+    max_age: nanos(leaseMs),
+    duplicate_window: nanos(leaseMs),
+  },
+  { ...newest, name: keyValueStream(logBucket), subjects: [keySubject(logBucket, '>')] },
+  { ...newest, name: keyValueStream(positionsBucket), subjects: [keySubject(positionsBucket, '>')] },
+  // When there is no room for more, the oldest is forgotten before its day is over: nobody's flood keeps others from asking.
+  {
+    ...newest,
+    name: keyValueStream(notesBucket),
+    subjects: [keySubject(notesBucket, '>')],
+    discard: DiscardPolicy.Old,
+    max_age: nanos(notesMs),
+    max_bytes: notesBytesMax,
+  },
+];
 
-/** What everyone needs, and what one service does: so that makes it itself, and stands whether the store is up or not. */
-const streams = {
-  log: (replicas: number) => [
-    events(replicas),
-    logState(replicas),
-    tasks(replicas),
-    objects(artifactsBucket, replicas),
-    notes(replicas),
-  ],
-  leases: (replicas: number) => [objects(snapshotsBucket, replicas), leases(replicas)],
-  positions: (replicas: number) => [positions(replicas)],
-};
-export type StreamGroup = keyof typeof streams;
-export const streamGroups = Object.keys(streams) as StreamGroup[];
-
-/** Makes the streams of these groups, and the runners' consumer with the queue, where they are missing. */
+/** Makes the streams and the runners' consumer where they are missing, and brings those of earlier versions to what they are now. */
 export async function declareStreams(
   jsm: JetStreamManager,
-  groups: readonly StreamGroup[],
   { replicas, leaseMs: holdMs }: { replicas: number; leaseMs: number },
 ): Promise<void> {
-  for (const wanted of groups.flatMap((group) => streams[group](replicas))) {
+  for (const name of formerStreams) await jsm.streams.delete(name).catch(() => false);
+  for (const stream of streams) {
+    const wanted = { ...stream, num_replicas: replicas };
     const info = await declareStream(jsm, wanted);
-    checkEcho(`stream ${wanted.name}`, { subjects: wanted.subjects, retention: wanted.retention }, info.config);
+    const { subjects, retention, storage, republish } = wanted;
+    checkEcho(`stream ${wanted.name}`, { subjects, retention, storage, republish }, info.config);
   }
-  if (groups.includes('log')) await declareTaskConsumer(jsm, holdMs);
+  await declareTaskConsumer(jsm, holdMs);
 }
 
-/** Waits until another has made the streams that everyone needs. Throws `unavailable` after `deadlineMs`. */
-export async function streamsDeclared(jsm: JetStreamManager, deadlineMs: number): Promise<void> {
-  const until = Date.now() + deadlineMs;
-  for (const { name } of streams.log(1)) {
-    while (!(await jsm.streams.info(name).catch(() => undefined))) {
-      if (Date.now() > until)
-        throw new Failure('unavailable', `there is no stream ${name} yet: the store makes it; is it running?`);
+/** States that can be made again, in a store of an earlier version's. */
+const formerStreams = ['OBJ_snapshots'];
+
+/**
+ * Waits until the admin has made the streams. Answers the sequence up to which people's decisions lie among a run's other events, as
+ * earlier versions wrote them. Throws `unavailable` after `deadlineMs`.
+ */
+export async function streamsDeclared(jsm: JetStreamManager, deadlineMs: number): Promise<number> {
+  const untilMs = performance.now() + deadlineMs;
+  const find = async (name: string): Promise<StreamConfig> => {
+    for (;;) {
+      const info = await jsm.streams.info(name).catch(() => undefined);
+      if (info && (name !== eventsStream || !Number.isNaN(decisionsSince(info.config.description)))) return info.config;
+      if (performance.now() > untilMs)
+        throw new Failure(
+          'unavailable',
+          `there is no stream ${name} of this version yet: npm start makes it, and in the stack the container set-up-nats`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-  }
+  };
+  const configs = await Promise.all(streams.map(({ name }) => find(name)));
+  return decisionsSince(configs.find(({ name }) => name === eventsStream)?.description);
 }
 
-async function declareStream(jsm: JetStreamManager, wanted: Partial<StreamConfig> & { name: string }) {
+/** Only the admin's user can write a stream's description, so it is where a log says which rules it began with. */
+const describe = (seq: number) => `Toka's log; people's decisions count on their own subjects after ${seq}`;
+const decisionsSince = (description = ''): number => Number(/after (\d+)$/.exec(description)?.[1] ?? Number.NaN);
+
+async function declareStream(jsm: JetStreamManager, wanted: Stream) {
   const look = () => jsm.streams.info(wanted.name);
-  // Another service may make it at the same moment: then it is there by now.
-  const info = await look().catch(() =>
-    jsm.streams.add(wanted).catch((error) => look().catch(() => Promise.reject(error))),
+  const isLog = wanted.name === eventsStream;
+  const begun = isLog ? { ...wanted, description: describe(0) } : wanted;
+  // Another may make it at the same moment: then it is there by now.
+  let info = await look().catch(() =>
+    jsm.streams.add(begun).catch((error) => look().catch(() => Promise.reject(error))),
   );
-  if (info.config.num_replicas === wanted.num_replicas) return info;
-  return jsm.streams.update(wanted.name, { ...info.config, num_replicas: wanted.num_replicas });
+  if (wanted.name === leasesStream && info.config.storage !== wanted.storage) {
+    // Those of earlier versions lay in memory; whoever has one asks for it again.
+    await jsm.streams.delete(wanted.name);
+    info = await jsm.streams.add(begun);
+  }
+  const isOld = isLog && Number.isNaN(decisionsSince(info.config.description));
+  const config = isOld ? { ...wanted, description: describe(info.state.last_seq) } : wanted;
+  if (isSame(config, info.config)) return info;
+  return jsm.streams.update(wanted.name, { ...info.config, allow_rollup_hdrs: false, ...config });
 }
+
+const isSame = (wanted: object, found: object): boolean =>
+  !(found as StreamConfig).allow_rollup_hdrs &&
+  Object.entries(wanted).every(([field, value]) => sameField(value, (found as Record<string, unknown>)[field]));
+
+const sameField = (wanted: unknown, found: unknown): boolean =>
+  typeof wanted === 'object' && wanted !== null && !Array.isArray(wanted)
+    ? Object.entries(wanted).every(([field, value]) => sameField(value, (found as Record<string, unknown>)?.[field]))
+    : JSON.stringify(wanted) === JSON.stringify(found);
 
 /** The runners' one consumer. The scheduler decides the order, and late: the queue is kept short. */
 export const runnersConsumer = 'runners';
@@ -172,7 +164,7 @@ export const runnersConsumer = 'runners';
 /** The durable consumer on the work queue; a task that is not renewed within `holdMs` goes to another runner. */
 async function declareTaskConsumer(jsm: JetStreamManager, holdMs: number): Promise<void> {
   const isThere = await jsm.consumers.info(tasksStream, runnersConsumer).catch(() => undefined);
-  // Earlier versions had one for each priority; a work queue bears no two for the same messages.
+  // Earlier versions had one for each priority; a work queue has no two for the same messages.
   const former = isThere ? [] : ['critical', 'high', 'medium', 'low'].map((priority) => `runners-${priority}`);
   for (const name of former) await jsm.consumers.delete(tasksStream, name).catch(() => false);
   await declareConsumer(jsm, tasksStream, {
@@ -183,28 +175,6 @@ async function declareTaskConsumer(jsm: JetStreamManager, holdMs: number): Promi
     max_ack_pending: 100_000,
   });
 }
-
-/** A durable consumer over the whole log for a reader that keeps its own position. */
-export async function declareArchiveConsumer(jsm: JetStreamManager, name: string, from: number): Promise<void> {
-  await declareConsumer(jsm, eventsStream, {
-    durable_name: name,
-    ack_policy: AckPolicy.All,
-    ack_wait: nanos(30_000),
-    max_ack_pending: 20_000,
-    ...startingAt(from),
-  });
-}
-
-/** Makes that consumer anew, to start at `from`. */
-export async function resetArchiveConsumer(jsm: JetStreamManager, name: string, from: number): Promise<void> {
-  await jsm.consumers.delete(eventsStream, name).catch(() => false);
-  await declareArchiveConsumer(jsm, name, from);
-}
-
-export const startingAt = (from: number): Partial<ConsumerConfig> =>
-  from <= 1
-    ? { deliver_policy: DeliverPolicy.All }
-    : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: from };
 
 async function declareConsumer(
   jsm: JetStreamManager,
@@ -226,7 +196,7 @@ function checkEcho(what: string, wanted: object, got: object): void {
   for (const [field, value] of Object.entries(wanted)) {
     if (value === undefined) continue;
     const echoed = (got as Record<string, unknown>)[field];
-    if (JSON.stringify(echoed) !== JSON.stringify(value)) {
+    if (!sameField(value, echoed)) {
       throw new Failure(
         'internal',
         `${what}: nats-server has ${field} = ${JSON.stringify(echoed)} where ${JSON.stringify(value)} is needed; is its version older than 2.9, or was it made by another program?`,

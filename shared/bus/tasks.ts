@@ -1,12 +1,11 @@
 import type { JetStreamManager, NatsConnection } from 'nats';
-import { headers } from 'nats';
 import { z } from 'zod';
 import type { Priority } from '#shared/contracts/ids.ts';
 import { RunId } from '#shared/contracts/ids.ts';
 import { taskSubject, tasksStream, tasksSubjects } from '#shared/contracts/subjects.ts';
 import type { Channel } from './channel.ts';
 import { jsonOf } from './json.ts';
-import { publishUntil } from './log.ts';
+import { publishUntil } from './publish.ts';
 import type { Delivery } from './pull.ts';
 import { pull } from './pull.ts';
 import { runnersConsumer } from './streams.ts';
@@ -42,9 +41,9 @@ export function openTasks(nc: NatsConnection, jsm: JetStreamManager): Tasks {
   const idle: Channel[] = [];
   return {
     async add(priority, task, dispatchId) {
-      const header = headers();
-      header.set('Nats-Msg-Id', dispatchId);
-      await publishUntil(nc, taskSubject(priority, task.runId), JSON.stringify(task), header, 30_000);
+      const subject = taskSubject(priority, task.runId);
+      const payload = JSON.stringify(task);
+      await publishUntil(nc, { stream: tasksStream, subject, payload, id: dispatchId }, 30_000);
     },
     async take(batch, signal, onLease) {
       const options = { batch, expiresMs: 30_000, signal, idle };

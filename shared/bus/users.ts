@@ -4,100 +4,86 @@ import {
   entitySubject,
   eventsStream,
   healthSubject,
+  keySubject,
+  keyValueStream,
   leasesBucket,
-  logStateStream,
+  logBucket,
   logStateSubject,
-  logStateSubjects,
+  logSubjectOf,
+  logSubjects,
   metricsSubject,
-  noteSubject,
-  notesStream,
+  notesBucket,
+  objectStream,
   positionsBucket,
-  snapshotsBucket,
+  snapshotSubject,
+  snapshotsStream,
   tasksStream,
   tasksSubjects,
 } from '#shared/contracts/subjects.ts';
-import { streamOf } from './objects.ts';
 import { runnersConsumer } from './streams.ts';
 
 /** The services, each a user of NATS by its own name. */
 export const serviceUsers = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'] as const;
 export type ServiceUser = (typeof serviceUsers)[number];
 
-/** Who may all: a person with the `nats` program, and what starts the services. */
+/** Who may all: a person with the `nats` program, and what makes the streams. */
 export const adminUser = 'toka';
 export const userNames = [adminUser, ...serviceUsers] as const;
 export type UserName = (typeof userNames)[number];
 
 /** Where a user's answers come in: nobody else may listen there. */
 export const inboxPrefix = (user: string) => `_INBOX.${user}`;
-const inbox = (user: UserName) => `${inboxPrefix(user)}.>`;
-
-const artifacts = streamOf(artifactsBucket);
-const snapshots = streamOf(snapshotsBucket);
-const leases = `KV_${leasesBucket}`;
-const positions = `KV_${positionsBucket}`;
+const inbox = (user: ServiceUser) => `${inboxPrefix(user)}.>`;
 
 const api = (...calls: string[]) => calls.map((call) => `$JS.API.${call}`);
+/** Looks at messages of a stream. Answers come as JSON, never as the bytes that lie there, which could be chosen so that they are an event. */
+const readsOf = (...streams: string[]) => streams.flatMap((stream) => api(`STREAM.MSG.GET.${stream}`));
 const events = (...entities: Parameters<typeof entitySubject>[0][]) =>
   entities.map((entity) => entitySubject(entity, '*'));
-
-/**
- * Answers come as JSON, never as the bytes that lie there. JetStream answers on any subject that it is told: bytes could be chosen so that
- * they are an event, and land where their author may not append. So nobody may ask by DIRECT.GET.
- */
-const readLog = api(`STREAM.MSG.GET.${eventsStream}`);
-const pullLog = api(`CONSUMER.MSG.NEXT.${eventsStream}.*`, `CONSUMER.DELETE.${eventsStream}.*`);
-const followLog = [...api(`CONSUMER.CREATE.${eventsStream}`, `CONSUMER.CREATE.${eventsStream}.>`), ...pullLog];
-const readArtifacts = api(`STREAM.MSG.GET.${artifacts}`);
-const mayMake = (stream: string) => api(`STREAM.CREATE.${stream}`, `STREAM.UPDATE.${stream}`);
+const bucketReads = (...buckets: string[]) => readsOf(...buckets.map(keyValueStream));
+const takeTask = api(`CONSUMER.MSG.NEXT.${tasksStream}.${runnersConsumer}`);
+const ackTask = `$JS.ACK.${tasksStream}.>`;
 
 type Permissions = { publish: string[]; subscribe: string[] };
 
 const own: Record<ServiceUser, Permissions> = {
   gateway: {
     publish: [
-      ...events('agent', 'run', 'key', 'webhook'),
-      ...readLog,
-      ...followLog,
-      ...readArtifacts,
-      noteSubject('*'),
-      ...api(`STREAM.MSG.GET.${notesStream}`),
+      // `decision`: what people say of a run is written by nobody else.
+      ...events('agent', 'run', 'decision', 'key', 'webhook'),
+      ...readsOf(objectStream(artifactsBucket)),
+      keySubject(notesBucket, '*'),
+      ...bucketReads(notesBucket, leasesBucket, positionsBucket),
       'toka.store.query.*',
       'toka.scheduler.query.*',
       'toka.control.run.*',
       // Which of them delivers to webhooks, and how far it has come.
-      `$KV.${leasesBucket}.webhooks`,
-      ...mayMake(positions),
-      `$KV.${positionsBucket}.*`,
-      ...api(`STREAM.MSG.GET.${leases}`, `STREAM.MSG.GET.${positions}`),
+      keySubject(leasesBucket, 'webhooks'),
+      keySubject(positionsBucket, '*'),
       metricsSubject,
       healthSubject,
     ],
-    subscribe: [],
+    subscribe: [logSubjects],
   },
   scheduler: {
     publish: [
       ...events('agent', 'run'),
-      ...readLog,
-      ...followLog,
       tasksSubjects,
       'toka.control.run.*',
-      ...[snapshots, leases].flatMap(mayMake),
-      `$KV.${leasesBucket}.scheduler`,
-      `$O.${snapshotsBucket}.>`,
-      ...api(`STREAM.MSG.GET.${leases}`, `STREAM.MSG.GET.${snapshots}`, `STREAM.PURGE.${snapshots}`),
-      inbox(adminUser),
+      keySubject(leasesBucket, 'scheduler'),
+      snapshotSubject('scheduler', '>'),
+      ...bucketReads(leasesBucket),
+      ...readsOf(snapshotsStream),
     ],
-    subscribe: [runnerSlots.subject, 'toka.scheduler.query.*'],
+    subscribe: [logSubjects, runnerSlots.subject, 'toka.scheduler.query.*'],
   },
   'agent-runner': {
     publish: [
       ...events('run', 'memory'),
-      ...readLog,
-      ...readArtifacts,
+      ...readsOf(objectStream(artifactsBucket)),
       `$O.${artifactsBucket}.>`,
-      ...api(`CONSUMER.MSG.NEXT.${tasksStream}.${runnersConsumer}`),
-      `$JS.ACK.${tasksStream}.>`,
+      ...takeTask,
+      ackTask,
       'toka.llm.chat',
       'toka.store.query.memory',
       runnerSlots.subject,
@@ -105,34 +91,19 @@ const own: Record<ServiceUser, Permissions> = {
     subscribe: ['toka.control.run.*', runnerSlots.subject],
   },
   'llm-proxy': {
-    publish: [
-      ...events('llm'),
-      ...readLog,
-      // Of the log it follows the client keys alone.
-      ...api(`CONSUMER.CREATE.${eventsStream}.*.${entitySubject('key', '*')}`),
-      ...pullLog,
-      inbox('agent-runner'),
-      inbox(adminUser),
-    ],
-    subscribe: ['toka.llm.chat'],
+    publish: [...events('llm'), 'toka.store.query.spending', inbox('agent-runner')],
+    // Of the log it follows the client keys alone.
+    subscribe: ['toka.llm.chat', logSubjectOf(entitySubject('key', '*'))],
   },
   store: {
     publish: [
-      ...readLog,
-      ...followLog,
-      ...[eventsStream, logStateStream, tasksStream, artifacts, notesStream].flatMap(mayMake),
-      ...[eventsStream, tasksStream].flatMap((stream) =>
-        api(`CONSUMER.CREATE.${stream}.>`, `CONSUMER.DURABLE.CREATE.${stream}.*`, `CONSUMER.INFO.${stream}.*`),
-      ),
-      ...api(`CONSUMER.DELETE.${tasksStream}.*`), // of earlier versions
       ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
-      `$JS.ACK.${eventsStream}.>`,
       // Whether the log may be written on: it alone says so.
-      logStateSubjects,
+      logStateSubject,
       inbox('agent-runner'),
-      inbox(adminUser),
+      inbox('llm-proxy'),
     ],
-    subscribe: ['toka.store.query.*'],
+    subscribe: [logSubjects, 'toka.store.query.*'],
   },
 };
 
@@ -142,23 +113,76 @@ export function permissionsOf(service: ServiceUser): Permissions {
   return {
     publish: [
       entitySubject('system', service),
-      ...api('INFO', 'STREAM.INFO.*', `STREAM.MSG.GET.${logStateStream}`),
+      ...readsOf(eventsStream),
+      ...bucketReads(logBucket),
+      ...api('INFO', 'STREAM.INFO.*'),
       inbox('gateway'), // which asks everyone how they are
+      answersAcross,
       ...publish,
     ],
     subscribe: [inbox(service), metricsSubject, healthSubject, logStateSubject, ...subscribe],
   };
 }
 
+/** Where answers to the other account go: names that the server makes for each question. */
+const answersAcross = '_R_.>';
+
+/**
+ * The streams are in one account, and the services in another, which reaches of the first what is named here and nothing else. JetStream
+ * answers on any subject that it is told, those of the log included: coming from another account, such an answer stays in the asker's,
+ * where no stream is. Seen with nats-server 2.9.10 and 2.15.1.
+ */
+const reached = {
+  services: [
+    'toka.events.>',
+    tasksSubjects,
+    '$KV.>',
+    '$O.>',
+    'toka.snapshots.>',
+    ackTask,
+    ...api('INFO', 'STREAM.INFO.*', 'STREAM.LIST', 'CONSUMER.LIST.*', 'STREAM.MSG.GET.*'),
+  ],
+  // Many answers to one question.
+  streamed: takeTask,
+  streams: [logSubjects],
+};
+
+/** What an admin may ask of the services. */
+const asked = ['toka.store.query.*', 'toka.scheduler.query.*', 'toka.llm.chat'];
+
 export type Passwords = Readonly<Record<UserName, string>>;
 
 /** The part of nats-server's configuration that says who may what. */
 export function authorization(passwords: Passwords): string {
-  const users = [
-    { user: adminUser, password: passwords[adminUser] },
-    ...serviceUsers.map((user) => ({ user, password: passwords[user], permissions: permissionsOf(user) })),
-  ];
-  // A string of JSON is one of this configuration, too.
-  const lines = users.map((user) => `    ${JSON.stringify(user)}`);
-  return `authorization {\n  timeout: 5\n  users: [\n${lines.join('\n')}\n  ]\n}\n`;
+  const admin = { user: adminUser, password: passwords[adminUser] };
+  const users = serviceUsers.map((user) => ({ user, password: passwords[user], permissions: permissionsOf(user) }));
+  const offered = (subjects: readonly string[], rest = {}) => subjects.map((service) => ({ service, ...rest }));
+  const taken = (account: string, subjects: readonly string[]) =>
+    subjects.map((subject) => ({ service: { account, subject } }));
+  const accounts = {
+    [logAccount]: {
+      jetstream: 'enabled',
+      users: [admin],
+      exports: [
+        ...offered(reached.services),
+        ...offered(reached.streamed, { response_type: 'stream' }),
+        ...reached.streams.map((stream) => ({ stream })),
+      ],
+      imports: taken(servicesAccount, asked),
+    },
+    [servicesAccount]: {
+      users,
+      exports: offered(asked, { response_type: 'stream' }),
+      imports: [
+        ...taken(logAccount, [...reached.services, ...reached.streamed]),
+        ...reached.streams.map((subject) => ({ stream: { account: logAccount, subject } })),
+      ],
+    },
+  };
+  // JSON is a part of this configuration's language, but for the keys' quotes, which it takes, too.
+  return `authorization: { timeout: 5 }\naccounts: ${JSON.stringify(accounts, null, 2)}\n`;
 }
+
+/** Earlier versions had their streams in the account that a server has by itself. */
+export const logAccount = 'TOKA';
+const servicesAccount = 'SERVICES';

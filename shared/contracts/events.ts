@@ -233,6 +233,8 @@ export const Envelope = z.object({
   actor: z.string(),
   traceparent: z.string().optional(),
   tracestate: z.string().optional(),
+  /** A person's word about a run: such events have a subject on NATS that the gateway alone may write. */
+  decision: z.literal(true).optional(),
 });
 type Envelope = z.infer<typeof Envelope>;
 
@@ -265,10 +267,33 @@ export function parseEvent(value: unknown): TokaEvent {
   return { ...event, data: eventData[event.type].parse(event.data) } as TokaEvent;
 }
 
-/** The stream subject of an event: `run/run_1` lives on `toka.events.run.run_1`. */
-export function subjectOf(event: Pick<TokaEvent, 'subject'>): string {
+/** The stream subject of an event: `run/run_1` lives on `toka.events.run.run_1`, what people decide about it on `toka.events.decision.run_1`. */
+export function subjectOf(event: Pick<TokaEvent, 'subject' | 'decision'>): string {
   const [entity = '', id = ''] = event.subject.split('/');
-  return entitySubject(entity as Entity, id);
+  return entitySubject(event.decision ? 'decision' : (entity as Entity), id);
+}
+
+/** Whether it is what a person says about a run. The scheduler, too, may end one, or say that a person's time to answer is over. */
+export function isDecision({ type, actor, data }: Draft & { actor: string }): boolean {
+  switch (type) {
+    case 'toka.run.message-received.v1':
+    case 'toka.run.paused.v1':
+    case 'toka.run.resumed.v1':
+      return true;
+    case 'toka.run.approval-decided.v1':
+      return (data as DataOf<typeof type>).decision !== 'expired';
+    case 'toka.run.cancelled.v1':
+      return actor.startsWith('user:');
+    default:
+      return false;
+  }
+}
+
+/** What is followed of the log for the events of `run/run_1`, of `run/*` and the like. */
+export function filtersOf(subject: string): string[] {
+  const [entity, id = '*'] = subject.split('/');
+  const own = entitySubject(entity as Entity, id);
+  return entity === 'run' ? [own, entitySubject('decision', id)] : [own];
 }
 
 export const isAgentEvent = (event: Recorded): event is Recorded<AgentEvent> => event.type.startsWith('toka.agent.');

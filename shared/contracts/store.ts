@@ -235,7 +235,14 @@ export const getSpending = request(
 export const getArchive = request(
   'toka.store.query.archive',
   z.object(asked),
-  z.object({ seq: Seq, chainHead: z.string(), events: z.number(), databaseBytes: z.number() }),
+  z.object({
+    seq: Seq,
+    chainHead: z.string(),
+    events: z.number(),
+    databaseBytes: z.number(),
+    /** What lies in the log and is no event that counts. */
+    odd: z.object({ count: z.number(), last: z.object({ seq: Seq, subject: z.string() }).nullable() }),
+  }),
 );
 export const verifyArchive = request(
   'toka.store.query.verify',

@@ -4,6 +4,11 @@ import type { Priority } from './ids.ts';
 export const eventsStream = 'EVENTS';
 export const eventsSubjects = 'toka.events.>';
 
+/** Where the stream tells of each event that it has taken, for those who follow: `toka.events.run.x` comes again as `toka.log.run.x`. */
+export const logSubjects = 'toka.log.>';
+/** Where events of these subjects, which may have wildcards, are told of. */
+export const logSubjectOf = (subject: string): string => subject.replace(/^toka\.events\./, 'toka.log.');
+
 /** The work queue: runs that a runner may start now. */
 export const tasksStream = 'TASKS';
 export const tasksSubjects = 'toka.tasks.>';
@@ -11,27 +16,33 @@ export const tasksSubjects = 'toka.tasks.>';
 /** The object store for what is too big for an event. */
 export const artifactsBucket = 'artifacts';
 
-/** The object store for states that services keep so as not to begin from the log's first event. */
-export const snapshotsBucket = 'snapshots';
+/** States that services keep so as not to begin from the log's first event. */
+export const snapshotsStream = 'SNAPSHOTS';
+export const snapshotSubject = (name: string, part: string) => `toka.snapshots.${name}.${part}`;
+
+/** The stream behind a key-value bucket, and the subject of a key: as NATS' own clients name them. */
+export const keyValueStream = (bucket: string) => `KV_${bucket}`;
+export const keySubject = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
+
+/** The stream behind an object store. */
+export const objectStream = (bucket: string) => `OBJ_${bucket}`;
 
 /** How far those have come who read the log for others. */
 export const positionsBucket = 'positions';
 
 /** What the store says of the log: whether it may be written on. */
-const logBucket = 'log';
-export const logStateStream = `KV_${logBucket}`;
-export const logStateSubjects = `$KV.${logBucket}.>`;
-export const logStateSubject = `$KV.${logBucket}.state`;
+export const logBucket = 'log';
+export const logStateKey = 'state';
+export const logStateSubject = keySubject(logBucket, logStateKey);
 
 /** Who of several instances leads: a key that expires. */
 export const leasesBucket = 'leases';
 
-/** The key-value bucket for what every replica must know for a day: requests that were answered. */
-const notesBucket = 'notes';
-export const notesStream = `KV_${notesBucket}`;
-export const noteSubject = (name: string) => `$KV.${notesBucket}.${name}`;
+/** What every replica must know for a day: requests that were answered. */
+export const notesBucket = 'notes';
 
-export type Entity = 'agent' | 'run' | 'memory' | 'key' | 'webhook' | 'llm' | 'system';
+/** `decision`: what people decide about a run, on a subject that the gateway alone may write. */
+export type Entity = 'agent' | 'run' | 'decision' | 'memory' | 'key' | 'webhook' | 'llm' | 'system';
 
 /** The subject that holds an entity's events, e.g. `toka.events.run.run_01…`. */
 export const entitySubject = (entity: Entity, id: string) => `toka.events.${entity}.${id}`;

@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readAgentsFile } from '#shared/agents-file.ts';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Environment } from './launch/environment.ts';
 import { readEnvironment } from './launch/environment.ts';
@@ -12,7 +11,7 @@ import { readOptions, usage } from './launch/options.ts';
 import type { World } from './launch/progress.ts';
 import { emptyWorld, endedWell, fold, isIdle, progress } from './launch/progress.ts';
 import { summary } from './launch/summary.ts';
-import { startSystem } from './launch/system.ts';
+import { adminOptions, startSystem } from './launch/system.ts';
 import { framed } from './launch/words.ts';
 
 // `npm start`: everything on this machine, without Docker.
@@ -57,17 +56,7 @@ async function main(): Promise<number> {
   await using system = await startSystem(home, given, say, lost);
   killAll = system.kill;
   const { environment } = system;
-  await using bus = await openBus(
-    {
-      url: environment.NATS_URL ?? '',
-      user: environment.NATS_PASSWORD ? (environment.NATS_USER ?? 'toka') : undefined,
-      password: environment.NATS_PASSWORD,
-      name: 'launcher',
-      leaseMs: Number(environment.TASK_LEASE ?? 30) * 1000,
-      replicas: Number(environment.NATS_REPLICAS ?? 1),
-    },
-    () => undefined,
-  );
+  await using bus = await openBus(adminOptions(environment, 'launcher'), () => undefined);
   greet(environment, Date.now() - startedMs);
   const world = emptyWorld();
   const known = await bus.lastSeq(); // every service is ready: the agents' file is in the log
@@ -111,14 +100,11 @@ function greet(environment: Environment, tookMs: number): void {
 /** Follows the log from its start, and tells what has happened since this start. */
 async function watch(bus: Bus, world: World, known: number, signal: AbortSignal): Promise<void> {
   for await (const raw of bus.follow({ from: 1, signal })) {
-    try {
-      const event = parseRaw(raw);
-      const run = fold(world, event);
-      const line = raw.seq > known || event.time >= sessionStart ? liveLine(event, run) : undefined;
-      if (line) say(line);
-    } catch {
-      // not an event of ours
-    }
+    const event = bus.readEvent(raw);
+    const run = event && fold(world, event);
+    const isNew = event && (raw.seq > known || event.time >= sessionStart);
+    const line = isNew ? liveLine(event, run) : undefined;
+    if (line) say(line);
     world.seq = raw.seq;
   }
 }

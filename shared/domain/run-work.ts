@@ -1,7 +1,7 @@
 import type { Snapshot } from '#shared/contracts/artifact.ts';
 import type { Recorded, RunEvent } from '#shared/contracts/events.ts';
 import type { CallFacts } from '#shared/contracts/llm.ts';
-import type { PendingCall, Run, RunUsage, Workspace } from './run.ts';
+import type { AskedApproval, PendingCall, Run, RunUsage, Workspace } from './run.ts';
 
 type LifeType = 'queued' | 'dispatched' | 'started' | 'completed' | 'failed' | 'retry-scheduled' | 'cancelled';
 export type WorkEvent = Exclude<Recorded<RunEvent>, { type: `toka.run.${LifeType}.v1` }>;
@@ -34,7 +34,9 @@ export function evolveWork(run: Run, event: WorkEvent): Run {
       return parked({ ...run, approvals: [...run.approvals, { ...event.data, decided: null }] });
     case 'toka.run.approval-decided.v1': {
       const { data } = event;
-      const approvals = run.approvals.map((each) => (each.id === data.approvalId ? { ...each, decided: data } : each));
+      // The first word counts: a person's and the end of their time may come together.
+      const isOpen = ({ id, decided }: AskedApproval) => id === data.approvalId && decided === null;
+      const approvals = run.approvals.map((each) => (isOpen(each) ? { ...each, decided: data } : each));
       return woken({ ...run, approvals }, event.time);
     }
     case 'toka.run.delegated.v1':

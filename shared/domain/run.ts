@@ -112,8 +112,10 @@ export type Run = {
   /** Sequences of its first event, and of its last dispatch. */
   first: number;
   dispatch: number;
-  /** Sequence of its last event: the expectation of the next append. */
+  /** Sequence of its last event. */
   version: number;
+  /** Sequence of the last message on its own subject, where people's decisions are not: the expectation of the next append. */
+  head: number;
 };
 
 /** Put back through no fault of the run's own: it does not use up a retry. */
@@ -137,7 +139,11 @@ export const tookMsOf = (run: Run, nowMs: number): number =>
 /** What has happened: folds one event into the run. */
 export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run | undefined {
   if (event.type === 'toka.run.queued.v1') return before ?? queued(event);
-  return before && holding(after(before, event), event.time);
+  if (!before) return undefined;
+  const run = { ...before, version: event.seq, head: event.decision ? before.head : event.seq };
+  // Two who write at the same time may both be taken: what comes for a run that has ended changes nothing of it.
+  if (hasEnded(run) && event.type !== 'toka.run.workspace-kept.v1') return run;
+  return holding(after(run, event), event.time);
 }
 
 /** Keeps the time that people take. */
@@ -147,8 +153,7 @@ function holding(run: Run, time: string): Run {
   return waits ? { ...run, heldSince: time } : { ...run, heldSince: null, heldMs: heldMsOf(run, Date.parse(time)) };
 }
 
-function after(before: Run, event: Exclude<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
-  const run: Run = { ...before, version: event.seq };
+function after(run: Run, event: Exclude<Recorded<RunEvent>, { type: 'toka.run.queued.v1' }>): Run {
   switch (event.type) {
     case 'toka.run.dispatched.v1':
       return { ...run, status: 'dispatched', dispatchedAt: event.time, retryAt: null, dispatch: event.seq };
@@ -262,6 +267,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     first: event.seq,
     dispatch: 0,
     version: event.seq,
+    head: event.seq,
     ...(forkOf && goingOn(forkOf, event.seq)),
   };
 }

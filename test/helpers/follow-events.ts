@@ -1,5 +1,4 @@
 import type { Bus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
 
 /** Every event of the log so far, in order, for as long as the stack is open. */
@@ -7,7 +6,7 @@ export function followEvents(stack: AsyncDisposableStack, bus: Bus): Recorded[] 
   const events: Recorded[] = [];
   const stop = new AbortController();
   const following = (async () => {
-    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) events.push(parseRaw(raw));
+    for await (const raw of bus.follow({ from: 1, signal: stop.signal })) events.push(...[bus.readEvent(raw)].filter((event) => event !== undefined));
   })();
   stack.defer(async () => {
     stop.abort();

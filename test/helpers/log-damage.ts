@@ -1,12 +1,15 @@
-import { closeSync, openSync, readdirSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { logAccount } from '#shared/bus/users.ts';
 import type { TestServer } from './servers.ts';
 
 const damageBytes = 64;
 
 /** The last block of the log's messages, of a nats-server that was killed. */
 function lastBlock({ folder }: Pick<TestServer, 'folder'>): { file: string; size: number } {
-  const messages = join(folder, 'jetstream', '$G', 'streams', 'EVENTS', 'msgs');
+  // With users, the streams are in an account of their own.
+  const account = existsSync(join(folder, 'jetstream', logAccount)) ? logAccount : '$G';
+  const messages = join(folder, 'jetstream', account, 'streams', 'EVENTS', 'msgs');
   const numbers = readdirSync(messages)
     .filter((name) => name.endsWith('.blk'))
     .map((name) => Number.parseInt(name, 10));

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openBus } from '#shared/bus/bus.ts';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser, authorization, userNames } from '#shared/bus/users.ts';
 import { answers, freePort } from '#shared/dev/launch/ports.ts';
@@ -24,28 +25,49 @@ export type TestServer = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-/** A real nats-server of this test's own, with JetStream on disk. `hasStore`: whether a store decides if events may be appended. */
-export const startNats = ({ hasStore = false } = {}) =>
-  startServer(natsCommand, 'nats', hasStore ? undefined : (url) => openGate(url));
+/**
+ * The nats-servers that tests run on: the machine's own, and the newest where NATS_SERVER_NEWEST names it, as the gate does. What depends on
+ * how a server decides is tested on each of them.
+ */
+export const natsServers: readonly string[] = ['nats-server', ...(process.env.NATS_SERVER_NEWEST?.split(',') ?? [])];
 
-function natsCommand(port: number, folder: string, monitor: number): string[] {
+/** `hasStore`: whether a store decides if events may be appended; else they may. */
+type NatsOptions = { hasStore?: boolean };
+
+/** A real nats-server of this test's own, with JetStream on disk and its streams made. */
+export const startNats = (program?: string, { hasStore = false }: NatsOptions = {}) =>
+  startDeclared((...at) => natsCommand(program, ...at), {}, hasStore);
+
+function natsCommand(program = 'nats-server', port: number, folder: string, monitor: number): string[] {
   const address = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitor)];
-  return ['nats-server', ...address, '-js', '-sd', folder, '-l', join(folder, 'log')];
+  return [program, ...address, '-js', '-sd', folder, '-l', join(folder, 'log')];
+}
+
+/** As what starts a server does, the admin's user makes the streams. */
+async function startDeclared(
+  command: (port: number, folder: string, monitor: number) => string[],
+  user: { user?: string; password?: string },
+  hasStore: boolean,
+): Promise<TestServer> {
+  return startServer(command, 'nats', async (url) => {
+    await using bus = await openBus({ url, ...user, name: 'set-up', leaseMs: 1_000, replicas: 1 }, () => undefined);
+    if (!hasStore) await openGate(bus);
+  });
 }
 
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
 /** As the set-up starts it: each service has a user of its own, with its rights alone. */
-export const startNatsWithUsers = ({ hasStore = false } = {}) =>
-  startServer(
+export const startNatsWithUsers = (program?: string, { hasStore = false }: NatsOptions = {}) =>
+  startDeclared(
     (port, folder, monitor) => {
       const file = join(folder, 'nats.conf');
       writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
-      return [...natsCommand(port, folder, monitor), '-c', file];
+      return [...natsCommand(program, port, folder, monitor), '-c', file];
     },
-    'nats',
-    hasStore ? undefined : (url) => openGate(url, { user: adminUser, password: passwordOf(adminUser) }),
+    { user: adminUser, password: passwordOf(adminUser) },
+    hasStore,
   );
 
 /** What the server says that it refused, so far. */

@@ -93,7 +93,7 @@ export async function openStack({ overlays = [], settings = {}, without }: Optio
   const missing: string[] = [];
   for (const [service, { image }] of Object.entries(config.services))
     if (!image.startsWith('toka:') && !(await isThere(image))) missing.push(service);
-  const services = Object.keys(config.services).filter((each) => !missing.includes(each) && each !== 'check-settings');
+  const services = Object.keys(config.services).filter((each) => !missing.includes(each) && each !== 'check-settings' && each !== 'set-up-nats');
   stack.defer(async () => void (await compose('down', '--volumes', '--timeout', '5')));
 
   const scheme = overlays.some((each) => each.includes('tls')) ? 'https' : 'http';

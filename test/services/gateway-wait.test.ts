@@ -13,7 +13,7 @@ const writer = { source: '/toka/test/1', actor: 'service:test' };
 
 /** Does what a runner would: starts each run that is queued, and ends it. */
 async function work({ bus }: Gateway, end: Draft, signal: AbortSignal): Promise<void> {
-  for await (const raw of bus.follow({ from: 1, subject: 'toka.events.run.*', signal })) {
+  for await (const raw of bus.follow({ from: 1, subjects: ['toka.events.run.*'], signal })) {
     const { type, subject } = JSON.parse(new TextDecoder().decode(raw.bytes));
     if (type !== 'toka.run.queued.v1') continue;
     for (const draft of [started, end]) await bus.append(newEvent(draft, subject, writer));

@@ -21,7 +21,7 @@ import { readSnapshot } from '../../services/scheduler/snapshot.ts';
 import { Config as StoreConfig } from '../../services/store/config.ts';
 import { start as startStore } from '../../services/store/main.ts';
 
-const writer = { source: '/toka/test/1', actor: 'user:test' };
+const writer = { source: '/toka/test/1', actor: 'service:test' };
 
 /** A log that is followed, and schedulers on it by a clock that can be set. */
 async function open(environment: Record<string, string> = {}) {

@@ -35,7 +35,7 @@ const openStore = (nats: TestServer, file: string) =>
 
 async function setUp() {
   await using stack = new AsyncDisposableStack();
-  const nats = stack.use(await startNats({ hasStore: true }));
+  const nats = stack.use(await startNats(undefined, { hasStore: true }));
   const file = join(stack.use(await temporaryFolder()).path, 'toka.sqlite');
   const bus = stack.use(await openBus({ url: nats.url, ...options }, () => undefined));
   const owned = stack.move();

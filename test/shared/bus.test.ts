@@ -3,7 +3,6 @@ import { connect } from 'nats';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
-import { parseRaw } from '#shared/bus/log.ts';
 import type { Lease } from '#shared/bus/tasks.ts';
 import { request } from '#shared/contracts/contract.ts';
 import { Failure } from '#shared/errors.ts';
@@ -53,7 +52,7 @@ test('appends wait for a nats-server that is away, and a follower goes on withou
   const seen: number[] = [];
   const following = (async () => {
     for await (const raw of bus.follow({ from: 1, signal: stop.signal })) {
-      t.truthy(parseRaw(raw).id);
+      t.truthy(bus.readEvent(raw)?.id);
       seen.push(raw.seq);
     }
   })();

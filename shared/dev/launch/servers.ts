@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Passwords } from '#shared/bus/users.ts';
-import { authorization } from '#shared/bus/users.ts';
+import { authorization, logAccount } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Home } from './home.ts';
 import { answers, portNear } from './ports.ts';
@@ -31,6 +31,7 @@ export async function startNats(
 ): Promise<Server> {
   const port = wanted ?? (await portNear(4222));
   const file = join(home.path, 'nats.conf');
+  bringStreamsOver(join(home.path, 'nats', 'jetstream'));
   const lines = [
     `listen: "127.0.0.1:${port}"`,
     'max_payload: 8388608',
@@ -39,6 +40,13 @@ export async function startNats(
   ];
   writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 });
   return startServer(home, 'nats-server', ['-c', file], `nats://127.0.0.1:${port}`, port, gone);
+}
+
+/** Earlier versions kept the streams in the account that a server has by itself. */
+function bringStreamsOver(folder: string): void {
+  const former = join(folder, '$G');
+  const now = join(folder, logAccount);
+  if (existsSync(former) && !existsSync(now)) renameSync(former, now);
 }
 
 /** A redis-server that keeps its data in the data folder, for this machine alone and with a password. */

@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import type { BusOptions } from '#shared/bus/bus.ts';
+import { openBus } from '#shared/bus/bus.ts';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
@@ -52,6 +54,7 @@ export async function startSystem(
     defaults.REDIS_PASSWORD = kept.REDIS_PASSWORD;
   }
   const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
+  await makeStreams(environment);
   await mendAtStart(home.path, environment, say);
   say(`starting ${order.join(', ')} …`);
   const services: Service[] = [];
@@ -85,6 +88,22 @@ async function mendAtStart(home: string, environment: Environment, say: (line: s
     say(`! ${messageOf(error)}`);
   }
 }
+
+/** Services may only look at streams: they are made here, by the user of NATS that may. */
+async function makeStreams(environment: Environment): Promise<void> {
+  const bus = await openBus(adminOptions(environment, 'set-up'), () => undefined);
+  await bus[Symbol.asyncDispose]();
+}
+
+/** How this launcher speaks to NATS itself. */
+export const adminOptions = (environment: Environment, name: string): BusOptions => ({
+  url: environment.NATS_URL ?? '',
+  user: environment.NATS_PASSWORD ? (environment.NATS_USER ?? adminUser) : undefined,
+  password: environment.NATS_PASSWORD,
+  name,
+  leaseMs: Number(environment.TASK_LEASE ?? 30) * 1000,
+  replicas: Number(environment.NATS_REPLICAS ?? 1),
+});
 
 function portIn(given: Environment, name: 'NATS_PORT' | 'REDIS_PORT'): number | undefined {
   const value = given[name];

@@ -1,0 +1,27 @@
+import { openBus } from '#shared/bus/bus.ts';
+import { adminUser } from '#shared/bus/users.ts';
+import { Failure } from '#shared/errors.ts';
+import { CommonConfig, readSettings } from '#shared/settings.ts';
+
+// The stack's second container: makes the streams, as the user of NATS that may, and ends. Services may only look at them.
+
+try {
+  const config = readSettings(CommonConfig, process.env);
+  const bus = await openBus(
+    {
+      url: config.NATS_URL,
+      user: adminUser,
+      password: config.NATS_PASSWORD,
+      name: 'set-up-nats',
+      leaseMs: config.TASK_LEASE * 1000,
+      replicas: config.NATS_REPLICAS,
+    },
+    () => undefined,
+  );
+  await bus[Symbol.asyncDispose]();
+  process.stdout.write('The streams are in order.\n');
+  process.exit(0);
+} catch (error) {
+  process.stderr.write(`${error instanceof Failure ? error.message : ((error as Error).stack ?? String(error))}\n`);
+  process.exit(1);
+}
