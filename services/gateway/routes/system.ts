@@ -38,8 +38,10 @@ export function systemRoutes(bus: Bus): Route[] {
   return [
     route({
       ...api.getHealth,
-      handle() {
+      async handle() {
         if (!bus.connected()) throw new Failure('unavailable', 'NATS is away');
+        const log = await bus.gate.state();
+        if (log !== 'ok') throw new Failure('unavailable', log);
         return { status: 'ok', version };
       },
     }),

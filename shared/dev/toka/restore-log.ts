@@ -16,7 +16,7 @@ export function addLog(program: Command): void {
     )
     .addHelpText(
       'after',
-      '\nIt needs the password of the NATS user that may all: that of npm start, or NATS_URL and NATS_PASSWORD.\nIn the stack: docker compose run --rm restore-log toka log restore\n\nExamples:\n  toka log restore\n  toka log restore --replace',
+      '\nIt needs the password of the NATS user that may all: that of npm start, or NATS_URL and NATS_PASSWORD.\nIn the stack: docker compose run --rm set-up-nats node shared/dev/toka.ts log restore\n\nExamples:\n  toka log restore\n  toka log restore --replace',
     )
     .action(async ({ safe, replace }: { safe?: boolean; replace?: boolean }, command: Command) => {
       const { environment, data, output } = shellOf(command);
