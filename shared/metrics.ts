@@ -226,6 +226,10 @@ const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
     'Whether the log is not what the archive holds, so that nothing is written to it',
   ),
   auditBroken: unknown('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
+  auditLogBroken: unknown(
+    'toka_audit_log_broken',
+    'Whether the last check found events of the archive missing in the log, or others there',
+  ),
   auditChecked: unknown('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
 });
 

@@ -4,7 +4,7 @@ import { parseEvent } from '#shared/contracts/events.ts';
 import type { Logger } from '#shared/log.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
-import { openDatabase, openMeta } from './database.ts';
+import { isDamage, openMeta } from './database.ts';
 import { openViews } from './views.ts';
 
 /** The log in SQLite: every event by its sequence, chained by hashes, and folded into views in the same transaction. */
@@ -20,7 +20,7 @@ export type Archive = {
   commit(messages: readonly RawEvent[]): void;
   /** What lies in the log and is no event that counts: how many there are, and the last of them. */
   odd(): { count: number; last: { seq: number; subject: string } | null };
-  /** The exact bytes of an event; undefined where there is none. */
+  /** The exact bytes of an event; undefined where there is none, or none that can be read: the audit says so. */
   bytesAt(seq: number): Buffer | undefined;
   [Symbol.dispose](): void;
 };
@@ -30,8 +30,7 @@ const rebuildBatch = 2_000;
 const decoder = new TextDecoder();
 
 /** Opens the archive; views of another version, or that lag behind the events, are folded first. `read`: see `readMessage` of the bus. */
-export function openArchive(file: string, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
-  const db = openDatabase(file);
+export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
   const meta = openMeta(db);
   const views = openViews(db, meta);
   const last = db.prepare<[], Row>('SELECT seq, bytes, hash FROM events ORDER BY seq DESC LIMIT 1').get();
@@ -102,7 +101,14 @@ export function openArchive(file: string, read: (raw: RawEvent) => Reading, logg
       const { count = 0, seq: at, subject } = countOdd.get() ?? {};
       return { count, last: at && subject ? { seq: at, subject } : null };
     },
-    bytesAt: (seq) => bytesAt.get(seq)?.bytes,
+    bytesAt(seq) {
+      try {
+        return bytesAt.get(seq)?.bytes;
+      } catch (error) {
+        if (isDamage(error)) return undefined;
+        throw error;
+      }
+    },
     [Symbol.dispose]: () => void db.close(),
   };
 }

@@ -6,7 +6,7 @@ import { Failure, messageOf } from '#shared/errors.ts';
 
 export type Database = Sqlite.Database;
 
-/** Opens the file and makes the tables that are missing. Throws `invalid` with DATABASE_FILE where it cannot be used. */
+/** Opens the file and makes the tables that are missing. Throws `invalid` with DATABASE_FILE where it cannot be used, and SQLite's error where it is damaged. */
 export function openDatabase(file: string): Database {
   try {
     if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
@@ -20,9 +20,14 @@ export function openDatabase(file: string): Database {
     if (!columns.some(({ name }) => name === 'place')) db.exec('ALTER TABLE events ADD COLUMN place TEXT');
     return db;
   } catch (error) {
+    if (isDamage(error)) throw error;
     throw new Failure('invalid', `DATABASE_FILE ${file} cannot be used: ${messageOf(error)}`, { cause: error });
   }
 }
+
+/** Whether SQLite says that the file is not what it wrote: a page, its header, or the disk under it. */
+export const isDamage = (error: unknown): boolean =>
+  error instanceof Sqlite.SqliteError && /^SQLITE_(CORRUPT|NOTADB|IOERR)/.test(error.code);
 
 const tables = `
   CREATE TABLE IF NOT EXISTS events (

@@ -12,6 +12,7 @@ import {
   getUsage,
   listAgentStatus,
   verifyAudit,
+  getAuditCheckpoint,
 } from '#shared/contracts/api/system.ts';
 import * as webhooks from '#shared/contracts/api/webhooks.ts';
 
@@ -24,5 +25,5 @@ export const operations = {
   ...keys,
   ...webhooks,
   getEvent,
-  ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, listAgentStatus },
+  ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, getAuditCheckpoint, listAgentStatus },
 } satisfies Record<string, Endpoint>;

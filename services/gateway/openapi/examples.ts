@@ -85,7 +85,20 @@ const examples: Record<string, Shown> = {
     answer: { outcome: 'delivered', status: 204, reason: 'it answered 204', durationMs: 41.2 },
   },
   'get-usage': { answer: { items: [usageRow] } },
-  'get-audit-verify': { answer: { intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee'.repeat(10) } },
+  'get-audit-verify': {
+    answer: {
+      ...{ intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee00'.repeat(8), damage: null },
+      log: { checked: 42, missing: 0, firstMissing: null, differsAt: null },
+      anchor: null,
+    },
+  },
+  'get-audit-checkpoint': {
+    answer: {
+      ...{ seq: 42, chainHead: 'c0ffee00'.repeat(8), time: '2026-01-31T12:00:00.000Z' },
+      publicKey: 'MCowBQYDK2VwAyEA…',
+      signature: 'bW9zdCBvZiBhIHNpZ25hdHVyZQ…',
+    },
+  },
   'get-status': { answer: status },
   'get-health': { answer: { status: 'ok', version } },
   'get-metrics': { answer: 'toka_log_sequence{service="store"} 42\n' },

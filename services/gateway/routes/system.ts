@@ -4,7 +4,7 @@ import type { Bus } from '#shared/bus/bus.ts';
 import * as api from '#shared/contracts/api/system.ts';
 import type { SchedulingView } from '#shared/contracts/scheduling.ts';
 import { getScheduling } from '#shared/contracts/scheduling.ts';
-import { getArchive, listAgentStatus, listUsage, verifyArchive } from '#shared/contracts/store.ts';
+import { getArchive, getCheckpoint, listAgentStatus, listUsage, verifyArchive } from '#shared/contracts/store.ts';
 import { healthSubject, metricsSubject } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import { version } from '#shared/version.ts';
@@ -63,7 +63,16 @@ export function systemRoutes(bus: Bus): Route[] {
     }),
     route({
       ...api.verifyAudit,
-      handle: () => bus.ask(verifyArchive, {}, { timeoutMs: 600_000 }),
+      handle({ query: { anchorSeq, anchorHead } }) {
+        if ((anchorSeq === undefined) !== (anchorHead === undefined))
+          throw new Failure('invalid', 'anchorSeq and anchorHead: take both, or neither');
+        const anchor = anchorSeq && anchorHead ? { seq: anchorSeq, chainHead: anchorHead } : undefined;
+        return bus.ask(verifyArchive, { anchor }, { timeoutMs: 600_000 });
+      },
+    }),
+    route({
+      ...api.getAuditCheckpoint,
+      handle: () => bus.ask(getCheckpoint, {}),
     }),
   ];
 }
