@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConsumerConfig, JetStreamManager, NatsConnection } from 'nats';
 import { headers } from 'nats';
-import { eventsStream } from '#shared/contracts/subjects.ts';
+import { eventsStream, keySubject, keyValueStream, positionsBucket } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import { inboxOf } from './inbox.ts';
 import { jsonOf } from './json.ts';
@@ -9,6 +9,7 @@ import type { RawEvent } from './log-event.ts';
 import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
 import { dedupWindowMs } from './publish.ts';
+import { getStored } from './stored.ts';
 
 /** Puts events back into the log. Only who may all can: services append events of their own alone. */
 export type Restorer = LogLook & {
@@ -19,6 +20,11 @@ export type Restorer = LogLook & {
   fill(read: Read): Promise<number>;
   /** Deletes the log, and makes it anew and empty with the same settings and durable consumers. */
   empty(): Promise<void>;
+  /** The rules that the log began with, as its stream's description says them. */
+  rules(): Promise<string>;
+  begin(rules: string): Promise<void>;
+  /** The newest position of each who reads the log for others. */
+  positions(): Promise<{ name: string; text: string }[]>;
 };
 
 const batch = 256;
@@ -52,7 +58,24 @@ export function createRestorer(nc: NatsConnection, jsm: JetStreamManager): Resto
       }
     },
     empty: () => makeAnew(jsm),
+    rules: async () => (await jsm.streams.info(eventsStream)).config.description ?? '',
+    async begin(rules) {
+      const { config } = await jsm.streams.info(eventsStream);
+      if (config.description !== rules) await jsm.streams.update(eventsStream, { ...config, description: rules });
+    },
+    positions: () => newestOf(nc, positionsBucket),
   };
+}
+
+async function newestOf(nc: NatsConnection, bucket: string): Promise<{ name: string; text: string }[]> {
+  const found: { name: string; text: string }[] = [];
+  for (let seq = 1; ; ) {
+    const next = await getStored(nc, keyValueStream(bucket), { seq, next_by_subj: keySubject(bucket, '>') });
+    if (!next) return found;
+    seq = next.seq + 1;
+    const name = next.subject.slice(keySubject(bucket, '').length);
+    if (!next.headers.has('KV-Operation')) found.push({ name, text: next.bytes.toString('utf8') });
+  }
 }
 
 async function makeAnew(jsm: JetStreamManager): Promise<void> {

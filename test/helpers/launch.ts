@@ -53,7 +53,7 @@ export async function launch(
       await eventually(() => {
         if (child.exitCode !== null) throw new Error(output);
         return output.includes('Toka is up');
-      }, 60_000);
+      }, 120_000);
     },
     stop,
     [Symbol.asyncDispose]: stop,

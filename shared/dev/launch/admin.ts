@@ -4,13 +4,14 @@ import { adminUser } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
 import { readSecret } from '#shared/settings.ts';
 import type { Environment } from './environment.ts';
+import { answers } from './ports.ts';
 import { readSecrets } from './secrets.ts';
 
 /** Where NATS is, and who may all there. */
 export type Admin = { url: string; user?: string | undefined; password?: string | undefined };
 
 /** As the settings say, or as `npm start` keeps it in its data folder. Throws `not-found` where there is neither. */
-export function findAdmin(environment: Environment, home: string): Admin {
+export async function findAdmin(environment: Environment, home: string): Promise<Admin> {
   const { NATS_URL: url, NATS_USER: user = adminUser } = environment;
   const password = readSecret(environment, 'NATS_PASSWORD');
   if (url) return { url, ...(password === undefined ? {} : { user, password }) };
@@ -22,6 +23,8 @@ export function findAdmin(environment: Environment, home: string): Admin {
       'not-found',
       `npm start has not yet kept anything in ${resolve(home)}; for another NATS set NATS_URL`,
     );
+  if (!(await answers(Number(address.split(':').at(-1)))))
+    throw new Failure('unavailable', `nats-server does not answer at ${address}: is npm start running on ${resolve(home)}?`);
   return { url: `nats://${address}`, user: adminUser, password: kept.NATS_PASSWORD };
 }
 

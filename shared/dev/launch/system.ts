@@ -81,7 +81,7 @@ export async function startSystem(
 /** Before anybody appends: what a power cut has taken from the log's end comes back from the archive. All else is for a person to decide. */
 async function mendAtStart(home: string, environment: Environment, say: (line: string) => void): Promise<void> {
   try {
-    const done = await mendLogFrom(databaseIn(environment, home), findAdmin(environment, home), 'fill');
+    const done = await mendLogFrom(databaseIn(environment, home), await findAdmin(environment, home), 'fill');
     if (done) say(`! ${done}`);
   } catch (error) {
     // The store finds it as well: then no service writes, and each says why.

@@ -22,7 +22,7 @@ export function addLog(program: Command): void {
       const { environment, data, output } = shellOf(command);
       const home = data ?? environment.TOKA_HOME ?? '.toka';
       const means = replace ? 'replace' : safe ? 'fill' : 'remake';
-      const done = await mendLogFrom(databaseIn(environment, home), findAdmin(environment, home), means);
+      const done = await mendLogFrom(databaseIn(environment, home), await findAdmin(environment, home), means);
       output.say(done ?? 'Nothing is missing in the log.');
     });
 }
