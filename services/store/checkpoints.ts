@@ -1,5 +1,5 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isSigned, signCheckpoint } from '#shared/checkpoint.ts';
 import { Checkpoint } from '#shared/contracts/store.ts';
@@ -40,6 +40,7 @@ const newKey = () => generateKeyPairSync('ed25519').privateKey;
 function openKey(file: string) {
   try {
     if (existsSync(file)) return createPrivateKey(readFileSync(file));
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const key = newKey();
     write(file, key.export({ type: 'pkcs8', format: 'pem' }).toString());
     return key;
