@@ -34,7 +34,6 @@ export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logg
   const meta = openMeta(db);
   const views = openViews(db, meta);
   const last = db.prepare<[], Row>('SELECT seq, bytes, hash FROM events ORDER BY seq DESC LIMIT 1').get();
-  const bytesAt = db.prepare<[number], Pick<Row, 'bytes'>>('SELECT bytes FROM events WHERE seq = ?');
   let seq = last?.seq ?? 0;
   let head: Uint8Array = last?.hash ?? chainStart;
   const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash, place) VALUES (?, ?, ?, ?, ?, ?)');
@@ -101,15 +100,20 @@ export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logg
       const { count = 0, seq: at, subject } = countOdd.get() ?? {};
       return { count, last: at && subject ? { seq: at, subject } : null };
     },
-    bytesAt(seq) {
-      try {
-        return bytesAt.get(seq)?.bytes;
-      } catch (error) {
-        if (isDamage(error)) return undefined;
-        throw error;
-      }
-    },
+    bytesAt: createBytesAt(db),
     [Symbol.dispose]: () => void db.close(),
+  };
+}
+
+function createBytesAt(db: Database) {
+  const one = db.prepare<[number], Pick<Row, 'bytes'>>('SELECT bytes FROM events WHERE seq = ?');
+  return (seq: number) => {
+    try {
+      return one.get(seq)?.bytes;
+    } catch (error) {
+      if (isDamage(error)) return undefined;
+      throw error;
+    }
   };
 }
 

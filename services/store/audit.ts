@@ -37,7 +37,9 @@ export function createAudit({ archive, log, checkpoints, metrics, logger, damage
   const check = async (): Promise<Found> => {
     const kept = checkpoints.last();
     const chain = await verifyChain(archive.db);
-    const damage = chain.intact ? await findDamage(archive.db) : (chain.damage ?? (await changedHere(archive, log, chain)));
+    const damage = chain.intact
+      ? await findDamage(archive.db)
+      : (chain.damage ?? (await changedHere(archive, log, chain)));
     const compared = await compareWhole(archive, log, archive.seq);
     // An archive that is made anew has yet to come to it.
     const holdsKept = !kept || kept.seq > archive.seq || headAt(archive, kept.seq) === kept.chainHead;
@@ -75,11 +77,17 @@ export function createAudit({ archive, log, checkpoints, metrics, logger, damage
 }
 
 /** Where the chain breaks: whether the log has the very event that was written, so that it is this file that was changed. */
-async function changedHere(archive: Archive, log: LogLook, { brokenAt, chainHead }: { brokenAt: number | null; chainHead: string }) {
+async function changedHere(
+  archive: Archive,
+  log: LogLook,
+  { brokenAt, chainHead }: { brokenAt: number | null; chainHead: string },
+) {
   const [message] = brokenAt === null ? [] : await log.messagesAt([brokenAt]);
   if (!message) return null;
   const wanted = link(Buffer.from(chainHead, 'hex'), message.seq, message.bytes).toString('hex');
-  return headAt(archive, message.seq) === wanted ? `event ${brokenAt} is not what was written, and the log has it` : null;
+  return headAt(archive, message.seq) === wanted
+    ? `event ${brokenAt} is not what was written, and the log has it`
+    : null;
 }
 
 /** What the chain came to at an event, as it is kept with it. */
@@ -91,9 +99,15 @@ function headAt({ db }: Archive, seq: number): string | undefined {
 function problemsOf({ brokenAt, damage, log }: Found, holdsKept: boolean): string[] {
   return [
     brokenAt === null ? '' : `the hash chain of the archive is broken at event ${brokenAt}`,
-    damage === null ? '' : `the archive's file is damaged: ${damage}; this store makes it anew from the log when it starts again`,
-    holdsKept ? '' : 'the chain does not come to what the last checkpoint says: the archive was made anew from other events',
+    damage === null
+      ? ''
+      : `the archive's file is damaged: ${damage}; this store makes it anew from the log when it starts again`,
+    holdsKept
+      ? ''
+      : 'the chain does not come to what the last checkpoint says: the archive was made anew from other events',
     log.differsAt === null ? '' : `event ${log.differsAt} of the log is another than the archive's`,
-    log.missing === 0 ? '' : `the log lacks ${log.missing} events from ${log.firstMissing} on: "toka log restore" mends it`,
+    log.missing === 0
+      ? ''
+      : `the log lacks ${log.missing} events from ${log.firstMissing} on: "toka log restore" mends it`,
   ].filter((problem) => problem !== '');
 }

@@ -54,7 +54,10 @@ export async function openWhole<T>(
   const aside = `${file}.damaged-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`;
   for (const part of ['', '-wal', '-shm']) if (existsSync(file + part)) renameSync(file + part, aside + part);
   rmSync(markOf(file), { force: true });
-  logger.error({ aside, reason }, 'the archive was damaged: it is made anew from the log, and the damaged file is kept');
+  logger.error(
+    { aside, reason },
+    'the archive was damaged: it is made anew from the log, and the damaged file is kept',
+  );
   return using(openDatabase(file), use);
 }
 
@@ -72,7 +75,10 @@ async function checkComplete(file: string, reason: string, log: LogLook, checkpo
   const kept = checkpoints.last();
   const advice = `Put a backup's archive in its place (toka restore), or another store's file; what is missing in that comes from the log`;
   const refuse = (why: string) =>
-    new Failure('conflict', `DATABASE_FILE ${file} is damaged (${reason}), and is not made anew from the log: ${why}. ${advice}.`);
+    new Failure(
+      'conflict',
+      `DATABASE_FILE ${file} is damaged (${reason}), and is not made anew from the log: ${why}. ${advice}.`,
+    );
   if (firstSeq > 1 || messages < lastSeq) throw refuse('the log does not hold every event any more');
   if (!kept) return;
   if (lastSeq < kept.seq) throw refuse(`it ends with event ${lastSeq}, and the archive held ${kept.seq}`);

@@ -34,9 +34,7 @@ async function setUp() {
   await using stack = new AsyncDisposableStack();
   const nats = stack.use(await startNats(undefined, { hasStore: true }));
   const file = join(stack.use(await temporaryFolder()).path, 'toka.sqlite');
-  const bus = stack.use(
-    await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined),
-  );
+  const bus = stack.use(await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined));
   const owned = stack.move();
   return { nats, file, bus, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -46,7 +44,11 @@ async function fill(bus: Bus, from: number, count: number): Promise<void> {
   let minSeq = 0;
   for (let index = from; index < from + count; index++) {
     const spec = agentSpec({ name: `a${index}`, instructions: 'x'.repeat(2_000) });
-    const event = newEvent({ type: 'toka.agent.registered.v1', data: { spec, origin: 'api' } }, `agent/a${index}`, writer);
+    const event = newEvent(
+      { type: 'toka.agent.registered.v1', data: { spec, origin: 'api' } },
+      `agent/a${index}`,
+      writer,
+    );
     minSeq = await bus.append(event, 0);
   }
   await eventually(() => bus.ask(store.getArchive, { minSeq }));
@@ -128,7 +130,8 @@ test('a damaged file is not made anew from a log that has lost events: nothing t
   await nc.close();
   await t.throwsAsync(openStore(nats, file), {
     code: 'conflict',
-    message: /is damaged .* is not made anew from the log: it ends with event 0, and the archive held \d+\. Put a backup/,
+    message:
+      /is damaged .* is not made anew from the log: it ends with event 0, and the archive held \d+\. Put a backup/,
   });
   t.true(existsSync(file));
   t.deepEqual(asides(file), []);

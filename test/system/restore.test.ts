@@ -61,11 +61,18 @@ test.serial(
     t.is(refused.status, 503);
     t.regex(String(refused.json.detail), /nothing is written to the log: .*toka log restore/);
     t.is((await ask(`${third.api}/health`, bearer)).status, 503);
-    const status = (await ask(`${third.api}/status`, bearer)).json as { ready: boolean; services: { checks: object }[] };
+    const status = (await ask(`${third.api}/status`, bearer)).json as {
+      ready: boolean;
+      services: { checks: object }[];
+    };
     t.false(status.ready);
     t.is(status.services.filter(({ checks }) => /toka log restore/.test(JSON.stringify(checks))).length, 5);
     const { items } = (await ask(`${third.api}/agents`, bearer)).json as { items: { id: string }[] };
-    t.deepEqual(items.map(({ id }) => id), ['anna'], 'what the archive knows can be read meanwhile');
+    t.deepEqual(
+      items.map(({ id }) => id),
+      ['anna'],
+      'what the archive knows can be read meanwhile',
+    );
 
     const mended = await toka(['log', 'restore', '--data', data]);
     t.is(mended.code, 0, mended.err);
@@ -77,59 +84,64 @@ test.serial(
 type Run = { id: string; status: string };
 const over = ['completed', 'failed', 'cancelled'];
 
-test.serial('a backup that is made while runs are under way is restored into an empty folder, and all of them end there', async (t) => {
-  await using folder = await temporaryFolder();
-  const data = join(folder.path, 'data');
-  const kept = join(folder.path, 'backup');
-  writeFileSync(join(folder.path, 'agents.toml'), agents);
-  const before = await launch(folder.path, [], { MAX_CONCURRENT_AGENTS: '2' });
-  await before.up();
-  const bearer = await token(data);
-  const runs = async (api: string) =>
-    ((await ask(`${api}/runs?limit=200`, bearer)).json as { items: Run[] }).items;
-  for (let count = 0; count < 12; count++)
-    t.is((await ask(`${before.api}/agents/anna/runs`, bearer, { input: `Look at the files, ${count}` })).status, 202);
-  await eventually(async () => (await runs(before.api)).some(({ status }) => status === 'completed'), 60_000);
-  const made = await toka(['backup', kept, '--data', data, '--json']);
-  t.is(made.code, 0, made.err);
-  const backup = JSON.parse(made.out) as { seq: number; chainHead: string; artifacts: number; missing: string[] };
-  t.true(backup.artifacts > 0);
-  t.deepEqual(backup.missing, []);
-  t.is(statSync(join(kept, 'secrets.json')).mode & 0o777, 0o600);
-  t.is(statSync(join(kept, 'toka.sqlite')).mode & 0o777, 0o600);
+test.serial(
+  'a backup that is made while runs are under way is restored into an empty folder, and all of them end there',
+  async (t) => {
+    await using folder = await temporaryFolder();
+    const data = join(folder.path, 'data');
+    const kept = join(folder.path, 'backup');
+    writeFileSync(join(folder.path, 'agents.toml'), agents);
+    const before = await launch(folder.path, [], { MAX_CONCURRENT_AGENTS: '2' });
+    await before.up();
+    const bearer = await token(data);
+    const runs = async (api: string) => ((await ask(`${api}/runs?limit=200`, bearer)).json as { items: Run[] }).items;
+    for (let count = 0; count < 12; count++)
+      t.is((await ask(`${before.api}/agents/anna/runs`, bearer, { input: `Look at the files, ${count}` })).status, 202);
+    await eventually(async () => (await runs(before.api)).some(({ status }) => status === 'completed'), 60_000);
+    const made = await toka(['backup', kept, '--data', data, '--json']);
+    t.is(made.code, 0, made.err);
+    const backup = JSON.parse(made.out) as { seq: number; chainHead: string; artifacts: number; missing: string[] };
+    t.true(backup.artifacts > 0);
+    t.deepEqual(backup.missing, []);
+    t.is(statSync(join(kept, 'secrets.json')).mode & 0o777, 0o600);
+    t.is(statSync(join(kept, 'toka.sqlite')).mode & 0o777, 0o600);
 
-  // Nothing is left: neither processes nor data.
-  const { children } = JSON.parse(readFileSync(join(data, 'run.json'), 'utf8')) as { children: { pid: number }[] };
-  before.child.kill('SIGKILL');
-  await before.code;
-  for (const { pid } of children)
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // it has gone with its parent
-    }
-  rmSync(data, { recursive: true, force: true });
+    // Nothing is left: neither processes nor data.
+    const { children } = JSON.parse(readFileSync(join(data, 'run.json'), 'utf8')) as { children: { pid: number }[] };
+    before.child.kill('SIGKILL');
+    await before.code;
+    for (const { pid } of children)
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it has gone with its parent
+      }
+    rmSync(data, { recursive: true, force: true });
 
-  const wrong = await toka(['restore', folder.path, '--data', data]);
-  t.is(wrong.code, 1);
-  t.regex(wrong.err, /holds no whole backup/);
-  const restored = await toka(['restore', kept, '--data', data, '--json']);
-  t.is(restored.code, 0, restored.err);
-  t.like(JSON.parse(restored.out), { seq: backup.seq, chainHead: backup.chainHead });
-  const twice = await toka(['restore', kept, '--data', data]);
-  t.regex(twice.err, /holds data already/);
+    const wrong = await toka(['restore', folder.path, '--data', data]);
+    t.is(wrong.code, 1);
+    t.regex(wrong.err, /holds no whole backup/);
+    const restored = await toka(['restore', kept, '--data', data, '--json']);
+    t.is(restored.code, 0, restored.err);
+    t.like(JSON.parse(restored.out), { seq: backup.seq, chainHead: backup.chainHead });
+    const twice = await toka(['restore', kept, '--data', data]);
+    t.regex(twice.err, /holds data already/);
 
-  await using after = await launch(folder.path, [], { MAX_CONCURRENT_AGENTS: '4' });
-  await after.up();
-  const known = await runs(after.api);
-  t.true(known.length >= 12);
-  t.true(known.some(({ status }) => !over.includes(status)), 'some were under way');
-  await eventually(async () => (await runs(after.api)).every(({ status }) => over.includes(status)), 90_000);
-  t.deepEqual([...new Set((await runs(after.api)).map(({ status }) => status))], ['completed']);
-  const anchored = `${after.api}/audit/verify?anchorSeq=${backup.seq}&anchorHead=${backup.chainHead}`;
-  t.like((await ask(anchored, bearer)).json, {
-    intact: true,
-    log: { missing: 0, differsAt: null },
-    anchor: { seq: backup.seq, holds: true },
-  });
-});
+    await using after = await launch(folder.path, [], { MAX_CONCURRENT_AGENTS: '4' });
+    await after.up();
+    const known = await runs(after.api);
+    t.true(known.length >= 12);
+    t.true(
+      known.some(({ status }) => !over.includes(status)),
+      'some were under way',
+    );
+    await eventually(async () => (await runs(after.api)).every(({ status }) => over.includes(status)), 90_000);
+    t.deepEqual([...new Set((await runs(after.api)).map(({ status }) => status))], ['completed']);
+    const anchored = `${after.api}/audit/verify?anchorSeq=${backup.seq}&anchorHead=${backup.chainHead}`;
+    t.like((await ask(anchored, bearer)).json, {
+      intact: true,
+      log: { missing: 0, differsAt: null },
+      anchor: { seq: backup.seq, holds: true },
+    });
+  },
+);

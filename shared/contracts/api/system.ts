@@ -67,7 +67,8 @@ export const verifyAudit = endpoint({
   method: 'get',
   path: '/audit/verify',
   scope: 'admin',
-  summary: 'Computes the hash chain of the archive anew, and compares it with the log and with a checkpoint that was kept elsewhere',
+  summary:
+    'Computes the hash chain of the archive anew, and compares it with the log and with a checkpoint that was kept elsewhere',
   query: z.object({
     anchorSeq: z.coerce.number().int().positive().optional().describe("A checkpoint's sequence"),
     anchorHead: Anchor.shape.chainHead.optional().describe('What the chain came to there'),

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, copyFileSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { openBus, openRestorer } from '#shared/bus/bus.ts';
 import { Failure } from '#shared/errors.ts';
@@ -27,7 +37,8 @@ export type Backup = Pick<Manifest, 'seq' | 'chainHead'> & { artifacts: number; 
  */
 export async function backUp(folder: string, { databaseFile, admin, home }: Source): Promise<Backup> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (readdirSync(folder).length > 0) throw new Failure('conflict', `${folder} is not empty: a backup takes a folder of its own`);
+  if (readdirSync(folder).length > 0)
+    throw new Failure('conflict', `${folder} is not empty: a backup takes a folder of its own`);
   chmodSync(folder, 0o700);
   const options = { ...admin, name: 'backup', leaseMs: 30_000, replicas: 1 };
   await using log = await openRestorer(options);

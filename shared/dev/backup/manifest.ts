@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, existsSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
@@ -40,7 +50,8 @@ export function writeManifest(folder: string, manifest: Manifest): void {
 /** Reads the manifest and checks every file against it. Throws `invalid` with the first that is not what was written. */
 export async function readManifest(folder: string): Promise<Manifest> {
   const file = fileIn(folder);
-  if (!existsSync(file)) throw new Failure('invalid', `${folder} holds no whole backup: there is no manifest.json in it`);
+  if (!existsSync(file))
+    throw new Failure('invalid', `${folder} holds no whole backup: there is no manifest.json in it`);
   let manifest: Manifest;
   try {
     manifest = Manifest.parse(JSON.parse(readFileSync(file, 'utf8')));
@@ -51,7 +62,10 @@ export async function readManifest(folder: string): Promise<Manifest> {
     const path = join(folder, name);
     const found = existsSync(path) ? await hashOf(path) : undefined;
     if (found?.bytes !== bytes || found.sha256 !== sha256)
-      throw new Failure('invalid', `${path} is ${found ? 'not what was backed up' : 'missing'}: this backup cannot be used whole`);
+      throw new Failure(
+        'invalid',
+        `${path} is ${found ? 'not what was backed up' : 'missing'}: this backup cannot be used whole`,
+      );
   }
   return manifest;
 }

@@ -19,7 +19,10 @@ type Target = { databaseFile: string; admin: Admin; replicas: number };
 export async function restore(folder: string, { databaseFile, admin, replicas }: Target): Promise<Manifest> {
   const manifest = await readManifest(folder);
   if (existsSync(databaseFile))
-    throw new Failure('conflict', `there is an archive already: ${databaseFile}. A backup goes into an empty system; move that away first`);
+    throw new Failure(
+      'conflict',
+      `there is an archive already: ${databaseFile}. A backup goes into an empty system; move that away first`,
+    );
   const options = { ...admin, name: 'restore', leaseMs: 30_000, replicas };
   await using bus = await openBus(options, () => undefined);
   await using log = await openRestorer(options);

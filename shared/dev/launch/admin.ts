@@ -24,7 +24,10 @@ export async function findAdmin(environment: Environment, home: string): Promise
       `npm start has not yet kept anything in ${resolve(home)}; for another NATS set NATS_URL`,
     );
   if (!(await answers(Number(address.split(':').at(-1)))))
-    throw new Failure('unavailable', `nats-server does not answer at ${address}: is npm start running on ${resolve(home)}?`);
+    throw new Failure(
+      'unavailable',
+      `nats-server does not answer at ${address}: is npm start running on ${resolve(home)}?`,
+    );
   return { url: `nats://${address}`, user: adminUser, password: kept.NATS_PASSWORD };
 }
 

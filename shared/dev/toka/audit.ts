@@ -23,7 +23,9 @@ export function addAudit(program: Command): void {
     });
   audit
     .command('verify')
-    .description('Compute the hash chain anew, compare it with the log and with a checkpoint; fails where anything is wrong')
+    .description(
+      'Compute the hash chain anew, compare it with the log and with a checkpoint; fails where anything is wrong',
+    )
     .option('--anchor <file>', 'a checkpoint that was kept elsewhere')
     .addHelpText('after', '\nExamples:\n  toka audit verify\n  toka audit verify --anchor checkpoint.json --json')
     .action(async ({ anchor }: { anchor?: string }, command: Command) => {
@@ -34,7 +36,9 @@ export function addAudit(program: Command): void {
       const { log } = found;
       output.one(found, {
         archive: ({ intact, brokenAt, damage }) =>
-          intact ? 'whole' : (damage ?? (brokenAt ? `broken at event ${brokenAt}` : 'not what the last checkpoint says')),
+          intact
+            ? 'whole'
+            : (damage ?? (brokenAt ? `broken at event ${brokenAt}` : 'not what the last checkpoint says')),
         events: ({ checked }) => checked,
         'chain head': ({ chainHead }) => chainHead,
         log: () =>

@@ -24,7 +24,9 @@ What .env and its secrets hold is yours to keep.`;
 export function addBackup(program: Command): void {
   program
     .command('backup <dir>')
-    .description('Copy all that cannot be made again into an empty folder, while everything goes on: events, artifacts, keys')
+    .description(
+      'Copy all that cannot be made again into an empty folder, while everything goes on: events, artifacts, keys',
+    )
     .addHelpText('after', `${inStack}\n\nExample:\n  toka backup /mnt/backup/$(date +%F)`)
     .action(async (dir: string, _, command: Command) => {
       const { environment, home, output } = placeOf(command);
@@ -57,7 +59,11 @@ export function addBackup(program: Command): void {
     });
 }
 
-function placeOf(command: Command): { environment: Environment; home: string; output: ReturnType<typeof shellOf>['output'] } {
+function placeOf(command: Command): {
+  environment: Environment;
+  home: string;
+  output: ReturnType<typeof shellOf>['output'];
+} {
   const { environment, data, output } = shellOf(command);
   return { environment, home: resolve(data ?? environment.TOKA_HOME ?? '.toka'), output };
 }
@@ -66,7 +72,10 @@ function placeOf(command: Command): { environment: Environment; home: string; ou
 async function withOwnNats<T>(dir: string, home: string, work: (admin: Admin) => Promise<T>): Promise<T> {
   await readManifest(dir); // before anything is made
   if (existsSync(join(home, 'store', names.archive)))
-    throw new Failure('conflict', `${home} holds data already. A backup goes into an empty folder: --data DIR, or move that away first`);
+    throw new Failure(
+      'conflict',
+      `${home} holds data already. A backup goes into an empty folder: --data DIR, or move that away first`,
+    );
   mkdirSync(home, { recursive: true, mode: 0o700 });
   using taken = await openHome(home, () => undefined);
   const secrets = join(home, names.secrets);
