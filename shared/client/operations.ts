@@ -6,13 +6,13 @@ import * as keys from '#shared/contracts/api/keys.ts';
 import { backfill, forkRun, retryRun, startRun } from '#shared/contracts/api/new-runs.ts';
 import * as runs from '#shared/contracts/api/runs.ts';
 import {
+  getAuditCheckpoint,
   getHealth,
   getMetrics,
   getStatus,
   getUsage,
   listAgentStatus,
   verifyAudit,
-  getAuditCheckpoint,
 } from '#shared/contracts/api/system.ts';
 import * as webhooks from '#shared/contracts/api/webhooks.ts';
 
