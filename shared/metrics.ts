@@ -233,7 +233,15 @@ const archiveMetrics = ({ counter, gauge, unknown, histogram }: Make) => ({
     'Messages in the log that are no event of ours, or not where they may be',
   ),
   archiveBytes: gauge('toka_archive_bytes', 'Size of the SQLite file and its write-ahead log', ['file']),
+  logRefused: unknown(
+    'toka_log_refused',
+    'Whether the log is not what the archive holds, so that nothing is written to it',
+  ),
   auditBroken: unknown('toka_audit_chain_broken', 'Whether the last check found the hash chain broken'),
+  auditLogBroken: unknown(
+    'toka_audit_log_broken',
+    'Whether the last check found events of the archive missing in the log, or others there',
+  ),
   auditChecked: unknown('toka_audit_checked_timestamp_seconds', 'When the hash chain was last checked'),
 });
 

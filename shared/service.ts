@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { z } from 'zod';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/bus.ts';
 import type { Oddity } from './bus/log.ts';
 import { healthSubject, metricsSubject } from './contracts/subjects.ts';
-import { Failure, messageOf } from './errors.ts';
+import { Failure, isTransient, messageOf } from './errors.ts';
 import type { Writer } from './event.ts';
 import { newEvent } from './event.ts';
 import type { Health } from './health.ts';
@@ -22,6 +23,7 @@ import { version } from './version.ts';
 
 /** What a stop may take beyond SHUTDOWN_GRACE: its last event, and closing what is open. */
 const closingMsMax = 40_000;
+const announceMs = 2_000;
 /** Messages of the log that do not count, and are told of once. */
 const oddToldMax = 1_000;
 
@@ -81,6 +83,7 @@ export async function startService<S extends z.ZodObject>(
   const stack = setup.use(new AsyncDisposableStack());
   const checks = new Map<string, () => string | Promise<string>>([
     ['nats', () => (bus.connected() ? 'ok' : 'disconnected')],
+    ['log', bus.gate.state],
   ]);
   const health = () => ask(checks);
   await start({
@@ -101,8 +104,7 @@ export async function startService<S extends z.ZodObject>(
   if (registry) bus.answerEach(metricsSubject, () => registry.getMetricsAsJSON());
   bus.answerEach(healthSubject, async () => ({ service: name, instance, version, ...(await health()) }));
   const server = setup.use(await serveHealth(common.METRICS_PORT, common.METRICS_HOST, registry, health));
-  const started = { type: 'toka.system.started.v1', data: { service: name, instance, version } } as const;
-  await bus.append(newEvent(started, `system/${name}`, writer)).catch((error) => passOver(error, logger));
+  await announce(bus, { service: name, instance, version }, writer, stopping.signal, logger);
   logger.info({ port: server.port }, 'started');
 
   const owned = setup.move();
@@ -123,13 +125,34 @@ export async function startService<S extends z.ZodObject>(
   };
 }
 
-/** What is in the log can be read and served, though it has no room for another event. */
-function passOver(error: unknown, logger: Logger): void {
-  if (!(error instanceof Failure && error.code === 'disk-full')) throw error;
-  logger.warn({ reason: error.message }, 'the log has no room for the event that this has started');
-}
-
 const bugIn = (logger: Logger) => (error: unknown) => logger.error({ err: error }, 'a bug: NATS or an answer failed');
+
+/** A log that may not be written on, or has no room, keeps no service from coming up: it says so on /health and /status. */
+async function announce(
+  bus: Bus,
+  data: { service: ServiceName; instance: string; version: string },
+  writer: Writer,
+  stopping: AbortSignal,
+  logger: Logger,
+): Promise<void> {
+  const started = newEvent({ type: 'toka.system.started.v1', data }, `system/${data.service}`, writer);
+  try {
+    await bus.append(started);
+  } catch (error) {
+    if (!isTransient(error) && !(error instanceof Failure && error.code === 'disk-full')) throw error;
+    logger.warn({ reason: messageOf(error) }, 'it starts, and cannot write to the log yet');
+    void (async () => {
+      while (!stopping.aborted) {
+        await delay(announceMs, undefined, { signal: stopping }).catch(() => undefined);
+        const isTold = await bus.append(started, undefined, announceMs).then(
+          () => true,
+          () => false,
+        );
+        if (isTold) return;
+      }
+    })();
+  }
+}
 
 /** What does not count in the log is counted here, and the first of each is told of. */
 function passingOver(logger: Logger, metrics: Metrics) {

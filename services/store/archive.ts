@@ -4,7 +4,7 @@ import { parseEvent } from '#shared/contracts/events.ts';
 import type { Logger } from '#shared/log.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
-import { openDatabase, openMeta } from './database.ts';
+import { isDamage, openMeta } from './database.ts';
 import { openViews } from './views.ts';
 
 /** The log in SQLite: every event by its sequence, chained by hashes, and folded into views in the same transaction. */
@@ -20,8 +20,8 @@ export type Archive = {
   commit(messages: readonly RawEvent[]): void;
   /** What lies in the log and is no event that counts: how many there are, and the last of them. */
   odd(): { count: number; last: { seq: number; subject: string } | null };
-  /** Whether the archive's last event is what lies at its sequence in the log. */
-  isLast(event: Pick<RawEvent, 'seq' | 'bytes'>): boolean;
+  /** The exact bytes of an event; undefined where there is none, or none that can be read: the audit says so. */
+  bytesAt(seq: number): Buffer | undefined;
   [Symbol.dispose](): void;
 };
 
@@ -30,14 +30,13 @@ const rebuildBatch = 2_000;
 const decoder = new TextDecoder();
 
 /** Opens the archive; views of another version, or that lag behind the events, are folded first. `read`: see `readMessage` of the bus. */
-export function openArchive(file: string, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
-  const db = openDatabase(file);
+export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
   const meta = openMeta(db);
   const views = openViews(db, meta);
   const last = db.prepare<[], Row>('SELECT seq, bytes, hash FROM events ORDER BY seq DESC LIMIT 1').get();
   let seq = last?.seq ?? 0;
   let head: Uint8Array = last?.hash ?? chainStart;
-  const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash) VALUES (?, ?, ?, ?, ?)');
+  const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash, place) VALUES (?, ?, ?, ?, ?, ?)');
 
   const insertOdd = db.prepare('INSERT INTO odd_messages (seq, subject) VALUES (?, ?)');
   const countOdd = db.prepare<[], { count: number; seq: number | null; subject: string | null }>(
@@ -60,7 +59,9 @@ export function openArchive(file: string, read: (raw: RawEvent) => Reading, logg
       hash = link(hash, message.seq, message.bytes);
       const reading = read(message);
       const { subject, type } = factsOf(reading, message.bytes);
-      insert.run(message.seq, subject, type, message.bytes, hash);
+      // Where an event lies in the log follows from what it says.
+      const place = 'event' in reading ? null : message.subject;
+      insert.run(message.seq, subject, type, message.bytes, hash, place);
       if ('odd' in reading) insertOdd.run(message.seq, message.subject);
       if ('event' in reading) fold(reading.event);
     }
@@ -99,8 +100,20 @@ export function openArchive(file: string, read: (raw: RawEvent) => Reading, logg
       const { count = 0, seq: at, subject } = countOdd.get() ?? {};
       return { count, last: at && subject ? { seq: at, subject } : null };
     },
-    isLast: (event) => event.seq === last?.seq && last.bytes.equals(event.bytes),
+    bytesAt: createBytesAt(db),
     [Symbol.dispose]: () => void db.close(),
+  };
+}
+
+function createBytesAt(db: Database) {
+  const one = db.prepare<[number], Pick<Row, 'bytes'>>('SELECT bytes FROM events WHERE seq = ?');
+  return (seq: number) => {
+    try {
+      return one.get(seq)?.bytes;
+    } catch (error) {
+      if (isDamage(error)) return undefined;
+      throw error;
+    }
   };
 }
 

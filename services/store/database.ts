@@ -6,7 +6,7 @@ import { Failure, messageOf } from '#shared/errors.ts';
 
 export type Database = Sqlite.Database;
 
-/** Opens the file and makes the tables that are missing. Throws `invalid` with DATABASE_FILE where it cannot be used. */
+/** Opens the file and makes the tables that are missing. Throws `invalid` with DATABASE_FILE where it cannot be used, and SQLite's error where it is damaged. */
 export function openDatabase(file: string): Database {
   try {
     if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
@@ -16,11 +16,18 @@ export function openDatabase(file: string): Database {
     db.pragma('synchronous = FULL'); // a commit is on the disk before the log hears of it
     db.pragma('busy_timeout = 2000');
     db.exec(tables);
+    const columns = db.pragma('table_info(events)') as { name: string }[];
+    if (!columns.some(({ name }) => name === 'place')) db.exec('ALTER TABLE events ADD COLUMN place TEXT');
     return db;
   } catch (error) {
+    if (isDamage(error)) throw error;
     throw new Failure('invalid', `DATABASE_FILE ${file} cannot be used: ${messageOf(error)}`, { cause: error });
   }
 }
+
+/** Whether SQLite says that the file is not what it wrote: a page, its header, or the disk under it. */
+export const isDamage = (error: unknown): boolean =>
+  error instanceof Sqlite.SqliteError && /^SQLITE_(CORRUPT|NOTADB|IOERR)/.test(error.code);
 
 const tables = `
   CREATE TABLE IF NOT EXISTS events (
@@ -28,7 +35,8 @@ const tables = `
     subject TEXT NOT NULL,
     type TEXT NOT NULL,
     bytes BLOB NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    place TEXT
   );
   CREATE INDEX IF NOT EXISTS events_by_subject ON events (subject, seq);
   CREATE INDEX IF NOT EXISTS events_by_type ON events (type, seq);

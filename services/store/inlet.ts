@@ -3,6 +3,7 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import type { Archive } from './archive.ts';
+import type { Guard } from './guard.ts';
 
 const waitMsMax = 2_000;
 /** Far behind the log, commits are fewer and larger: as many events, or what has come in this time. */
@@ -27,18 +28,22 @@ export type Inlet = {
 };
 
 /** Batches by nature: whatever has come while the last commit was on its way is the next one. */
-export function createInlet(archive: Archive, metrics: Metrics, logger: Logger): Inlet {
+export function createInlet(archive: Archive, metrics: Metrics, logger: Logger, guard: Guard): Inlet {
   let queue: FollowedEvent[] = [];
   let flushing: (() => void) | undefined;
-  let state = 'ok';
-  let waiters: { seq: number; resolve(): void }[] = [];
+  let state = guard.state();
+  const waiters = createWaiters();
   metrics.archiveSeq.set(archive.seq);
 
   const flush = () => {
     flushing?.();
     flushing = undefined;
     const last = queue.at(-1);
-    if (!last) return;
+    const standing = guard.state();
+    if (standing !== 'ok' || !last) {
+      state = standing;
+      return;
+    }
     const startedMs = performance.now();
     try {
       archive.commit(queue);
@@ -55,10 +60,14 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
     metrics.archiveSeq.set(archive.seq);
     metrics.archiveLag.set(last.pending);
     queue = [];
-    const reached = waiters.filter(({ seq }) => seq <= archive.seq);
-    if (reached.length > 0) waiters = waiters.filter(({ seq }) => seq > archive.seq);
-    for (const { resolve } of reached) resolve();
+    waiters.reached(archive.seq);
   };
+
+  guard.onChange(() => {
+    // What came of a log that is not the archive's.
+    if (guard.state() !== 'ok') queue = [];
+    flush();
+  });
 
   return {
     take(message) {
@@ -81,9 +90,21 @@ export function createInlet(archive: Archive, metrics: Metrics, logger: Logger):
       flushing?.();
     },
     state: () => state,
-    async reach(seq) {
-      if (seq <= archive.seq) return;
-      const late = new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${seq}`, {
+    reach: async (seq) => (seq <= archive.seq ? undefined : waiters.until(seq, archive.seq)),
+  };
+}
+
+/** Those who wait until the archive holds what they have written. */
+function createWaiters() {
+  let waiters: { seq: number; resolve(): void }[] = [];
+  return {
+    reached(last: number) {
+      const reached = waiters.filter(({ seq }) => seq <= last);
+      if (reached.length > 0) waiters = waiters.filter(({ seq }) => seq > last);
+      for (const { resolve } of reached) resolve();
+    },
+    async until(seq: number, now: number) {
+      const late = new Failure('unavailable', `the archive is at ${now} and not yet at ${seq}`, {
         retryAfterMs: 1_000,
       });
       if (waiters.length >= waitersMax) throw late;

@@ -13,7 +13,8 @@ import { webhookView } from '#shared/domain/webhook.ts';
 import { Failure } from '#shared/errors.ts';
 import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
-import type { createAudit } from './audit.ts';
+import type { Audit } from './audit.ts';
+import type { Checkpoints } from './checkpoints.ts';
 import { selectListed } from './listed.ts';
 import { pageOf } from './page.ts';
 import { isOfLife, searchMemory, selectApproval, selectApprovals, selectMemories } from './people.ts';
@@ -35,7 +36,8 @@ export function answerQueries(
   bus: Bus,
   archive: Archive,
   reach: (seq: number) => Promise<void>,
-  audit: ReturnType<typeof createAudit>,
+  audit: Audit,
+  checkpoints: Checkpoints,
 ): void {
   const answer: Answer = (contract, handle) =>
     bus.answer(contract, async (question) => {
@@ -45,7 +47,8 @@ export function answerQueries(
   answerStates(archive, answer);
   answerPeople(archive, answer);
   answerListed(archive, answer);
-  answerHistory(archive, answer, audit);
+  answerHistory(archive, answer);
+  answerAudit(archive, answer, audit, checkpoints);
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
@@ -167,7 +170,7 @@ function answerListed({ db }: Archive, answer: Answer): void {
   });
 }
 
-function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeof createAudit>): void {
+function answerHistory(archive: Archive, answer: Answer): void {
   const { db } = archive;
   answer(store.listSteps, ({ runId, limit, cursor, workstreams }) => {
     const isOwn = !workstreams || isWithin(workstreams, selectState<Run>(db, 'runs', runId)?.definition.workstream);
@@ -205,9 +208,17 @@ function answerHistory(archive: Archive, answer: Answer, audit: ReturnType<typeo
         Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
     };
   });
-  answer(store.verifyArchive, ({ workstreams }) => {
+}
+
+function answerAudit(archive: Archive, answer: Answer, audit: Audit, checkpoints: Checkpoints): void {
+  answer(store.verifyArchive, ({ workstreams, anchor }) => {
     checkWhole(workstreams);
-    return audit();
+    return audit.check(anchor);
+  });
+  answer(store.getCheckpoint, ({ workstreams }) => {
+    checkWhole(workstreams);
+    if (archive.seq === 0) throw new Failure('not-found', 'the archive holds no event yet');
+    return checkpoints.sign(archive.seq, Buffer.from(archive.head).toString('hex'));
   });
 }
 

@@ -10,6 +10,8 @@ import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
 import type { FollowedEvent, FollowOptions } from './follow.ts';
 import { follow } from './follow.ts';
+import type { Gate } from './gate.ts';
+import { createGate } from './gate.ts';
 import { takeAnswersUnder } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
@@ -17,12 +19,16 @@ import { openLease } from './lease.ts';
 import type { History, Oddity } from './log.ts';
 import { append, createReader, firstSeq, lastSeq, readAt, readHistory } from './log.ts';
 import type { RawEvent, Reading } from './log-event.ts';
+import type { LogLook } from './log-messages.ts';
+import { createLook } from './log-messages.ts';
 import type { Positions } from './positions.ts';
 import { openPositions } from './positions.ts';
 import type { Registers } from './registers.ts';
 import { openRegisters } from './registers.ts';
 import type { AskOptions, Handle } from './requests.ts';
 import { answer, ask, askEach } from './requests.ts';
+import type { Restorer } from './restore.ts';
+import { createRestorer } from './restore.ts';
 import type { Snapshots } from './snapshots.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { JetStreamState } from './state.ts';
@@ -47,7 +53,7 @@ export type BusOptions = {
 };
 
 /** What services meet on. Everything that knows NATS is behind it. */
-export type Bus = {
+export type Bus = LogLook & {
   /** Appends to the log: see `append` in log.ts. */
   append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
   /** The entity's events in order: see `readHistory` in log.ts. */
@@ -59,6 +65,8 @@ export type Bus = {
   lastSeq(subject?: string): Promise<number>;
   /** Of the oldest event that the stream still keeps. */
   firstSeq(): Promise<number>;
+  /** Whether events may be appended. */
+  gate: Gate;
   follow(options: FollowOptions): AsyncGenerator<FollowedEvent>;
   /** What a message of the log is. What does not count is told to `passedOver`. */
   readMessage(raw: RawEvent): Reading;
@@ -124,6 +132,7 @@ export async function openBus(
     const reading = readMessage(raw);
     return 'event' in reading ? reading.event : undefined;
   };
+  const gate = createGate(nc);
   const answering: { drain(): Promise<void> }[] = [];
   const drain = async () => {
     await Promise.all(answering.splice(0).map((each) => each.drain()));
@@ -132,12 +141,14 @@ export async function openBus(
     unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
   });
   return {
-    append: (event, expected, deadlineMs = 60_000) => append(nc, event, expected, deadlineMs),
+    append: (event, expected, deadlineMs = 60_000) => append(nc, gate, event, expected, deadlineMs),
     read: async (entity, id, from, until) => (await readHistory(nc, readEvent, { entity, id, from, until })).events,
     history: (entity, id, part) => readHistory(nc, readEvent, { entity, id, ...part }),
     readAt: (sequences) => readAt(nc, readEvent, sequences),
     lastSeq: (subject) => lastSeq(nc, jsm, subject),
     firstSeq: () => firstSeq(jsm),
+    ...createLook(nc, jsm),
+    gate,
     follow: (followOptions) => follow(nc, jsm, followOptions),
     readMessage,
     readEvent,
@@ -174,6 +185,13 @@ export async function openBus(
       if (!nc.isClosed()) await nc.close();
     },
   };
+}
+
+/** Connects as who may all, to put events back into the log. */
+export async function openRestorer(options: BusOptions): Promise<Restorer & AsyncDisposable> {
+  const nc = await open(options);
+  const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
+  return { ...createRestorer(nc, jsm), [Symbol.asyncDispose]: () => nc.close() };
 }
 
 async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {

@@ -5,6 +5,7 @@ import { getHistory } from '#shared/contracts/store.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Gate } from './gate.ts';
 import type { RawEvent, Reading } from './log-event.ts';
 import { readLogEvent } from './log-event.ts';
 import { publishUntil } from './publish.ts';
@@ -20,6 +21,7 @@ const payloadBytesMax = 7_500_000;
  */
 export async function append(
   nc: NatsConnection,
+  gate: Gate,
   event: TokaEvent,
   expected: number | undefined,
   deadlineMs: number,
@@ -33,7 +35,7 @@ export async function append(
   }
   return publishUntil(
     nc,
-    { stream: eventsStream, subject: subjectOf(event), payload, id: event.id, expected },
+    { stream: eventsStream, subject: subjectOf(event), payload, id: event.id, expected, pass: gate.pass },
     deadlineMs,
   );
 }

@@ -20,6 +20,8 @@ export type Publication = {
   /** The sequence of the last message on the subject that its author has seen; 0: there is none. Undefined: it does not matter. */
   expected?: number | undefined;
   extra?: Readonly<Record<string, string>> | undefined;
+  /** Lets each attempt go, or throws: nats-server may have been started anew between two. */
+  pass?: ((untilMs: number) => Promise<void>) | undefined;
 };
 
 type PubAck = { seq?: number; error?: { code: number; err_code: number; description: string } };
@@ -55,6 +57,7 @@ async function untilAcknowledged(
   const untilMs = performance.now() + Math.min(deadlineMs, dedupWindowMs);
   let isInDoubt = false;
   for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+    await publication.pass?.(untilMs);
     const answer = await attempt(question);
     if (answer.seq !== undefined) return answer.seq;
     if (answer.refused === 'another') {

@@ -7,6 +7,7 @@ import {
   keySubject,
   keyValueStream,
   leasesBucket,
+  logBucket,
   logSubjects,
   notesBucket,
   objectStream,
@@ -75,6 +76,7 @@ const streams: readonly Stream[] = [
     max_age: nanos(leaseMs),
     duplicate_window: nanos(leaseMs),
   },
+  { ...newest, name: keyValueStream(logBucket), subjects: [keySubject(logBucket, '>')] },
   { ...newest, name: keyValueStream(positionsBucket), subjects: [keySubject(positionsBucket, '>')] },
   // When there are too many, the oldest is forgotten before its day is over: nobody's flood keeps others from asking. Bounded by number
   // and size: JetStream sets aside what max_bytes says, used or not, and without so much on its disk it makes no stream.

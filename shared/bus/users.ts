@@ -8,6 +8,8 @@ import {
   keySubject,
   keyValueStream,
   leasesBucket,
+  logBucket,
+  logStateSubject,
   logSubjectOf,
   logSubjects,
   metricsSubject,
@@ -99,6 +101,8 @@ const own: Record<ServiceUser, Permissions> = {
   store: {
     publish: [
       ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
+      // Whether the log may be written on: it alone says so.
+      logStateSubject,
       ...(['scheduler', 'agent-runner', 'llm-proxy'] as const).map(inbox),
     ],
     subscribe: [logSubjects, 'toka.store.query.*'],
@@ -112,12 +116,13 @@ export function permissionsOf(service: ServiceUser): Permissions {
     publish: [
       entitySubject('system', service),
       ...readsOf(eventsStream),
+      ...bucketReads(logBucket),
       ...api('INFO', 'STREAM.INFO.*'),
       inbox('gateway'), // which asks everyone how they are
       answersAcross,
       ...publish,
     ],
-    subscribe: [inbox(service), metricsSubject, healthSubject, ...subscribe],
+    subscribe: [inbox(service), metricsSubject, healthSubject, logStateSubject, ...subscribe],
   };
 }
 

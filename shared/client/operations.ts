@@ -6,6 +6,7 @@ import * as keys from '#shared/contracts/api/keys.ts';
 import { backfill, forkRun, retryRun, startRun } from '#shared/contracts/api/new-runs.ts';
 import * as runs from '#shared/contracts/api/runs.ts';
 import {
+  getAuditCheckpoint,
   getHealth,
   getMetrics,
   getStatus,
@@ -25,5 +26,5 @@ export const operations = {
   ...keys,
   ...webhooks,
   ...{ revokeToken, getEvent },
-  ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, listAgentStatus },
+  ...{ getHealth, getMetrics, getStatus, getUsage, verifyAudit, getAuditCheckpoint, listAgentStatus },
 } satisfies Record<string, Endpoint>;

@@ -274,8 +274,42 @@ export const getArchive = request(
     odd: OddMessages,
   }),
 );
+const ChainHead = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits');
+
+/** What the chain of events came to at one of them, as it was known elsewhere. */
+export const Anchor = z.object({ seq: Seq, chainHead: ChainHead });
+export type Anchor = z.infer<typeof Anchor>;
+
+/** The same, signed by the store with Ed25519. */
+export const Checkpoint = Anchor.extend({
+  time: z.iso.datetime(),
+  /** As SPKI in DER, in base64; the signature in base64, too. */
+  publicKey: z.string().max(200),
+  signature: z.string().max(200),
+});
+export type Checkpoint = z.infer<typeof Checkpoint>;
+
+export const getCheckpoint = request('toka.store.query.checkpoint', z.object(asked), Checkpoint);
+
 export const verifyArchive = request(
   'toka.store.query.verify',
-  z.object(asked),
-  z.object({ intact: z.boolean(), checked: z.number(), brokenAt: Seq.nullable(), chainHead: z.string() }),
+  z.object({ ...asked, anchor: Anchor.optional() }),
+  z.object({
+    /** Of the archive: its chain, its file, and what the last checkpoint says. */
+    intact: z.boolean(),
+    checked: z.number(),
+    brokenAt: Seq.nullable(),
+    chainHead: z.string(),
+    /** What SQLite finds wrong with its file. */
+    damage: z.string().nullable(),
+    /** Of the log, as far as the archive goes: how many events were compared, are missing, or are others. */
+    log: z.object({
+      checked: z.number(),
+      missing: z.number(),
+      firstMissing: Seq.nullable(),
+      differsAt: Seq.nullable(),
+    }),
+    /** Whether the chain comes to what was asked about. */
+    anchor: z.object({ seq: Seq, holds: z.boolean() }).nullable(),
+  }),
 );

@@ -30,6 +30,11 @@ export const objectStream = (bucket: string) => `OBJ_${bucket}`;
 /** How far those have come who read the log for others. */
 export const positionsBucket = 'positions';
 
+/** What the store says of the log: whether it may be written on. */
+export const logBucket = 'log';
+export const logStateKey = 'state';
+export const logStateSubject = keySubject(logBucket, logStateKey);
+
 /** Who of several instances leads: a key that expires. */
 export const leasesBucket = 'leases';
 

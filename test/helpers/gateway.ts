@@ -58,7 +58,7 @@ export async function startGateway(
   resolve?: (host: string) => Promise<string[]>,
 ): Promise<Gateway> {
   await using stack = new AsyncDisposableStack();
-  const nats = stack.use(await startNats());
+  const nats = stack.use(await startNats(undefined, { hasStore: true }));
   const folder = stack.use(await temporaryFolder()).path;
   const env = {
     NATS_URL: nats.url,

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '#shared/dev/launch/ports.ts';
+import { eventually } from './eventually.ts';
 
 /** `npm start` as a process. */
 export type Launched = {
@@ -12,17 +13,20 @@ export type Launched = {
   output(): string;
   code: Promise<number | null>;
   api: string;
+  /** Waits until it says that it is up. */
+  up(): Promise<void>;
   /** Stops it, where it runs still. */
+  stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
 /** Starts everything with its data in `folder`/data and the agents of `folder`/agents.toml, on ports that are free. */
 export async function launch(
   folder: string,
-  args: string[] = [],
+  args: readonly string[] = [],
   environment: Record<string, string> = {},
 ): Promise<Launched> {
-  const names = ['PORT', 'MANAGEMENT_PORT', 'NATS_PORT', 'REDIS_PORT'];
+  const names = ['PORT', 'MANAGEMENT_PORT', 'LLM_PORT', 'NATS_PORT', 'REDIS_PORT'];
   const ports = Object.fromEntries(await Promise.all(names.map(async (name) => [name, String(await freePort())])));
   const child = spawn(process.execPath, ['shared/dev/start.ts', '--data', join(folder, 'data'), ...args], {
     env: {
@@ -36,17 +40,26 @@ export async function launch(
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += String(chunk)));
-  const code = once(child, 'close').then(([status]) => status);
+  const code = once(child, 'close').then(([status]: (number | null)[]) => status ?? null);
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGCONT');
+    child.kill('SIGTERM');
+    await code;
+  };
   return {
     child,
     output: () => output,
     code,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGCONT');
-      child.kill('SIGTERM');
-      await code;
-    },
     api: `http://127.0.0.1:${ports.PORT}`,
+    async up() {
+      await eventually(() => {
+        if (child.exitCode !== null) throw new Error(output);
+        return output.includes('Toka is up');
+      }, 120_000);
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
 }
 

@@ -8,6 +8,7 @@ import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser, authorization, userNames } from '#shared/bus/users.ts';
 import { answers, freePort } from '#shared/dev/launch/ports.ts';
 import { eventually } from './eventually.ts';
+import { openGate } from './open-gate.ts';
 import { temporaryFolder } from './temporary.ts';
 
 export type TestServer = {
@@ -30,8 +31,12 @@ export type TestServer = {
  */
 export const natsServers: readonly string[] = ['nats-server', ...(process.env.NATS_SERVER_NEWEST?.split(',') ?? [])];
 
+/** `hasStore`: whether a store decides if events may be appended; else they may. */
+type NatsOptions = { hasStore?: boolean };
+
 /** A real nats-server of this test's own, with JetStream on disk and its streams made. */
-export const startNats = (program?: string) => startDeclared((...at) => natsCommand(program, ...at), {});
+export const startNats = (program?: string, { hasStore = false }: NatsOptions = {}) =>
+  startDeclared((...at) => natsCommand(program, ...at), {}, hasStore);
 
 function natsCommand(program = 'nats-server', port: number, folder: string, monitor: number): string[] {
   const address = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitor)];
@@ -72,18 +77,22 @@ export const startBareNats = (program?: string) => startServer((...at) => natsCo
 async function startDeclared(
   command: (port: number, folder: string, monitor: number) => string[],
   user: { user?: string; password?: string },
+  hasStore: boolean,
 ): Promise<TestServer> {
-  const server = await startServer(command, 'nats');
-  const options = { url: server.url, ...user, name: 'set-up', leaseMs: 1_000, replicas: 1 };
-  await (await openBus(options, () => undefined))[Symbol.asyncDispose]();
-  return server;
+  return startServer(command, 'nats', async (url) => {
+    await using bus = await openBus({ url, ...user, name: 'set-up', leaseMs: 1_000, replicas: 1 }, () => undefined);
+    if (!hasStore) await openGate(bus);
+  });
 }
 
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
 /** As the set-up starts it: each service has a user of its own, with its rights alone. `prepare` is given the folder of its data before. */
-export const startNatsWithUsers = (program?: string, prepare: (folder: string) => void = () => undefined) =>
+export const startNatsWithUsers = (
+  program?: string,
+  { hasStore = false, prepare = () => undefined }: NatsOptions & { prepare?: (folder: string) => void } = {},
+) =>
   startDeclared(
     (port, folder, monitor) => {
       prepare(folder);
@@ -92,6 +101,7 @@ export const startNatsWithUsers = (program?: string, prepare: (folder: string) =
       return [...natsCommand(program, port, folder, monitor), '-c', file];
     },
     { user: adminUser, password: passwordOf(adminUser) },
+    hasStore,
   );
 
 /** What the server says that it refused, so far. */
@@ -122,15 +132,18 @@ export const startRedis = () =>
 async function startServer(
   command: (port: number, folder: string, monitor: number) => string[],
   scheme: string,
+  ready?: (url: string) => Promise<void>,
 ): Promise<TestServer> {
   const folder = await temporaryFolder();
   const port = await freePort();
   const monitorPort = await freePort();
+  const url = `${scheme}://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const start = async () => {
     const [program = '', ...args] = command(port, folder.path, monitorPort);
     child = spawn(program, args, { stdio: 'ignore' });
     await eventually(() => answers(port));
+    await ready?.(url);
   };
   const kill = async () => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -140,7 +153,7 @@ async function startServer(
   };
   await start();
   return {
-    url: `${scheme}://127.0.0.1:${port}`,
+    url,
     port,
     folder: folder.path,
     monitorPort,

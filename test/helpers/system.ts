@@ -71,7 +71,7 @@ type Options = {
 export async function startSystem({ agents, files = {}, environment = {}, settingsOf }: Options): Promise<System> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder()).path;
-  const nats = stack.use(await startNatsWithUsers());
+  const nats = stack.use(await startNatsWithUsers(undefined, { hasStore: true }));
   const redis = stack.use(await startRedis());
   const repository = join(folder, 'repository');
   for (const [name, text] of Object.entries({ 'README.md': '# A small project\n', ...files })) {

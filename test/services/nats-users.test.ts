@@ -76,7 +76,7 @@ const allowed = Object.fromEntries(serviceUsers.map((user) => [user, permissions
 /** All that some service may publish or hear. */
 const every = (what: 'publish' | 'subscribe') => [...new Set(serviceUsers.flatMap((user) => allowed[user][what]))];
 
-const streams = ['EVENTS', 'TASKS', 'OBJ_artifacts', 'SNAPSHOTS', 'KV_leases', 'KV_positions', 'KV_notes'];
+const streams = ['EVENTS', 'TASKS', 'OBJ_artifacts', 'SNAPSHOTS', 'KV_leases', 'KV_positions', 'KV_notes', 'KV_log'];
 /** What changes streams and consumers, or takes messages away: nobody's but the admin's. */
 const changing = streams.flatMap((stream) => [
   ...['CREATE', 'UPDATE', 'DELETE', 'PURGE', 'RESTORE', 'SNAPSHOT', 'MSG.DELETE', 'LEADER.STEPDOWN'].map(

@@ -93,8 +93,8 @@ stackTest(
     const streams = await stack.shell('nats', "wget -qO- 'http://127.0.0.1:8222/jsz?streams=true&config=true'");
     t.is(
       streams.match(/"num_replicas": 3/g)?.length,
-      7,
-      'the log, the queue, the artifacts, the answers of a day, the kept states, the leases, the positions',
+      8,
+      'the log, its state, the queue, the artifacts, the answers of a day, the kept states, the leases, the positions',
     );
 
     for (const service of ['scheduler', 'llm-proxy', 'store', 'nats-2'])

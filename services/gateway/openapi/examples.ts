@@ -88,7 +88,20 @@ const examples: Record<string, Shown> = {
   },
   'post-tokens-revoke': { body: { jti: '0b7d3a52-3a4e-4f43-9a3a-3f4f7c0d6c1e', reason: 'it was in a log' } },
   'get-usage': { answer: { items: [usageRow] } },
-  'get-audit-verify': { answer: { intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee'.repeat(10) } },
+  'get-audit-verify': {
+    answer: {
+      ...{ intact: true, checked: 42, brokenAt: null, chainHead: 'c0ffee00'.repeat(8), damage: null },
+      log: { checked: 42, missing: 0, firstMissing: null, differsAt: null },
+      anchor: null,
+    },
+  },
+  'get-audit-checkpoint': {
+    answer: {
+      ...{ seq: 42, chainHead: 'c0ffee00'.repeat(8), time: '2026-01-31T12:00:00.000Z' },
+      publicKey: 'MCowBQYDK2VwAyEA…',
+      signature: 'bW9zdCBvZiBhIHNpZ25hdHVyZQ…',
+    },
+  },
   'get-status': { answer: status },
   'get-health': { answer: { status: 'ok', version } },
   'get-metrics': { answer: 'toka_log_sequence{service="store"} 42\n' },

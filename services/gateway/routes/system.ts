@@ -4,7 +4,7 @@ import type { Bus } from '#shared/bus/bus.ts';
 import * as api from '#shared/contracts/api/system.ts';
 import type { SchedulingView } from '#shared/contracts/scheduling.ts';
 import { getScheduling } from '#shared/contracts/scheduling.ts';
-import { getArchive, listAgentStatus, listUsage, verifyArchive } from '#shared/contracts/store.ts';
+import { getArchive, getCheckpoint, listAgentStatus, listUsage, verifyArchive } from '#shared/contracts/store.ts';
 import { healthSubject, metricsSubject } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
 import { version } from '#shared/version.ts';
@@ -34,7 +34,7 @@ const MetricsOfInstance = z.array(
 const expected = ['gateway', 'scheduler', 'agent-runner', 'llm-proxy', 'store'];
 
 /** How the instances are, whoever asks. */
-export type Cluster = Pick<Bus, 'askEach' | 'connected'>;
+export type Cluster = Pick<Bus, 'askEach' | 'connected' | 'gate'>;
 
 /** How the whole is doing. */
 export function systemRoutes(cluster: Cluster, disks: () => string, isPublic: boolean): Route[] {
@@ -42,9 +42,11 @@ export function systemRoutes(cluster: Cluster, disks: () => string, isPublic: bo
   return [
     route({
       ...api.getHealth,
-      handle() {
+      async handle() {
         if (!cluster.connected()) throw new Failure('unavailable', 'NATS is away');
         if (disks() !== 'ok') throw new Failure('disk-full', disks(), { retryAfterMs: 10_000 });
+        const log = await cluster.gate.state();
+        if (log !== 'ok') throw new Failure('unavailable', log);
         return { status: 'ok', version };
       },
     }),
@@ -72,7 +74,16 @@ export function systemRoutes(cluster: Cluster, disks: () => string, isPublic: bo
     }),
     route({
       ...api.verifyAudit,
-      handle: ({ bus }) => bus.ask(verifyArchive, {}, { timeoutMs: 600_000 }),
+      handle({ bus, query: { anchorSeq, anchorHead } }) {
+        if ((anchorSeq === undefined) !== (anchorHead === undefined))
+          throw new Failure('invalid', 'anchorSeq and anchorHead: take both, or neither');
+        const anchor = anchorSeq && anchorHead ? { seq: anchorSeq, chainHead: anchorHead } : undefined;
+        return bus.ask(verifyArchive, { anchor }, { timeoutMs: 600_000 });
+      },
+    }),
+    route({
+      ...api.getAuditCheckpoint,
+      handle: ({ bus }) => bus.ask(getCheckpoint, {}),
     }),
   ];
 }

@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { SchedulingView } from '#shared/contracts/scheduling.ts';
-import { AgentStatus, OddMessages, UsageRow, usageKeys, verifyArchive } from '#shared/contracts/store.ts';
+import {
+  AgentStatus,
+  Anchor,
+  Checkpoint,
+  OddMessages,
+  UsageRow,
+  usageKeys,
+  verifyArchive,
+} from '#shared/contracts/store.ts';
 import { endpoint } from './endpoint.ts';
 import { seqQuery } from './paging.ts';
 
@@ -68,8 +76,21 @@ export const verifyAudit = endpoint({
   method: 'get',
   path: '/audit/verify',
   scope: 'admin',
-  summary: "Computes the archive's hash chain anew and says where it breaks, if it does",
+  summary:
+    'Computes the hash chain of the archive anew, and compares it with the log and with a checkpoint that was kept elsewhere',
+  query: z.object({
+    anchorSeq: z.coerce.number().int().positive().optional().describe("A checkpoint's sequence"),
+    anchorHead: Anchor.shape.chainHead.optional().describe('What the chain came to there'),
+  }),
   answer: verifyArchive.output,
+});
+
+export const getAuditCheckpoint = endpoint({
+  method: 'get',
+  path: '/audit/checkpoint',
+  scope: 'admin',
+  summary: 'What the hash chain comes to now, signed with Ed25519: to be kept elsewhere',
+  answer: Checkpoint,
 });
 
 /** Of port 9000 alone; with PUBLIC_STATUS it needs no scope. */

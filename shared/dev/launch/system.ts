@@ -4,10 +4,12 @@ import { openBus } from '#shared/bus/bus.ts';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import type { RoomState } from '#shared/disk.ts';
-import { Failure } from '#shared/errors.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
 import type { ServiceName } from '#shared/service.ts';
+import { databaseIn, findAdmin } from './admin.ts';
 import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
+import { mendLogFrom } from './mend.ts';
 import { portNear } from './ports.ts';
 import { watchRoom } from './room.ts';
 import type { Secrets } from './secrets.ts';
@@ -40,6 +42,7 @@ export async function startSystem(
   const room = stack.use(watchRoom(home.path, { say, changed: (state) => meet(state, nats) }));
   const environment = { ...defaults, ...given, ...ownServers(given, defaults) };
   await makeStreams(environment);
+  await mendAtStart(home.path, environment, say);
   say(`starting ${order.join(', ')} …`);
   const services: Service[] = [];
   stack.defer(async () => {
@@ -100,6 +103,17 @@ async function startServers(
  */
 async function meet(state: RoomState, nats: NatsServer | undefined): Promise<void> {
   if (state !== 'read-only') await nats?.refuse(state === 'full');
+}
+
+/** Before anybody appends: what a power cut has taken from the log's end comes back from the archive. All else is for a person to decide. */
+async function mendAtStart(home: string, environment: Environment, say: (line: string) => void): Promise<void> {
+  try {
+    const done = await mendLogFrom(databaseIn(environment, home), await findAdmin(environment, home), 'fill');
+    if (done) say(`! ${done}`);
+  } catch (error) {
+    // The store finds it as well: then no service writes, and each says why.
+    say(`! ${messageOf(error)}`);
+  }
 }
 
 /** Services may only look at streams: they are made here, by the user of NATS that may. */

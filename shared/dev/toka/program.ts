@@ -2,12 +2,15 @@ import { Command } from 'commander';
 import { version } from '#shared/version.ts';
 import { addAgents } from './agents.ts';
 import { addApprovals } from './approvals.ts';
+import { addAudit } from './audit.ts';
+import { addBackup } from './backup.ts';
 import { addCompletion } from './completion.ts';
 import { addConfig } from './config.ts';
 import { addDoctor } from './doctor.ts';
 import { addEvents } from './events.ts';
 import { exitHelp } from './exit.ts';
 import { addKeys } from './keys.ts';
+import { addLog } from './restore-log.ts';
 import { addRuns } from './runs.ts';
 import { addStack } from './stack.ts';
 import { addSystem } from './system.ts';
@@ -26,7 +29,7 @@ export function createProgram(): Command {
       `\nExamples:\n  toka status\n  toka runs start scout --input "What is new?" --wait\n  toka events tail --agent scout\n\n${exitHelp}`,
     );
   for (const add of [
-    ...[addStack, addSystem, addAgents, addRuns, addEvents],
+    ...[addStack, addSystem, addAgents, addRuns, addEvents, addLog, addAudit, addBackup],
     ...[addApprovals, addKeys, addWebhooks, addConfig, addDoctor, addCompletion],
   ])
     add(program);

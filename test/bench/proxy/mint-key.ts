@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { openBus } from '#shared/bus/bus.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
+import { openGate } from '#test/helpers/open-gate.ts';
 
 const writer = { source: '/toka/bench/1', actor: 'service:bench' };
 
@@ -9,6 +10,7 @@ const writer = { source: '/toka/bench/1', actor: 'service:bench' };
 export async function mintKey(natsUrl: string): Promise<string> {
   const options = { url: natsUrl, name: 'bench', leaseMs: 30_000, replicas: 1 };
   await using bus = await openBus(options, (error) => console.error(error));
+  await openGate(bus); // there is no store
   const secret = `toka_${randomBytes(32).toString('base64url')}`;
   const data = {
     name: 'bench',

@@ -8,6 +8,7 @@ import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
+import { openGate } from '#test/helpers/open-gate.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import type { Batch, Contender, Measured } from './batch.ts';
 import { atATime } from './batch.ts';
@@ -41,6 +42,7 @@ export async function openToka({ nats: program, synced, runners, atOnce, tool = 
   const bus = stack.use(
     await openBus({ url: nats.url, name: 'bench', leaseMs: 30_000, replicas: 1 }, (error) => console.error(error)),
   );
+  await openGate(bus); // there is no store
   const model = stack.use(await startModule('test/bench/runner/model.ts', [nats.url, tool]));
   const env = {
     NATS_URL: nats.url,

@@ -1,0 +1,53 @@
+import { existsSync } from 'node:fs';
+import Sqlite from 'better-sqlite3';
+import { Failure, messageOf } from '#shared/errors.ts';
+import { chainStart } from './chain.ts';
+import { verifyChain } from './verify.ts';
+
+/** What an archive holds: the sequence of its last event, and what the chain comes to there. */
+export type Extent = { seq: number; chainHead: string };
+
+/**
+ * Copies the archive at `file` to `target` while a store writes on: all that was committed at one moment, and nothing of what came later. Not
+ * by SQLite's online backup, which begins anew with each commit of another connection.
+ */
+export function copyArchive(file: string, target: string): void {
+  if (!existsSync(file)) throw new Failure('not-found', `there is no archive ${file}`);
+  try {
+    const db = new Sqlite(file, { readonly: true });
+    try {
+      db.pragma('busy_timeout = 10000');
+      db.prepare('VACUUM INTO ?').run(target);
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    throw new Failure('unavailable', `the archive ${file} could not be copied: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Checks an archive's whole chain. Throws `conflict` where it is broken. */
+export async function extentOf(file: string): Promise<Extent> {
+  const db = new Sqlite(file, { readonly: true, fileMustExist: true });
+  try {
+    const { intact, brokenAt, checked: seq, chainHead } = await verifyChain(db);
+    if (!intact) throw new Failure('conflict', `the hash chain of ${file} is broken at event ${brokenAt}`);
+    return { seq, chainHead: seq === 0 ? Buffer.from(chainStart).toString('hex') : chainHead };
+  } finally {
+    db.close();
+  }
+}
+
+/** The hashes of all artifacts that an archive's events name. */
+export function* artifactsIn(file: string): Generator<string> {
+  const db = new Sqlite(file, { readonly: true, fileMustExist: true });
+  const seen = new Set<string>();
+  try {
+    const rows = db.prepare<[], { bytes: Buffer }>(`SELECT bytes FROM events WHERE instr(bytes, '"sha256":"') > 0`);
+    for (const { bytes } of rows.iterate())
+      for (const [, sha256 = ''] of bytes.toString('utf8').matchAll(/"sha256":"([0-9a-f]{64})"/g)) seen.add(sha256);
+  } finally {
+    db.close();
+  }
+  yield* seen;
+}
