@@ -8,7 +8,6 @@ import { isDeeperThan } from './mcp/schema.ts';
 const argsCharsMax = 4_000;
 const levelsMax = 32;
 const fieldsMax = 5;
-const namesMax = 30;
 
 /** A tool as leave is given for it; `print`: what it was then, as one value, where it may change. */
 export type Known = { name: string; print?: string | undefined };
@@ -23,36 +22,36 @@ export type Wish = {
   reachesOut: boolean;
 };
 
-export type LeaveText = { question: string; print: string } | { problem: string };
+/** `print`: the tools that it is about, as one value. */
+export type LeaveText = { print: string } & ({ question: string } | { problem: string });
 
 /**
  * What a person is asked to approve: exactly what will run, as JSON writes it. `problem`: it cannot be shown so, and is not asked;
  * the model is told why, and what to do instead.
  */
 export function leaveText(wish: Wish): LeaveText {
+  const print = printOf(wish);
   const shown = shownArgs(wish.args);
   if ('problem' in shown)
-    return { problem: `A person must approve this call, and is shown exactly what would run. ${shown.problem}` };
+    return { print, problem: `A person must approve this call, and is shown exactly what would run. ${shown.problem}` };
   const { run, tool, capability } = wish;
   const what =
     capability === null
       ? `call ${tool.name} once, with exactly these arguments?`
       : `use "${capability}" for the rest of this run, first for this call of ${tool.name}?`;
   const lines = [`May "${run.agentId}" ${what}`, ...scopeOf(wish), shown.text];
-  return { question: lines.join('\n'), print: printOf(wish) };
+  return { print, question: lines.join('\n') };
 }
 
 /** Whether an approval is about what would run now: the same tools, and, where it was this very call, the same text. */
 export function isStill(approval: AskedApproval, callId: string, now: LeaveText): boolean {
-  if ('problem' in now) return approval.callId !== callId;
-  return approval.print === now.print && (approval.callId !== callId || approval.question === now.question);
+  if (approval.print !== now.print) return false;
+  return approval.callId !== callId || ('question' in now && approval.question === now.question);
 }
 
 /** What else leave is given for: a person who reads only the arguments would not know. */
 function scopeOf({ capability, covered, reachesOut, run }: Wish): string[] {
-  const names = covered.map(({ name }) => name);
-  const more = names.length - namesMax;
-  const named = names.slice(0, namesMax).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  const named = covered.map(({ name }) => name).join(', ');
   const hosts = run.definition.network.allow.join(', ');
   return [
     ...(capability === null ? [] : [`It covers each later call, whatever its arguments, of: ${named}.`]),

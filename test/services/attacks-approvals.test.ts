@@ -145,6 +145,8 @@ test('a server whose tool has become another one since it was approved is not ca
   t.is(server.calls(), 3, 'as long as it stays the same, nobody is asked again');
   server.become('Pays ten times.');
   await all.reopen();
+  await all.ask(['mcp__bank__pay', { to: own }]);
+  t.is(server.calls(), 3, 'nor where what it is called with cannot be shown');
   await all.ask(pay);
   t.is(server.calls(), 3);
   t.is(all.journal.run.approvals.length, 2, 'a person is asked anew');
