@@ -18,6 +18,8 @@ export type TestServer = {
   monitorPort: number;
   /** kill -9. */
   kill(): Promise<void>;
+  /** Such as SIGSTOP and SIGCONT. */
+  signal(name: NodeJS.Signals): void;
   /** Starts it again on its data and its port. */
   start(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -34,13 +36,17 @@ function natsCommand(port: number, folder: string, monitor: number): string[] {
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
-/** As the set-up starts it: each service has a user of its own, with its rights alone. */
-export const startNatsWithUsers = () =>
-  startServer((port, folder, monitor) => {
-    const file = join(folder, 'nats.conf');
-    writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
-    return [...natsCommand(port, folder, monitor), '-c', file];
-  }, 'nats');
+/** As the set-up starts it: each service has a user of its own, with its rights alone. `own`: a folder that stays. */
+export const startNatsWithUsers = (own?: string) =>
+  startServer(
+    (port, folder, monitor) => {
+      const file = join(folder, 'nats.conf');
+      writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
+      return [...natsCommand(port, folder, monitor), '-c', file];
+    },
+    'nats',
+    own,
+  );
 
 /** What the server says that it refused, so far. */
 export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>
@@ -48,8 +54,8 @@ export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>
     .split('\n')
     .filter((line) => /violation/i.test(line));
 
-/** A real redis-server of this test's own. */
-export const startRedis = () =>
+/** A real redis-server of this test's own. `own`: a folder that stays. */
+export const startRedis = (own?: string) =>
   startServer(
     (port, folder) => [
       'redis-server',
@@ -65,13 +71,15 @@ export const startRedis = () =>
       '',
     ],
     'redis',
+    own,
   );
 
 async function startServer(
   command: (port: number, folder: string, monitor: number) => string[],
   scheme: string,
+  own?: string,
 ): Promise<TestServer> {
-  const folder = await temporaryFolder();
+  const folder = own ? { path: own, [Symbol.asyncDispose]: async () => undefined } : await temporaryFolder();
   const port = await freePort();
   const monitorPort = await freePort();
   let child: ChildProcess | undefined;
@@ -93,6 +101,7 @@ async function startServer(
     folder: folder.path,
     monitorPort,
     kill,
+    signal: (name) => void child?.kill(name),
     start,
     async [Symbol.asyncDispose]() {
       await kill();
