@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { violations as refusals } from '#test/helpers/servers.ts';
 import type { Row } from './checks/archive.ts';
@@ -38,6 +40,8 @@ export type Observation = {
   /** All that is wrong by now. */
   look(): Violation[];
   figures(): Record<string, number>;
+  /** Writes down all that was seen, a line of JSON for each thing. */
+  write(folder: string): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -130,6 +134,11 @@ export async function openObservation(world: World): Promise<Observation> {
         faults: incidents.filter(({ on }) => on !== 'machine').length,
         stalls: incidents.filter(({ on }) => on === 'machine').length,
       };
+    },
+    async write(folder) {
+      const files = { events: reader.messages.map(({ timeMs, event }) => ({ timeMs, ...event })), calls, incidents };
+      for (const [name, list] of Object.entries(files))
+        await writeFile(join(folder, `${name}.jsonl`), list.map((each) => `${JSON.stringify(each)}\n`).join(''));
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

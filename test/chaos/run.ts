@@ -1,5 +1,5 @@
 import { appendFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -80,6 +80,11 @@ export async function runChaos(options: Options & { folder: string }, say: (line
   const settled = left ? undefined : await settle(world, observation, works, tell);
   const violations = settled ? settled.violations : observation.look();
   note(violations);
+  await observation.write(folder);
+  // Small disks go with the world; what was on them stays.
+  for (const [name, file] of world.databases)
+    for (const end of ['', '-wal'])
+      await copyFile(file + end, join(folder, `${name}.sqlite${end}`)).catch(() => undefined);
   return {
     ...{ seed: options.seed, minutes: options.minutes, agents: options.agents, kinds: options.kinds },
     ...{ plant: options.plant ?? null, foundMs: foundMs ?? null, folder, missing, plan, violations },
