@@ -68,14 +68,15 @@ export async function openObservation(world: World): Promise<Observation> {
 
   const tick = async () => {
     descendants.look();
+    await reader.more().catch((error) => {
+      if (/^the log ends/.test(String(error?.message))) logBroken = [{ check: 'the log is kept', text: error.message }];
+    });
+    // After the log: whatever led to an event that is known is known, too.
     const taken = await world.network.take();
     calls.push(...taken.calls);
     for (const { atMs, forMs } of taken.stalls) stalled(atMs, forMs);
     stalled(Date.now(), own.max / 1e6);
     own.reset();
-    await reader.more().catch((error) => {
-      if (/^the log ends/.test(String(error?.message))) logBroken = [{ check: 'the log is kept', text: error.message }];
-    });
   };
   const evidence = (): Evidence => ({ messages: reader.messages, items: [], calls, incidents });
   const archiveOf = (name: string, file: string): Row[] => {

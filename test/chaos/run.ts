@@ -81,6 +81,7 @@ export async function runChaos(options: Options & { folder: string }, say: (line
   const violations = settled ? settled.violations : observation.look();
   note(violations);
   await observation.write(folder);
+  await copyFile(join(world.nats.folder, 'log'), join(folder, 'nats.log'));
   // Small disks go with the world; what was on them stays.
   for (const [name, file] of world.databases)
     for (const end of ['', '-wal'])

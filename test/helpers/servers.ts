@@ -36,17 +36,13 @@ function natsCommand(port: number, folder: string, monitor: number): string[] {
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
-/** As the set-up starts it: each service has a user of its own, with its rights alone. `own`: a folder that stays. */
-export const startNatsWithUsers = (own?: string) =>
-  startServer(
-    (port, folder, monitor) => {
-      const file = join(folder, 'nats.conf');
-      writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
-      return [...natsCommand(port, folder, monitor), '-c', file];
-    },
-    'nats',
-    own,
-  );
+/** As the set-up starts it: each service has a user of its own, with its rights alone. */
+export const startNatsWithUsers = () =>
+  startServer((port, folder, monitor) => {
+    const file = join(folder, 'nats.conf');
+    writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
+    return [...natsCommand(port, folder, monitor), '-c', file];
+  }, 'nats');
 
 /** What the server says that it refused, so far. */
 export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>
@@ -54,7 +50,7 @@ export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>
     .split('\n')
     .filter((line) => /violation/i.test(line));
 
-/** A real redis-server of this test's own. `own`: a folder that stays. */
+/** A real redis-server of this test's own. `own`: a folder for its data that stays. */
 export const startRedis = (own?: string) =>
   startServer(
     (port, folder) => [
