@@ -5,7 +5,7 @@ import { table } from './report.ts';
 import { runChaos } from './run.ts';
 
 test('agents whose services, servers and ways are harmed all the time do all their work, and do it once', async (t) => {
-  t.timeout(300_000);
+  t.timeout(600_000);
   await using folder = await temporaryFolder();
   const args = ['--seed', '5', '--minutes', '0.4', '--agents', '6', '--at-once', '6', '--every', '1'];
   const sizes = { store: 1, 'llm-proxy': 2, scheduler: 2, 'agent-runner': 2, gateway: 1 };
