@@ -68,6 +68,7 @@ test('a work that was queued twice, was lost, is open or was never taken is foun
 
 test('a run that failed, and work that was done twice, are found', (t) => {
   t.regex(endedWell(log([['failed', { code: 'internal', message: 'x' }]]))[0]?.text ?? '', /internal: x/);
+  t.deepEqual(endedWell(log([['failed', { code: 'poison', message: 'three runners' }]])), []);
   t.is(doneOnce(log([['validated', { command: { exitCode: 1, output: '' } }]])).length, 1);
 });
 

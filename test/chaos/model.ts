@@ -32,7 +32,7 @@ const plans: Record<WorkKind, readonly FakeAnswer[]> = {
     call(['shell', { command: 'cat log.txt' }]),
   ],
   // Longer than a task's lease, and it leaves something running.
-  slow: [call(['shell', { command: `sleep 4; (sleep 600 &); ${line}` }]), call(['read_file', { path: 'log.txt' }])],
+  slow: [call(['shell', { command: `sleep 6; (sleep 600 &); ${line}` }]), call(['read_file', { path: 'log.txt' }])],
 };
 
 /** Holds at the end of any work: what was to be done once was. */
@@ -45,10 +45,20 @@ export function says({ forced, tools, turns, messages }: FakeRequest): FakeReply
   if (forced === 'verdict') return call(['verdict', { pass: true, reasons: [] }]);
   const kind = (marked.exec(messages[0]?.text ?? '')?.[2] ?? 'files') as WorkKind;
   const step = turns < turnsMax ? plans[kind]?.[turnsThatWorked(messages)] : undefined;
-  if (step) return step;
+  if (step) return notTheSame(step, turns);
   if (!tools.submit_deliverable) return { text: 'The work is done.' };
   return call(['submit_deliverable', { summary: 'done', content: `The end of ${kind}.` }]);
 }
+
+/** The same in other words each time: who repeats himself word for word is taken to go in circles. */
+const notTheSame = ({ text, toolCalls = [] }: FakeAnswer, turns: number): FakeAnswer => ({
+  ...(text === undefined ? {} : { text }),
+  toolCalls: toolCalls.map(({ tool, args = {} }) => {
+    const { command, path } = args;
+    if (typeof command === 'string') return { tool, args: { ...args, command: `${command} # ${turns}` } };
+    return { tool, args: typeof path === 'string' ? { ...args, path: './'.repeat(turns % 7) + path } : args };
+  }),
+});
 
 function turnsThatWorked(messages: FakeRequest['messages']): number {
   let worked = 0;

@@ -49,6 +49,7 @@ export type Observation = {
 const wayMs = 250;
 /** A machine that stands still for so long does to a lease what a fault does. */
 const stallMsMin = 500;
+const slowMsMin = 2_000;
 
 export async function openObservation(world: World): Promise<Observation> {
   await using stack = new AsyncDisposableStack();
@@ -68,6 +69,7 @@ export async function openObservation(world: World): Promise<Observation> {
 
   const tick = async () => {
     descendants.look();
+    const askedMs = Date.now();
     await reader.more().catch((error) => {
       if (/^the log ends/.test(String(error?.message))) logBroken = [{ check: 'the log is kept', text: error.message }];
     });
@@ -77,8 +79,16 @@ export async function openObservation(world: World): Promise<Observation> {
     for (const { atMs, forMs } of taken.stalls) stalled(atMs, forMs);
     stalled(Date.now(), own.max / 1e6);
     own.reset();
+    // NATS itself was slow to answer.
+    if (Date.now() - askedMs > slowMsMin)
+      incidents.push({ on: 'machine', what: 'slow', fromMs: askedMs, untilMs: Date.now() });
   };
-  const evidence = (): Evidence => ({ messages: reader.messages, items: [], calls, incidents });
+  const evidence = (): Evidence => {
+    const busy = [...world.processes.values()].flatMap((process) =>
+      process.stalls().map((stall) => ({ on: process.name, what: 'busy', ...stall })),
+    );
+    return { messages: reader.messages, items: [], calls, incidents: [...incidents, ...busy] };
+  };
   const archiveOf = (name: string, file: string): Row[] => {
     const rows = archives.get(name) ?? [];
     archives.set(name, rows);
@@ -137,7 +147,8 @@ export async function openObservation(world: World): Promise<Observation> {
       };
     },
     async write(folder) {
-      const files = { events: reader.messages.map(({ timeMs, event }) => ({ timeMs, ...event })), calls, incidents };
+      const events = reader.messages.map(({ timeMs, event }) => ({ timeMs, ...event }));
+      const files = { events, calls, incidents: evidence().incidents };
       for (const [name, list] of Object.entries(files))
         await writeFile(join(folder, `${name}.jsonl`), list.map((each) => `${JSON.stringify(each)}\n`).join(''));
     },

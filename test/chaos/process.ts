@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, readFileSync } from 'node:fs';
+import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,8 @@ export type Process = {
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void>;
   signal(signal: NodeJS.Signals): void;
   setClock(offsetMs: number): Promise<void>;
+  /** When it could not run though it wanted to, so far. */
+  stalls(): { fromMs: number; untilMs: number }[];
   /** After a collection of garbage. */
   memory(): Promise<Memory>;
 };
@@ -56,7 +58,13 @@ export function createProcess({ root, service, name, folder, env, onCrash }: Opt
     starts += 1;
     const own = fork(join(root, `services/${service}/main.ts`), {
       cwd: root,
-      env: { ...env, INSTANCE: `${name}-${starts}`, CHAOS_CLOCK: file('clock'), CHAOS_MEMORY: file('memory') },
+      env: {
+        ...env,
+        INSTANCE: `${name}-${starts}`,
+        CHAOS_CLOCK: file('clock'),
+        CHAOS_MEMORY: file('memory'),
+        CHAOS_STALLS: file('stalls'),
+      },
       execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc', '--import', witness],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
@@ -110,6 +118,13 @@ export function createProcess({ root, service, name, folder, env, onCrash }: Opt
     },
     signal: (signal) => void child?.kill(signal),
     setClock: (offsetMs) => writeFile(file('clock'), String(offsetMs)),
+    stalls: () =>
+      existsSync(file('stalls'))
+        ? readFileSync(file('stalls'), 'utf8')
+            .split('\n')
+            .filter((line) => line.endsWith('}'))
+            .map((line) => JSON.parse(line))
+        : [],
     async memory() {
       await rm(file('memory'), { force: true });
       child?.kill('SIGUSR2');

@@ -1,8 +1,9 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 
-// Loaded into each service by --import: gives it a clock that can be moved, and tells of its memory when it is asked by a signal.
+// Loaded into each service by --import: gives it a clock that can be moved, tells of its memory when it is asked by a signal,
+// and writes down when the machine has not let it run.
 
-const { CHAOS_CLOCK: clockFile = '', CHAOS_MEMORY: memoryFile = '' } = process.env;
+const { CHAOS_CLOCK: clockFile = '', CHAOS_MEMORY: memoryFile = '', CHAOS_STALLS: stallsFile = '' } = process.env;
 const lookMs = 50;
 const ActualDate = Date;
 let offsetMs = 0;
@@ -37,3 +38,14 @@ process.on('SIGUSR2', () => {
     renameSync(`${memoryFile}.new`, memoryFile);
   });
 });
+
+const beatMs = 200;
+const stallMsMin = 500;
+let beatenMs = performance.now();
+setInterval(() => {
+  const lateMs = performance.now() - beatenMs - beatMs;
+  beatenMs = performance.now();
+  if (lateMs < stallMsMin) return;
+  const untilMs = ActualDate.now();
+  appendFileSync(stallsFile, `${JSON.stringify({ fromMs: Math.floor(untilMs - lateMs - beatMs), untilMs })}\n`);
+}, beatMs).unref();

@@ -19,7 +19,7 @@ export const jwtSecret = 'a-secret-of-the-tests-that-is-long-enough';
 /** Model calls of all llm-proxies together: low enough that it is reached. */
 export const limit = { requests: 30, windowMs: 10_000 };
 /** How long a runner that says nothing keeps a task. */
-export const taskLeaseMs = 2_000;
+export const taskLeaseMs = 4_000;
 
 const storeDiskBytes = 128 * 1024 ** 2;
 const redisDiskBytes = 64 * 1024 ** 2;

@@ -55,11 +55,11 @@ export function allEnded(messages: readonly Message[], items: readonly Item[]): 
   });
 }
 
-/** A run that ended otherwise than well, though no fault here lasts: each code with an example. */
+/** A run that ended otherwise than well, though no fault here lasts. Who lost three runners in a row is given up, rightly: see `takenFromHarmed`. */
 export function endedWell(messages: readonly Message[]): Violation[] {
   return [...runsOf(messages)].flatMap(([subject, run]) => {
     const last = run.find(isEnd)?.event;
-    if (last?.type === 'toka.run.failed.v1')
+    if (last?.type === 'toka.run.failed.v1' && last.data.code !== 'poison')
       return [{ check: 'a run ends well', text: `${subject} failed: ${last.data.code}: ${last.data.message}` }];
     if (last?.type === 'toka.run.cancelled.v1')
       return [{ check: 'a run ends well', text: `${subject} was cancelled: ${last.data.reason}` }];
