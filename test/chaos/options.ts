@@ -34,7 +34,7 @@ export const usage = `npm run chaos -- [options]
   --at-once N      works that are under way at a time (24)
   --plant NAME     puts a bug into a copy of the sources, to see it found: ${Object.keys(plants).join(', ')}
   --folder DIR     keeps logs, databases and the summary there; else a folder that is kept where something is wrong
-  --until-first    ends with the first violation (with --plant always)`;
+  --until-first    ends with the first violation; with --plant always, and with the first that is due to the bug`;
 
 /** Reads the command line. Throws an error that names the option and what it takes. */
 export function readOptions(args: readonly string[]): Options {

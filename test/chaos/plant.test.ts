@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 import type { PlantName } from './plant.ts';
-import { patched, plantIn, plants } from './plant.ts';
+import { patched, plantIn, plants, signs } from './plant.ts';
+import { checks } from './report.ts';
 
 for (const name of Object.keys(plants) as PlantName[])
   test(`the bug ${name} can be put into the sources as they are now`, async (t) => {
@@ -15,6 +16,7 @@ for (const name of Object.keys(plants) as PlantName[])
       t.not(after, before);
       t.true(after.includes(to));
     }
+    t.true(signs[name].every((sign) => checks.some((check) => check === sign)));
   });
 
 test('a bug whose place has gone, or is there twice, is an error that names it', (t) => {

@@ -36,6 +36,13 @@ export const plants = {
 
 export type PlantName = keyof typeof plants;
 
+/** The checks that find it: what else is wrong meanwhile is no proof that it can be found. */
+export const signs: Record<PlantName, readonly string[]> = {
+  'no-fence': ['only its runner writes', 'a run ends once', 'a call has one result', 'a work is queued once'],
+  'ack-before-commit': ['SQLite equals the stream'],
+  'lost-lease': ['a run stays with its runner'],
+};
+
 const project = fileURLToPath(new URL('../..', import.meta.url));
 
 /** A copy of the sources in `folder` with the bug in it. Throws where a line that it replaces is not there just once. */

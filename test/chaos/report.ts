@@ -61,7 +61,9 @@ export function table({ violations, figures, plan, kinds, missing, ...run }: Sum
     ...lines,
     '',
     ...numbers,
-    ...(run.foundMs === null ? [] : ['', `the first violation was found after ${(run.foundMs / 1000).toFixed(0)} s`]),
+    ...(run.foundMs === null
+      ? []
+      : ['', `${run.plant ? 'the bug' : 'the first violation'} was found after ${(run.foundMs / 1000).toFixed(0)} s`]),
     `logs, plan and databases: ${run.folder}`,
     '',
   ].join('\n');

@@ -8,7 +8,7 @@ import { harm, heal } from './faults.ts';
 import { openObservation } from './observe.ts';
 import type { Options } from './options.ts';
 import { makePlan, told } from './plan.ts';
-import { plantIn } from './plant.ts';
+import { plantIn, signs } from './plant.ts';
 import type { Summary } from './report.ts';
 import { settle } from './settle.ts';
 import { openWorks } from './work.ts';
@@ -45,14 +45,14 @@ export async function runChaos(options: Options & { folder: string }, say: (line
 
   let foundMs: number | undefined;
   const known = new Set<string>();
+  const isWanted = (check: string) => !options.plant || signs[options.plant].includes(check);
   const note = (violations: readonly Violation[]) => {
     for (const { check, text } of violations) {
       if (known.has(`${check} ${text}`)) continue;
       known.add(`${check} ${text}`);
-      foundMs ??= Date.now() - startedMs;
+      if (isWanted(check)) foundMs ??= Date.now() - startedMs;
       tell(`VIOLATION  ${check}: ${text}`);
     }
-    return violations;
   };
 
   const over = new AbortController();
@@ -74,14 +74,14 @@ export async function runChaos(options: Options & { folder: string }, say: (line
     works.keepUp(observation.ended());
     works.approve(observation.approvals());
     if (Date.now() - lookedMs < lookMs) continue;
-    const violations = note(observation.look());
+    note(observation.look());
     lookedMs = Date.now();
-    if (options.untilFirst && violations.length > 0) break;
+    if (options.untilFirst && foundMs !== undefined) break;
   }
   over.abort();
   await Promise.all(faults);
   await heal(world);
-  const left = options.untilFirst && known.size > 0;
+  const left = options.untilFirst && foundMs !== undefined;
   const settled = left ? undefined : await settle(world, observation, works, tell);
   const violations = settled ? settled.violations : observation.look();
   note(violations);
