@@ -20,6 +20,8 @@ export type TestServer = {
   monitorPort: number;
   /** kill -9. */
   kill(): Promise<void>;
+  /** Such as SIGSTOP and SIGCONT. */
+  signal(name: NodeJS.Signals): void;
   /** Starts it again on its data and its port. */
   start(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -65,7 +67,8 @@ export async function startNatsCluster(
   });
   await Promise.all(starting);
   const admin = { user: adminUser, password: passwordOf(adminUser), leaseMs: 1_000, replicas: 3 };
-  await (await openBus({ url: nodes[0]?.url ?? '', ...admin, name: 'set-up' }, () => undefined))[Symbol.asyncDispose]();
+  await using bus = await openBus({ url: nodes[0]?.url ?? '', ...admin, name: 'set-up' }, () => undefined);
+  await openGate(bus);
   const owned = stack.move();
   return { nodes, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -79,10 +82,11 @@ async function startDeclared(
   user: { user?: string; password?: string },
   hasStore: boolean,
 ): Promise<TestServer> {
-  return startServer(command, 'nats', async (url) => {
+  const ready = async (url: string) => {
     await using bus = await openBus({ url, ...user, name: 'set-up', leaseMs: 1_000, replicas: 1 }, () => undefined);
     if (!hasStore) await openGate(bus);
-  });
+  };
+  return startServer(command, 'nats', { ready });
 }
 
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
@@ -110,8 +114,8 @@ export const violations = ({ folder }: Pick<TestServer, 'folder'>): string[] =>
     .split('\n')
     .filter((line) => /violation/i.test(line));
 
-/** A real redis-server of this test's own. */
-export const startRedis = () =>
+/** A real redis-server of this test's own. `own`: a folder for its data that stays. */
+export const startRedis = (own?: string) =>
   startServer(
     (port, folder) => [
       'redis-server',
@@ -127,14 +131,15 @@ export const startRedis = () =>
       '',
     ],
     'redis',
+    { own },
   );
 
 async function startServer(
   command: (port: number, folder: string, monitor: number) => string[],
   scheme: string,
-  ready?: (url: string) => Promise<void>,
+  { own, ready }: { own?: string | undefined; ready?: (url: string) => Promise<void> } = {},
 ): Promise<TestServer> {
-  const folder = await temporaryFolder();
+  const folder = own ? { path: own, [Symbol.asyncDispose]: async () => undefined } : await temporaryFolder();
   const port = await freePort();
   const monitorPort = await freePort();
   const url = `${scheme}://127.0.0.1:${port}`;
@@ -158,6 +163,7 @@ async function startServer(
     folder: folder.path,
     monitorPort,
     kill,
+    signal: (name) => void child?.kill(name),
     start,
     async [Symbol.asyncDispose]() {
       await kill();
