@@ -72,83 +72,42 @@ export async function claimJournal(
 }
 
 /** `at`: when the log was like that, or before. */
-async function foldJournal(
-  bus: Bus,
-  runId: string,
-  writer: Writer,
-  past: Omit<History, 'lastDecision'>,
-  at: Moment,
-) {
-  let run: Run | undefined;
-  let messages: readonly ChatMessage[] = [];
-  /** Of the last message on the run's own subject, and of the last decision, that were read here. */
-  let head = past.last;
-  let decided = past.events.findLast(({ decision }) => decision)?.seq ?? 0;
-  const fold = (event: WholeEvent) => {
-    run = evolve(run, event);
-    messages = conversation(messages, event);
-  };
-  const foldAll = async (events: readonly Recorded[]) => {
-    for (const event of events) if (isRunEvent(event)) fold(await wholeEvent(bus, event));
-  };
-  await foldAll(past.events);
-  if (!run) return undefined;
-
-  let seenAt = at;
-  const readOn = async () => {
-    const began = now();
-    const { events, last, lastDecision } = await bus.history('run', runId, {
-      from: head + 1,
-      decisionsFrom: decided + 1,
-    });
-    // Also of what does not count: the next event comes after it.
-    head = Math.max(head, last);
-    decided = Math.max(decided, lastDecision);
-    const isLate = (events[0]?.seq ?? Number.POSITIVE_INFINITY) < (run?.version ?? 0);
-    if (isLate) {
-      // A person spoke before what was recorded here last: all is folded anew, in the order of the log.
-      run = undefined;
-      messages = [];
-      await foldAll((await bus.history('run', runId)).events);
-    } else await foldAll(events);
-    const isLost = events.some(({ type }) => type === 'toka.run.started.v1' || type === 'toka.run.dispatched.v1');
-    if (isLost || !run || hasEnded(run)) throw new Failure('conflict', "the run is no longer this runner's");
-    seenAt = began;
-  };
+async function foldJournal(bus: Bus, runId: string, writer: Writer, past: Past, at: Moment) {
+  const view = await openView(bus, past, at);
+  if (!view.run) return undefined;
   // Side by side, what is new would be folded in twice.
   let reading: Promise<void> | undefined;
   const refresh = () => {
-    reading ??= readOn().finally(() => {
+    reading ??= readOn(bus, runId, view).finally(() => {
       reading = undefined;
     });
     return reading;
   };
-
   const journal: Journal = {
     get run() {
-      return run as Run;
+      return view.run as Run;
     },
     get messages() {
-      return messages;
+      return view.messages;
     },
     now: steadyClock(),
     refresh,
     async current() {
-      if (msSince(seenAt) > unseenMsMax) await refresh();
+      if (msSince(view.seenAt) > unseenMsMax) await refresh();
     },
     async record(draft) {
       const slim = await slimmed(bus, draft);
       const event = newEvent(slim as Draft, `run/${runId}`, writer, {
         correlationid: runId,
-        trace: run?.trace,
+        trace: view.run?.trace,
       }) as RunEvent;
       for (let attempt = 1; ; attempt++) {
         const began = now();
         try {
-          const seq = await bus.append(event, head);
-          head = seq;
-          seenAt = began;
-          return fold({ ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
+          const seq = await bus.append(event, view.head);
+          view.head = seq;
+          view.seenAt = began;
+          return fold(view, { ...event, seq, ...(await wholeOf(bus, draft)) } as WholeEvent);
         } catch (error) {
           if (!(error instanceof Failure && error.code === 'conflict') || attempt === attemptsMax) throw error;
           await refresh();
@@ -157,6 +116,52 @@ async function foldJournal(
     },
   };
   return journal;
+}
+
+type Past = Omit<History, 'lastDecision'>;
+
+/** What this runner has read of a run. `head`, `decided`: the last message on the run's own subject, and the last decision, that it knows. */
+type View = {
+  run: Run | undefined;
+  messages: readonly ChatMessage[];
+  head: number;
+  decided: number;
+  seenAt: Moment;
+};
+
+async function openView(bus: Bus, { events, last }: Past, seenAt: Moment): Promise<View> {
+  const decided = events.findLast(({ decision }) => decision)?.seq ?? 0;
+  const view: View = { run: undefined, messages: [], head: last, decided, seenAt };
+  await foldAll(bus, view, events);
+  return view;
+}
+
+function fold(view: View, event: WholeEvent): void {
+  view.run = evolve(view.run, event);
+  view.messages = conversation(view.messages, event);
+}
+
+async function foldAll(bus: Bus, view: View, events: readonly Recorded[]): Promise<void> {
+  for (const event of events) if (isRunEvent(event)) fold(view, await wholeEvent(bus, event));
+}
+
+/** Folds in what others have appended. Throws `conflict` where the run is no longer this runner's. */
+async function readOn(bus: Bus, runId: string, view: View): Promise<void> {
+  const began = now();
+  const part = { from: view.head + 1, decisionsFrom: view.decided + 1 };
+  const { events, last, lastDecision } = await bus.history('run', runId, part);
+  // Also of what does not count: the next event comes after it.
+  view.head = Math.max(view.head, last);
+  view.decided = Math.max(view.decided, lastDecision);
+  const isLate = (events[0]?.seq ?? Number.POSITIVE_INFINITY) < (view.run?.version ?? 0);
+  if (isLate) {
+    // A person spoke before what was recorded here last: all is folded anew, in the order of the log.
+    Object.assign(view, { run: undefined, messages: [] });
+    await foldAll(bus, view, (await bus.history('run', runId)).events);
+  } else await foldAll(bus, view, events);
+  const isLost = events.some(({ type }) => type === 'toka.run.started.v1' || type === 'toka.run.dispatched.v1');
+  if (isLost || !view.run || hasEnded(view.run)) throw new Failure('conflict', "the run is no longer this runner's");
+  view.seenAt = began;
 }
 
 /** A machine that slept is seen by its clock alone, a process that was stopped by either. */

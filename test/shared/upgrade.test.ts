@@ -63,10 +63,12 @@ for (const program of natsServers)
     await nc.close();
     await former.kill();
 
-    await using nats = await startNatsWithUsers(program, { prepare(folder) {
-      mkdirSync(join(folder, 'jetstream'), { recursive: true });
-      renameSync(join(former.folder, 'jetstream', '$G'), join(folder, 'jetstream', logAccount));
-    } });
+    await using nats = await startNatsWithUsers(program, {
+      prepare(folder) {
+        mkdirSync(join(folder, 'jetstream'), { recursive: true });
+        renameSync(join(former.folder, 'jetstream', '$G'), join(folder, 'jetstream', logAccount));
+      },
+    });
     const admin = {
       url: nats.url,
       user: adminUser,
