@@ -8,6 +8,7 @@ import { adviceOn, compareLog } from './same-log.ts';
 
 const lookMs = 100;
 const againMs = 2_000;
+const failedMs = 500;
 const standsMs = 10_000;
 /** For as long a store's refusal counts after it was last renewed. */
 export const refusalMs = 10_000;
@@ -61,11 +62,15 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
   const first = Promise.withResolvers<void>();
   const watching = (async () => {
     while (!signal.aborted) {
-      await turn().then(
-        () => judged && first.resolve(),
-        (error) => logger.warn({ reason: messageOf(error) }, 'log and archive could not be compared; trying again'),
-      );
-      await delay(judged ? lookMs : againMs / 10, undefined, { signal }).catch(() => undefined);
+      let waitMs = lookMs;
+      try {
+        await turn();
+        if (judged) first.resolve();
+      } catch (error) {
+        logger.warn({ reason: messageOf(error) }, 'log and archive could not be compared; trying again');
+        waitMs = failedMs;
+      }
+      await delay(waitMs, undefined, { signal }).catch(() => undefined);
     }
     first.resolve();
   })();

@@ -91,7 +91,7 @@ test.serial(
     const data = join(folder.path, 'data');
     const kept = join(folder.path, 'backup');
     writeFileSync(join(folder.path, 'agents.toml'), agents);
-    const before = await launch(folder.path, [], { MAX_CONCURRENT_AGENTS: '2' });
+    await using before = await launch(folder.path, [], { MAX_CONCURRENT_AGENTS: '2' });
     await before.up();
     const bearer = await token(data);
     const runs = async (api: string) => ((await ask(`${api}/runs?limit=200`, bearer)).json as { items: Run[] }).items;
