@@ -46,6 +46,7 @@ export function boundary(logger: Logger, denied: Denied) {
 
 function answer(ctx: Context, { code, message, problems, retryAfterMs }: Failure): void {
   ctx.status = statusOf[code];
+  if (code === 'too-large') ctx.set('Connection', 'close');
   if (retryAfterMs !== undefined || code === 'unavailable' || code === 'limited')
     ctx.set('Retry-After', String(Math.ceil((retryAfterMs ?? 1_000) / 1000)));
   ctx.body = JSON.stringify({
