@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { violations as refusals } from '#test/helpers/servers.ts';
 import type { Row } from './checks/archive.ts';
 import { archiveIsStream, chainHolds, logIsKept } from './checks/archive.ts';
@@ -48,7 +47,7 @@ export type Observation = {
 /** From NATS' acknowledgement to whoever asked for it, and what a busy machine takes. */
 const wayMs = 250;
 /** A machine that stands still for so long does to a lease what a fault does. */
-const stallMsMin = 500;
+const stallMsMin = 1_500;
 const slowMsMin = 2_000;
 
 export async function openObservation(world: World): Promise<Observation> {
@@ -58,9 +57,6 @@ export async function openObservation(world: World): Promise<Observation> {
   const calls: Call[] = [];
   const archives = new Map<string, Row[]>();
   const descendants = watchDescendants(() => [...world.processes.values()].map((process) => process.pid()));
-  const own = monitorEventLoopDelay({ resolution: 20 });
-  own.enable();
-  stack.defer(() => void own.disable());
   const { senders } = world;
   const stalled = (atMs: number, forMs: number) => {
     if (forMs >= stallMsMin) incidents.push({ on: 'machine', what: 'busy', fromMs: atMs - forMs - 500, untilMs: atMs });
@@ -77,8 +73,6 @@ export async function openObservation(world: World): Promise<Observation> {
     const taken = await world.network.take();
     calls.push(...taken.calls);
     for (const { atMs, forMs } of taken.stalls) stalled(atMs, forMs);
-    stalled(Date.now(), own.max / 1e6);
-    own.reset();
     // NATS itself was slow to answer.
     if (Date.now() - askedMs > slowMsMin)
       incidents.push({ on: 'machine', what: 'slow', fromMs: askedMs, untilMs: Date.now() });

@@ -40,7 +40,7 @@ process.on('SIGUSR2', () => {
 });
 
 const beatMs = 200;
-const stallMsMin = 500;
+const stallMsMin = 1_500;
 let beatenMs = performance.now();
 setInterval(() => {
   const lateMs = performance.now() - beatenMs - beatMs;

@@ -115,8 +115,8 @@ export function doneOnce(messages: readonly Message[]): Violation[] {
   );
 }
 
-/** After a fault its consequences may come this much later: a server's leases and deliveries, and what waits for them. */
-const feltMs = 10_000;
+/** What ended a runner's lease may be over by the time that it writes again: a lease, and a moment for another to take the task. */
+const feltMs = 6_000;
 
 /** A run is taken over only from a runner to which something was done. */
 export function takenFromHarmed({ messages, incidents }: Evidence): Violation[] {
@@ -125,7 +125,11 @@ export function takenFromHarmed({ messages, incidents }: Evidence): Violation[] 
     let held: { runner: string; fromMs: number } | undefined;
     for (const { event, timeMs } of run) {
       if (event.type === 'toka.run.retry-scheduled.v1' || event.type === 'toka.run.dispatched.v1') held = undefined;
-      if (event.type !== 'toka.run.started.v1') continue;
+      // It was well at that time: only what came since can have cost it the run.
+      if (event.type !== 'toka.run.started.v1') {
+        if (held && event.source.endsWith(`/${held.runner}`)) held.fromMs = timeMs;
+        continue;
+      }
       const before = held;
       held = { runner: event.data.runner, fromMs: timeMs };
       if (!before) continue;
