@@ -9,25 +9,30 @@ export const plants = {
   /** Appends are taken whoever was first. */
   'no-fence': [
     {
-      file: 'shared/bus/log.ts',
+      file: 'shared/bus/publish.ts',
       from: "if (expected !== undefined) header.set('Nats-Expected-Last-Subject-Sequence', String(expected));",
       to: 'void expected;',
     },
   ],
-  /** A store acknowledges what it has received, commits now and then, and goes on from wherever its consumer is. */
+  /** A store takes what it has received for archived, commits now and then, and goes on from wherever the log is. */
   'ack-before-commit': [
     {
       file: 'services/store/inlet.ts',
-      from: "      if (streamSeq > taken + 1) return 'gap';\n      queue.push(delivery);",
-      to: '      delivery.ack();\n      queue.push(delivery);',
+      from: 'if (seq < next) return true;',
+      to: 'if (seq <= archive.seq) return true;',
     },
-    { file: 'services/store/inlet.ts', from: 'soon(flush);', to: 'later(flush);' },
+    { file: 'services/store/inlet.ts', from: 'if (seq > next) {', to: 'if (Number.isNaN(seq)) {' },
+    { file: 'services/store/inlet.ts', from: 'soon(flush);', to: 'later(flush, backlogMs);' },
     { file: 'services/store/inlet.ts', from: 'const backlogMs = 10;', to: 'const backlogMs = 250;' },
-    { file: 'services/store/inlet.ts', from: '    last.ack();\n', to: '' },
     {
       file: 'services/store/archive.ts',
-      from: '      if (event.seq !== next) throw',
-      to: '      next = event.seq;\n      if (event.seq !== next) throw',
+      from: '      if (message.seq !== next) throw',
+      to: '      next = message.seq;\n      if (message.seq !== next) throw',
+    },
+    {
+      file: 'services/store/follow.ts',
+      from: 'bus.follow({ from: archive.seq + 1,',
+      to: 'bus.follow({ from: (archive.seq === 0 ? 0 : await bus.lastSeq()) + 1,',
     },
   ],
   /** A runner does not renew the lease of what it works on. */
