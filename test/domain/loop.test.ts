@@ -49,6 +49,13 @@ const secrets: [string, string][] = [
   ['a password in a URL', 'postgres://ann:hunter2hunter@db/x'],
 ];
 
+/** Of this process's own: others on the machine do not count. */
+function processorMs(work: () => unknown): number {
+  const before = process.cpuUsage();
+  work();
+  return process.cpuUsage(before).user / 1000;
+}
+
 test('what looks like a secret is blotted out, whoever it belongs to; ordinary text is left as it is, and quickly', (t) => {
   for (const [what, secret] of secrets) {
     const clean = scrub(`before ${secret} after`);
@@ -62,17 +69,15 @@ test('what looks like a secret is blotted out, whoever it belongs to; ordinary t
   const plain = `sha ${'ab12'.repeat(16)} run_01ARZ3NDEKTSV4RRFFQ69G5FAV task-skill risk-taking https://example.com:8080/a@b the authorization of bearers `;
   t.is(scrub(plain), plain);
   const long = plain.repeat(1_000);
-  const startedMs = performance.now();
-  t.is(scrub(long), long);
-  t.true(performance.now() - startedMs < 500, `${performance.now() - startedMs} ms for ${long.length} characters`);
+  const ordinaryMs = processorMs(() => t.is(scrub(long), long));
+  t.true(ordinaryMs < 500, `${ordinaryMs} ms for ${long.length} characters`);
   for (const hostile of [
     'sk-'.repeat(50_000),
     'eyJ'.repeat(50_000),
     '-----BEGIN PRIVATE KEY-----'.repeat(4_000),
     '://a:'.repeat(40_000),
   ]) {
-    const began = performance.now();
-    scrub(hostile);
-    t.true(performance.now() - began < 2_000, hostile.slice(0, 20));
+    const hostileMs = processorMs(() => scrub(hostile));
+    t.true(hostileMs < 2_000, `${hostileMs} ms for ${hostile.slice(0, 20)}`);
   }
 });

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { openBus } from '#shared/bus/bus.ts';
+import { commandRun } from '#shared/command.ts';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import type { Draft } from '#shared/contracts/events.ts';
 import type { ToolCall } from '#shared/contracts/llm.ts';
@@ -23,6 +24,8 @@ import { openToolbox } from '../../services/agent-runner/toolbox.ts';
 
 export const { signal } = new AbortController();
 const writer = { source: '/toka/test/1', actor: 'service:test' };
+/** A person. */
+export const boss = { source: '/toka/gateway/1', actor: 'user:boss' };
 export const limits = { maxSteps: 9, maxTokens: 1_000, maxCostUsd: null, timeoutS: 60, contextTokens: 1_000 };
 
 /** A server of the outside, and what it was asked for. */
@@ -98,7 +101,9 @@ export async function openRunner(
     };
     const decide = async (decision: 'approved' | 'denied') => {
       const approvalId = journal.run.approvals.at(-1)?.id ?? '';
-      await journal.record({ type: 'toka.run.approval-decided.v1', data: { approvalId, decision, reason: null } });
+      const command = { type: 'decide', decided: { approvalId, decision, reason: null } } as const;
+      await commandRun(bus, journal.run.id, command, boss);
+      await journal.refresh();
       await again();
     };
     /** Another runner takes the run over: it has a toolbox of its own. */

@@ -1,7 +1,6 @@
 import test from 'ava';
 import { connect } from 'nats';
 import { z } from 'zod';
-import { adminUser } from '#shared/bus/users.ts';
 import { chat } from '#shared/contracts/llm.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeRequest } from '#test/helpers/fake-provider.ts';
@@ -41,7 +40,8 @@ test('a run of twenty turns sends only what is new, and its model sees the whole
     },
   });
   const calls: { bytes: number; sent: z.infer<typeof Sent> }[] = [];
-  const nc = await connect({ servers: system.nats.url, user: adminUser, pass: passwordOf(adminUser) });
+  // Questions stay in the services' account; beside the proxies' queue group, each is heard once more.
+  const nc = await connect({ servers: system.nats.url, user: 'llm-proxy', pass: passwordOf('llm-proxy') });
   nc.subscribe(chat.subject, {
     callback: (_error, msg) => void calls.push({ bytes: msg.data.byteLength, sent: Sent.parse(msg.json()) }),
   });

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { commandRun } from '#shared/command.ts';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import type { Draft } from '#shared/contracts/events.ts';
 import type { ChatInput } from '#shared/contracts/llm.ts';
@@ -7,7 +8,7 @@ import { Failure } from '#shared/errors.ts';
 import { newEvent } from '#shared/event.ts';
 import { facts, started } from '#test/helpers/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
-import { openRunner, signal, startOutside } from '#test/helpers/toolbox.ts';
+import { boss, openRunner, signal, startOutside } from '#test/helpers/toolbox.ts';
 import { callTool } from '../../services/agent-runner/call-tool.ts';
 import { execute } from '../../services/agent-runner/execute.ts';
 import { openJournal } from '../../services/agent-runner/journal.ts';
@@ -167,7 +168,7 @@ test('a runner that was stopped makes no call when it wakes where another has th
   });
   await journal.record({ type: 'toka.run.step-completed.v1', data: step('c1') });
   await other.refresh();
-  await other.record({ type: 'toka.run.message-received.v1', data: { text: 'hello', mode: 'enqueue' } });
+  await commandRun(runner.bus, journal.run.id, { type: 'message', text: 'hello', mode: 'enqueue' }, boss);
   stopFor(400);
   await Promise.all([journal.current(), journal.current(), journal.current()]);
   t.is(journal.messages.filter(({ text }) => text === 'hello').length, 1);
