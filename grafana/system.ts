@@ -120,6 +120,7 @@ const log = [
     description:
       'Messages of the log that a service read and that do not count for it, by whether a newer version wrote them.',
     unit: 'short',
+    width: 4,
     queries: { '{{service}} {{kind}}': `sum by (service, kind) (${gained('toka_log_passed_over_total')})` },
   }),
   lines({
