@@ -62,7 +62,7 @@ export async function openWorld({ root, folder, sizes }: Options): Promise<World
     if (opened) disks.set(name, stack.use(opened));
     return path;
   };
-  const nats = stack.use(await startNatsWithUsers(undefined, { hasStore: true }));
+  const nats = stack.use(await startNatsWithUsers(undefined, { hasStore: true, leaseMs: taskLeaseMs }));
   const redis = stack.use(await startRedis(await disk('redis', redisDiskBytes)));
   const network = stack.use(await startNetwork());
   const links: string[] = [];

@@ -33,12 +33,12 @@ export type TestServer = {
  */
 export const natsServers: readonly string[] = ['nats-server', ...(process.env.NATS_SERVER_NEWEST?.split(',') ?? [])];
 
-/** `hasStore`: whether a store decides if events may be appended; else they may. */
-type NatsOptions = { hasStore?: boolean };
+/** `hasStore`: whether a store decides if events may be appended; else they may. `leaseMs`: as the runners' TASK_LEASE says. */
+type NatsOptions = { hasStore?: boolean; leaseMs?: number };
 
 /** A real nats-server of this test's own, with JetStream on disk and its streams made. */
-export const startNats = (program?: string, { hasStore = false }: NatsOptions = {}) =>
-  startDeclared((...at) => natsCommand(program, ...at), {}, hasStore);
+export const startNats = (program?: string, options: NatsOptions = {}) =>
+  startDeclared((...at) => natsCommand(program, ...at), {}, options);
 
 function natsCommand(program = 'nats-server', port: number, folder: string, monitor: number): string[] {
   const address = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitor)];
@@ -80,10 +80,10 @@ export const startBareNats = (program?: string) => startServer((...at) => natsCo
 async function startDeclared(
   command: (port: number, folder: string, monitor: number) => string[],
   user: { user?: string; password?: string },
-  hasStore: boolean,
+  { hasStore = false, leaseMs = 1_000 }: NatsOptions,
 ): Promise<TestServer> {
   const ready = async (url: string) => {
-    await using bus = await openBus({ url, ...user, name: 'set-up', leaseMs: 1_000, replicas: 1 }, () => undefined);
+    await using bus = await openBus({ url, ...user, name: 'set-up', leaseMs, replicas: 1 }, () => undefined);
     if (!hasStore) await openGate(bus);
   };
   return startServer(command, 'nats', { ready });
@@ -95,7 +95,7 @@ const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(u
 /** As the set-up starts it: each service has a user of its own, with its rights alone. `prepare` is given the folder of its data before. */
 export const startNatsWithUsers = (
   program?: string,
-  { hasStore = false, prepare = () => undefined }: NatsOptions & { prepare?: (folder: string) => void } = {},
+  { prepare = () => undefined, ...options }: NatsOptions & { prepare?: (folder: string) => void } = {},
 ) =>
   startDeclared(
     (port, folder, monitor) => {
@@ -105,7 +105,7 @@ export const startNatsWithUsers = (
       return [...natsCommand(program, port, folder, monitor), '-c', file];
     },
     { user: adminUser, password: passwordOf(adminUser) },
-    hasStore,
+    options,
   );
 
 /** What the server says that it refused, so far. */
