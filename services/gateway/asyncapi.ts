@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { EventType } from '#shared/contracts/events.ts';
-import { Envelope, eventData, eventTypes } from '#shared/contracts/events.ts';
+import { decisionTypes, Envelope, eventData, eventTypes } from '#shared/contracts/events.ts';
 import * as llm from '#shared/contracts/llm.ts';
 import * as scheduling from '#shared/contracts/scheduling.ts';
 import * as store from '#shared/contracts/store.ts';
@@ -25,7 +25,8 @@ export function asyncApiRoute(): Route {
 
 /** Subjects, events and questions as an AsyncAPI 3.0 document, from the schemas that check them. */
 function asyncApi() {
-  const entities = [...Map.groupBy(eventTypes, (type) => type.split('.')[1] as Entity)];
+  const byEntity = Map.groupBy(eventTypes, (type) => type.split('.')[1] as Entity);
+  const entities = [...byEntity, ['decision' as const, decisionTypes] as const];
   const questions = Object.entries({ ...store, ...scheduling, ...llm }).flatMap(([name, contract]) =>
     'subject' in contract && 'input' in contract ? [{ name, ...contract }] : [],
   );
@@ -66,7 +67,7 @@ const channel = (name: string) => ({ $ref: `#/channels/${name}` });
 const eventChannel = (entity: Entity, types: readonly EventType[]) => ({
   address: entitySubject(entity, '{id}'),
   description: 'In the stream EVENTS: follow it with a consumer for a history without gaps.',
-  parameters: { id: { description: `Of the ${entity}` } },
+  parameters: { id: { description: `Of the ${entity === 'decision' ? 'run that a person decided about' : entity}` } },
   messages: Object.fromEntries(types.map((type) => [type, ref('messages', type)])),
 });
 

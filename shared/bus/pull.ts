@@ -4,13 +4,7 @@ import { openChannel } from './channel.ts';
 
 /** A message from a stream, with the means to say what became of it. */
 export type Delivery = {
-  subject: string;
   data: Uint8Array;
-  streamSeq: number;
-  /** Counts the consumer's deliveries: a hole in it is a message that was lost on the way. */
-  consumerSeq: number;
-  /** Messages that the consumer has yet to deliver after this one. */
-  pending: number;
   ack(): void;
   /** Gives it back at once, or after `delayMs`. */
   nak(delayMs?: number): void;
@@ -83,18 +77,9 @@ export function pull(
   });
 }
 
-/** The reply subject says it all: `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`. */
-function delivery(msg: Msg): Delivery {
-  const tokens = (msg.reply ?? '').split('.');
-  const at = tokens.length > 9 ? 6 : 4; // with a domain, two more tokens come first
-  return {
-    subject: msg.subject,
-    data: msg.data,
-    streamSeq: Number(tokens[at + 1]),
-    consumerSeq: Number(tokens[at + 2]),
-    pending: Number(tokens[at + 4]),
-    ack: () => msg.respond('+ACK'),
-    nak: (delayMs) => msg.respond(delayMs ? `-NAK {"delay": ${delayMs * 1e6}}` : '-NAK'),
-    working: () => msg.respond('+WPI'),
-  };
-}
+const delivery = (msg: Msg): Delivery => ({
+  data: msg.data,
+  ack: () => msg.respond('+ACK'),
+  nak: (delayMs) => msg.respond(delayMs ? `-NAK {"delay": ${delayMs * 1e6}}` : '-NAK'),
+  working: () => msg.respond('+WPI'),
+});

@@ -278,6 +278,15 @@ export function subjectOf(event: Pick<TokaEvent, 'subject' | 'decision'>): strin
   return entitySubject(event.decision ? 'decision' : (entity as Entity), id);
 }
 
+/** Types of what a person says about a run; some of them come from the scheduler, too. */
+export const decisionTypes = [
+  'toka.run.approval-decided.v1',
+  'toka.run.cancelled.v1',
+  'toka.run.message-received.v1',
+  'toka.run.paused.v1',
+  'toka.run.resumed.v1',
+] as const satisfies readonly EventType[];
+
 /** Whether it is what a person says about a run. The scheduler, too, may end one, or say that a person's time to answer is over. */
 export function isDecision({ type, actor, data }: Draft & { actor: string }): boolean {
   switch (type) {
