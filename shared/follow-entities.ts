@@ -25,15 +25,17 @@ export async function followEntities(
   const subject = entitySubject(entity, '*');
   const stop = new AbortController();
   const caughtUp = Promise.withResolvers<void>();
-  const end = await bus.lastSeq(subject);
   let state = 'ok';
-  if (end === 0) caughtUp.resolve();
 
   const following = (async () => {
-    for await (const raw of bus.follow({ from: 1, subjects: [subject], signal: stop.signal })) {
+    for await (const raw of bus.follow({
+      from: 1,
+      subjects: [subject],
+      caughtUp: caughtUp.resolve,
+      signal: stop.signal,
+    })) {
       const event = bus.readEvent(raw);
       if (event) apply(event);
-      if (raw.seq >= end) caughtUp.resolve();
     }
   })().catch((error) => {
     state = `${what} are no longer read from the log: ${messageOf(error)}`;

@@ -1,5 +1,5 @@
 import type { Bus } from '#shared/bus/bus.ts';
-import type { History } from '#shared/bus/log.ts';
+import type { History } from '#shared/bus/history.ts';
 import type { Task } from '#shared/bus/tasks.ts';
 import { steadyClock } from '#shared/clock.ts';
 import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';

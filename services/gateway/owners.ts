@@ -17,8 +17,13 @@ export type Owners = {
   ofEvent(event: Recorded, allowed: ReadonlySet<string>): Promise<boolean>;
 };
 
+const firstOf = async (bus: Pick<Bus, 'first'>, { entity, id }: Thing): Promise<Recorded[]> => {
+  const first = await bus.first(entity, id);
+  return first ? [first] : [];
+};
+
 /** What says once whose it is never changes hands; an agent may, and is looked up anew. */
-export function createOwners(bus: Pick<Bus, 'read'>): Owners {
+export function createOwners(bus: Pick<Bus, 'read' | 'first'>): Owners {
   const settled = new LRUCache<string, Owned>({ max: thingsMax });
   const agents = new LRUCache<string, Owned>({ max: thingsMax, ttl: agentMsMax });
   const find = async ({ entity, id }: Thing): Promise<Owned | undefined> => {
@@ -28,7 +33,7 @@ export function createOwners(bus: Pick<Bus, 'read'>): Owners {
     const known = by === 'first' ? settled : agents;
     const name = `${entity}/${id}`;
     if (!known.has(name)) {
-      const events = await (by === 'first' ? bus.read(entity, id, 1, 1) : bus.read(entity, id));
+      const events = by === 'first' ? await firstOf(bus, { entity, id }) : await bus.read(entity, id);
       const owner = workstreamOf({ entity, id }, events);
       if (owner) known.set(name, { owner, since: since(events) });
     }

@@ -27,7 +27,7 @@ const defaults = {
 
 /** Sends the log as Server-Sent Events, each with its sequence as id, at the reader's own pace. Resolves when either side ends it: `stuck` where the reader was too slow. */
 export async function streamEvents(
-  bus: Pick<TenantBus, 'ask' | 'follow' | 'firstSeq' | 'readEvent'>,
+  bus: Pick<TenantBus, 'follow' | 'readEvent'>,
   ctx: Context,
   { from, subject, wanted, signal }: StreamOptions,
   { heartbeatMs, stuckMsMax, farewellMsMax } = defaults,

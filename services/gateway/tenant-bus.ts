@@ -3,6 +3,7 @@ import type { Bus } from '#shared/bus/bus.ts';
 import type { FollowedEvent } from '#shared/bus/follow.ts';
 import type { TokaEvent } from '#shared/contracts/events.ts';
 import { entitySubject } from '#shared/contracts/subjects.ts';
+import type { Thing } from '#shared/domain/ownership.ts';
 import { thingOf, workstreamGiven } from '#shared/domain/ownership.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Caller } from './auth.ts';
@@ -14,10 +15,7 @@ import { createOwners } from './owners.ts';
  * What a route is given of the bus: these members and no others, each as its caller may see it. A member that somebody adds to the bus is not
  * here until it is written down here, with what it shows to whoever is limited to workstreams.
  */
-export type TenantBus = Pick<
-  Bus,
-  'ask' | 'read' | 'history' | 'append' | 'follow' | 'readEvent' | 'nudge' | 'firstSeq'
-> & {
+export type TenantBus = Pick<Bus, 'ask' | 'read' | 'history' | 'append' | 'follow' | 'readEvent' | 'nudge'> & {
   /** Of the whole log: a place in it, which says nothing of what is there. */
   lastSeq(): Promise<number>;
   /** Whether an agent has, or had, this name, whoever may see it: names are everyone's. */
@@ -28,10 +26,7 @@ export type TenantBus = Pick<
   positions: Pick<Bus['positions'], 'get'>;
 };
 
-type Parts = Pick<
-  Bus,
-  'ask' | 'read' | 'history' | 'append' | 'follow' | 'readEvent' | 'nudge' | 'firstSeq' | 'lastSeq'
-> &
+type Parts = Pick<Bus, 'ask' | 'read' | 'first' | 'history' | 'append' | 'follow' | 'readEvent' | 'nudge' | 'lastSeq'> &
   Pick<TenantBus, 'artifacts' | 'positions'>;
 
 /** The bus of a caller: all of the log for one that is not limited; else nothing but what belongs to its workstreams exists. */
@@ -57,14 +52,17 @@ const unlimited = (bus: Parts): TenantBus => ({
   follow: bus.follow,
   readEvent: bus.readEvent,
   nudge: bus.nudge,
-  firstSeq: bus.firstSeq,
   lastSeq: () => bus.lastSeq(),
   isTaken: isTaken(bus),
   artifacts: { get: (ref) => bus.artifacts.get(ref) },
   positions: { get: (name) => bus.positions.get(name) },
 });
 
-const isTaken = (bus: Parts) => async (agent: string) => (await bus.lastSeq(entitySubject('agent', agent))) > 0;
+const isTaken = (bus: Parts) => (agent: string) => isThere(bus, { entity: 'agent', id: agent });
+
+/** Whether anything of it is in the log, or has been. */
+const isThere = async (bus: Pick<Bus, 'lastSeq' | 'first'>, { entity, id }: Thing): Promise<boolean> =>
+  (await bus.lastSeq(entitySubject(entity, id))) > 0 || (await bus.first(entity, id)) !== undefined;
 
 const queries = 'toka.store.query.';
 
@@ -84,12 +82,12 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
     },
     async read(entity, id, from, until) {
       if (await owners.has(allowed, { entity, id })) return bus.read(entity, id, from, until);
-      if ((await bus.lastSeq(entitySubject(entity, id))) > 0) hidden(`${entity}/${id}`);
+      if (await isThere(bus, { entity, id })) hidden(`${entity}/${id}`);
       return [];
     },
     async history(entity, id, part) {
       if (await owners.has(allowed, { entity, id })) return bus.history(entity, id, part);
-      if ((await bus.lastSeq(entitySubject(entity, id))) > 0) hidden(`${entity}/${id}`);
+      if (await isThere(bus, { entity, id })) hidden(`${entity}/${id}`);
       // An append next to what is not there for them is refused: something else is the last.
       return { events: [], last: 0, lastDecision: 0 };
     },
@@ -101,7 +99,6 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
     readEvent: bus.readEvent,
     // A runner that is nudged looks at the log, where nothing is that this caller may not have written.
     nudge: bus.nudge,
-    firstSeq: bus.firstSeq,
     lastSeq: () => bus.lastSeq(),
     isTaken: isTaken(bus),
     artifacts: { get: (ref) => bus.artifacts.get(ref) },
@@ -119,7 +116,7 @@ const forbidden = (reason: string) =>
  * belong to something that is the caller's.
  */
 async function checkAppend(
-  bus: Pick<Bus, 'lastSeq'>,
+  bus: Pick<Bus, 'lastSeq' | 'first'>,
   owners: Owners,
   event: TokaEvent,
   allowed: ReadonlySet<string>,
@@ -131,8 +128,7 @@ async function checkAppend(
   if (await owners.has(allowed, thing)) return;
   const begins = begun !== undefined && event.type !== 'toka.agent.updated.v1';
   if (!begins) throw forbidden(`${event.subject} is not the caller's`);
-  if ((await bus.lastSeq(entitySubject(thing.entity, thing.id))) > 0)
-    throw new Failure('conflict', `${event.subject} is taken`);
+  if (await isThere(bus, thing)) throw new Failure('conflict', `${event.subject} is taken`);
 }
 
 /** The events that belong to these workstreams, in order. */

@@ -18,7 +18,7 @@ const runsMax = 10_000;
 /** Whether an event is one that a filter wants: its own type, and whose it is, as the log says. */
 export type Wanted = (event: Recorded, filter: Filter) => Promise<boolean>;
 
-export function createWanted(bus: Pick<Bus, 'read'>): Wanted {
+export function createWanted(bus: Pick<Bus, 'read' | 'first'>): Wanted {
   const owners = createOwners(bus);
   const findAgent = createFindAgent(bus);
   return async (event, { types, agent, workstream }) =>
@@ -28,13 +28,13 @@ export function createWanted(bus: Pick<Bus, 'read'>): Wanted {
 }
 
 /** Which agent an event is about: itself, its memory, its runs, its model calls. */
-function createFindAgent(bus: Pick<Bus, 'read'>) {
+function createFindAgent(bus: Pick<Bus, 'first'>) {
   const runs = new LRUCache<string, string>({ max: runsMax });
   return async (event: Recorded): Promise<string | null> => {
     const about = agentOf(event);
     if (about?.entity !== 'run') return about?.id ?? null;
     if (!runs.has(about.id)) {
-      const [first] = await bus.read('run', about.id, 1, 1);
+      const first = await bus.first('run', about.id);
       const agent = first && agentOf(first);
       if (agent?.entity === 'agent') runs.set(about.id, agent.id);
     }

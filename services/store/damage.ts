@@ -1,12 +1,14 @@
 import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import type { LogLook } from '#shared/bus/log-messages.ts';
+import type { Bus } from '#shared/bus/bus.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { link } from './chain.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import type { Database } from './database.ts';
 import { isDamage, openDatabase } from './database.ts';
+
+type Log = Pick<Bus, 'logSight' | 'messagesAt' | 'archived'>;
 
 const checkMsMax = 600_000;
 
@@ -32,12 +34,12 @@ export const markDamaged = (file: string, reason: string): void =>
   file === ':memory:' ? undefined : writeFileSync(markOf(file), `${reason}\n`, { mode: 0o600 });
 
 /**
- * Opens the archive's file. One that is damaged is moved aside, and an empty one takes its place, which is filled from the log: if that
- * still begins with the first event, lacks none, and holds what the last checkpoint says. Throws `conflict` where it does not.
+ * Opens the archive's file. One that is damaged is moved aside, and an empty one takes its place, which is filled from the log, and
+ * from another store with what has left it: if they lack none, and hold what the last checkpoint says. Throws `conflict` where they do not.
  */
 export async function openWhole<T>(
   file: string,
-  log: LogLook,
+  log: Log,
   checkpoints: Checkpoints,
   logger: Logger,
   use: (db: Database) => T,
@@ -70,7 +72,7 @@ function using<T>(db: Database, use: (db: Database) => T): T {
   }
 }
 
-async function checkComplete(file: string, reason: string, log: LogLook, checkpoints: Checkpoints): Promise<void> {
+async function checkComplete(file: string, reason: string, log: Log, checkpoints: Checkpoints): Promise<void> {
   const { firstSeq, lastSeq, messages } = await log.logSight();
   const kept = checkpoints.last();
   const advice = `Put a backup's archive in its place (toka restore), or another store's file; what is missing in that comes from the log`;
@@ -79,18 +81,29 @@ async function checkComplete(file: string, reason: string, log: LogLook, checkpo
       'conflict',
       `DATABASE_FILE ${file} is damaged (${reason}), and is not made anew from the log: ${why}. ${advice}.`,
     );
-  if (firstSeq > 1 || messages < lastSeq) throw refuse('the log does not hold every event any more');
-  if (!kept) return;
-  if (lastSeq < kept.seq) throw refuse(`it ends with event ${lastSeq}, and the archive held ${kept.seq}`);
-  if ((await chainOf(log, kept.seq)) !== kept.chainHead)
+  if (lastSeq >= firstSeq && messages < lastSeq - firstSeq + 1)
+    throw refuse('the log does not hold every event any more');
+  if (kept && lastSeq < kept.seq) throw refuse(`it ends with event ${lastSeq}, and the archive held ${kept.seq}`);
+  if (!kept && firstSeq <= 1) return;
+  // What has left the log is another store's to give, and without a checkpoint that it is there.
+  const head = await chainOf(log, firstSeq, kept?.seq ?? firstSeq - 1).catch((error) => {
+    throw firstSeq > 1
+      ? refuse(`it begins with event ${firstSeq}, and no other store answers that has those before`)
+      : error;
+  });
+  if (kept && head !== kept.chainHead)
     throw refuse(`its first ${kept.seq} events are not those of the last checkpoint`);
 }
 
 const batch = 256;
 
-async function chainOf(log: LogLook, last: number): Promise<string> {
+async function chainOf(log: Log, firstSeq: number, last: number): Promise<string> {
   let head: Uint8Array = new Uint8Array(32);
-  for (let from = 1; from <= last; from += batch) {
+  const before = Math.min(firstSeq - 1, last);
+  if (before > 0)
+    for await (const { seq, bytes } of log.archived({ from: 1, until: before, holds: before }))
+      head = link(head, seq, bytes);
+  for (let from = Math.max(1, firstSeq); from <= last; from += batch) {
     const sequences = Array.from({ length: Math.min(batch, last - from + 1) }, (_, index) => from + index);
     for (const message of await log.messagesAt(sequences)) {
       if (!message) return '';

@@ -5,6 +5,7 @@ import type { Context } from '#shared/service.ts';
 import type { Archive } from './archive.ts';
 import type { Comparison } from './same-log.ts';
 import { adviceOn, compareLog } from './same-log.ts';
+import { seed } from './seed.ts';
 
 const lookMs = 100;
 const againMs = 2_000;
@@ -35,7 +36,8 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     return judged.comparison.is === 'same' ? 'ok' : adviceOn(judged.comparison);
   };
   const judge = async (place: string) => {
-    const comparison = await compareLog(archive, bus);
+    let comparison = await compareLog(archive, bus);
+    if (comparison.is === 'early' && (await seed(bus, archive, logger))) comparison = await compareLog(archive, bus);
     if (place !== bus.gate.place()) return;
     const before = judged?.comparison;
     judged = { place, comparison };

@@ -16,6 +16,7 @@ import type { Archive } from './archive.ts';
 import type { Audit } from './audit.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { selectListed } from './listed.ts';
+import { logPage } from './log-page.ts';
 import { pageOf } from './page.ts';
 import { isOfLife, searchMemory, selectApproval, selectApprovals, selectMemories } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
@@ -49,6 +50,11 @@ export function answerQueries(
   answerListed(archive, answer);
   answerHistory(archive, answer);
   answerAudit(archive, answer, audit, checkpoints);
+  bus.answer(store.readLog, ({ holds, ...question }) => {
+    if (holds > archive.seq)
+      throw new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${holds}`);
+    return { ...logPage(archive.db, question), seq: archive.seq };
+  });
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
@@ -188,10 +194,6 @@ function answerHistory(archive: Archive, answer: Answer): void {
       itemOf: ({ seq }, event) => ({ ...(event as object), seq }) as EventView,
     });
   });
-  answer(store.getHistory, ({ subject, from, until, workstreams }) => {
-    const filters = { 'subject =': subject, 'seq >=': from, 'seq <=': until, [within.events]: listOf(workstreams) };
-    return { ...historyPage(selectEvents(db, filters, historyEventsMax)), seq: archive.seq };
-  });
   answer(store.listUsage, (question) => selectUsage(db, question));
   answer(store.getSpending, ({ spenders, workstreams }) => {
     checkWhole(workstreams);
@@ -220,22 +222,6 @@ function answerAudit(archive: Archive, answer: Answer, audit: Audit, checkpoints
     if (archive.seq === 0) throw new Failure('not-found', 'the archive holds no event yet');
     return checkpoints.sign(archive.seq, Buffer.from(archive.head).toString('hex'));
   });
-}
-
-const historyEventsMax = 2_000;
-const historyBytesMax = 4 * 1024 ** 2;
-
-/** As many as an answer has room for, and one at least. */
-function historyPage(rows: readonly { seq: number; bytes: Buffer }[]) {
-  let bytes = 0;
-  let count = 0;
-  for (const row of rows.slice(0, historyEventsMax)) {
-    bytes += row.bytes.byteLength;
-    if (count > 0 && bytes > historyBytesMax) break;
-    count += 1;
-  }
-  const events = rows.slice(0, count).map(({ seq, bytes: each }) => ({ seq, text: each.toString('utf8') }));
-  return { events, next: rows[count]?.seq ?? null };
 }
 
 function checkWhole(workstreams: readonly string[] | undefined): void {

@@ -58,7 +58,7 @@ function createReader(db: Database, file: string): Reader {
 }
 
 /** Where an event lies follows from what it says. What was no event, and was archived before that was noted, is put aside. */
-function placeOf(bytes: Uint8Array): string {
+export function placeOf(bytes: Uint8Array): string {
   try {
     return subjectOf(parseEvent(jsonOf(bytes)));
   } catch {

@@ -18,11 +18,12 @@ const probesMax = 16;
 /** Compares what can be compared at once: ends, counts, and a few events between. The audit reads every event. */
 export async function compareLog(archive: Archived, log: LogLook): Promise<Comparison> {
   const archived = archive.seq;
-  if (archived === 0) return { is: 'same' };
   const { firstSeq, lastSeq, messages } = await log.logSight();
+  if (lastSeq === 0 && archived === 0) return { is: 'same' };
   if (lastSeq === 0) return { is: 'damaged', archived, what: `it is empty, and the archive holds ${archived} events` };
+  const held = archived === 0 ? 'holds none' : `ends with ${archived}`;
   if (firstSeq > archived + 1)
-    return { is: 'early', archived, what: `it begins with event ${firstSeq}, and the archive ends with ${archived}` };
+    return { is: 'early', archived, what: `it begins with event ${firstSeq}, and the archive ${held}` };
   for (const [seq, found] of await probe(log, firstSeq, Math.min(archived, lastSeq))) {
     if (!found) return { is: 'damaged', archived, what: `event ${seq} is missing or cannot be read` };
     const bytes = archive.bytesAt(seq);
@@ -58,6 +59,6 @@ export function adviceOn(comparison: Exclude<Comparison, { is: 'same' }>): strin
     case 'other':
       return `the log is not the archive's: ${comparison.what}. If NATS_URL or DATABASE_FILE leads to the wrong one, mend that. To keep the archive's ${archived} events, "toka log restore --replace" makes the log anew from them, and first writes what only the log has to a file. To go on with the log as it is, move DATABASE_FILE away: what only the archive holds is then in that file alone`;
     case 'early':
-      return `the archive is too old for this log: ${comparison.what}, so what lies between is in neither. Put a newer copy of the archive in its place: another store's file, or that of a backup`;
+      return `the archive is too old for this log: ${comparison.what}, so what lies between is in neither, and no other store answers that has it. Start one that has (it is then taken from there), or put a newer copy of the archive in its place: another store's file, or that of a backup`;
   }
 }

@@ -2,25 +2,26 @@ import type { NatsConnection } from 'nats';
 import { connect } from 'nats';
 import type { z } from 'zod';
 import type { Request, Topic } from '#shared/contracts/contract.ts';
-import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
-import type { Entity } from '#shared/contracts/subjects.ts';
+import type { Recorded } from '#shared/contracts/events.ts';
 import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
-import type { FollowedEvent, FollowOptions } from './follow.ts';
-import { follow } from './follow.ts';
+import { createEnds } from './ends.ts';
 import type { Gate } from './gate.ts';
 import { createGate } from './gate.ts';
 import { takeAnswersUnder } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { Lease } from './lease.ts';
 import { openLease } from './lease.ts';
-import type { History, Oddity } from './log.ts';
-import { append, createReader, firstSeq, lastSeq, readAt, readHistory } from './log.ts';
+import type { Oddity } from './log.ts';
+import { createReader } from './log.ts';
+
 import type { RawEvent, Reading } from './log-event.ts';
 import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
+import type { Log } from './open-log.ts';
+import { openLog } from './open-log.ts';
 import type { Positions } from './positions.ts';
 import { openPositions } from './positions.ts';
 import type { Registers } from './registers.ts';
@@ -36,6 +37,8 @@ import { readState } from './state.ts';
 import { declareStreams, jetStreamReady, streamsDeclared } from './streams.ts';
 import type { Tasks } from './tasks.ts';
 import { openTasks } from './tasks.ts';
+import type { Trimmable } from './trim.ts';
+import { openTrimmable } from './trim.ts';
 import { inboxPrefix } from './users.ts';
 
 export type BusOptions = {
@@ -53,57 +56,46 @@ export type BusOptions = {
 };
 
 /** What services meet on. Everything that knows NATS is behind it. */
-export type Bus = LogLook & {
-  /** Appends to the log: see `append` in log.ts. */
-  append(event: TokaEvent, expected?: number, deadlineMs?: number): Promise<number>;
-  /** The entity's events in order: see `readHistory` in log.ts. */
-  read(entity: Entity, id: string, from?: number, until?: number): Promise<Recorded[]>;
-  /** The same with the sequences that the next appends expect. */
-  history(entity: Entity, id: string, part?: { from: number; decisionsFrom: number }): Promise<History>;
-  readAt(sequences: readonly number[]): Promise<Recorded[]>;
-  /** Of the log's last event, or of the last on `subject`, which may have wildcards; 0 for none. */
-  lastSeq(subject?: string): Promise<number>;
-  /** Of the oldest event that the stream still keeps. */
-  firstSeq(): Promise<number>;
-  /** Whether events may be appended. */
-  gate: Gate;
-  follow(options: FollowOptions): AsyncGenerator<FollowedEvent>;
-  /** What a message of the log is. What does not count is told to `passedOver`. */
-  readMessage(raw: RawEvent): Reading;
-  /** The event that it is; undefined where it is none that counts. */
-  readEvent(raw: RawEvent): Recorded | undefined;
-  ask<I extends z.ZodType, O extends z.ZodType>(
-    contract: Request<I, O>,
-    input: z.input<I>,
-    options?: AskOptions,
-  ): Promise<z.output<O>>;
-  answer<I extends z.ZodType, O extends z.ZodType>(contract: Request<I, O>, handle: Handle<I, O>): void;
-  /** Asks every instance of every service. */
-  askEach(subject: string, waitMs: number): Promise<unknown[]>;
-  /** Answers what every instance answers. */
-  answerEach(subject: string, handle: () => Promise<unknown>): void;
-  /** Tells whoever listens. */
-  tell<T extends z.ZodType>(topic: Topic<T>, value: z.input<T>): void;
-  /** Hears what is told on a topic; what does not fit its schema is passed over. */
-  hear<T extends z.ZodType>(topic: Topic<T>, handle: (value: z.output<T>) => void): void;
-  /** Tries to lead among all who hold out for the same name: see lease.ts. */
-  lead(name: string, holder: string, changed: () => void): Lease;
-  /** Tells a runner that something was decided about a run. */
-  nudge(runId: string): void;
-  onNudge(runId: string, handle: () => void): { unsubscribe(): void };
-  tasks: Tasks;
-  artifacts: Artifacts;
-  snapshots: Snapshots;
-  /** What has to be known for a day by every replica, and is no fact for the log. */
-  notes: Registers;
-  positions: Positions;
-  connected(): boolean;
-  /** How JetStream is: for metrics. */
-  state(): Promise<JetStreamState>;
-  /** Refuses new questions, finishes those at hand. */
-  drain(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-};
+export type Bus = Log &
+  LogLook & {
+    /** Whether events may be appended. */
+    gate: Gate;
+    /** What a message of the log is. What does not count is told to `passedOver`. */
+    readMessage(raw: RawEvent): Reading;
+    /** The event that it is; undefined where it is none that counts. */
+    readEvent(raw: RawEvent): Recorded | undefined;
+    ask<I extends z.ZodType, O extends z.ZodType>(
+      contract: Request<I, O>,
+      input: z.input<I>,
+      options?: AskOptions,
+    ): Promise<z.output<O>>;
+    answer<I extends z.ZodType, O extends z.ZodType>(contract: Request<I, O>, handle: Handle<I, O>): void;
+    /** Asks every instance of every service. */
+    askEach(subject: string, waitMs: number): Promise<unknown[]>;
+    /** Answers what every instance answers. */
+    answerEach(subject: string, handle: () => Promise<unknown>): void;
+    /** Tells whoever listens. */
+    tell<T extends z.ZodType>(topic: Topic<T>, value: z.input<T>): void;
+    /** Hears what is told on a topic; what does not fit its schema is passed over. */
+    hear<T extends z.ZodType>(topic: Topic<T>, handle: (value: z.output<T>) => void): void;
+    /** Tries to lead among all who hold out for the same name: see lease.ts. */
+    lead(name: string, holder: string, changed: () => void): Lease;
+    /** Tells a runner that something was decided about a run. */
+    nudge(runId: string): void;
+    onNudge(runId: string, handle: () => void): { unsubscribe(): void };
+    tasks: Tasks;
+    artifacts: Artifacts;
+    snapshots: Snapshots;
+    /** What has to be known for a day by every replica, and is no fact for the log. */
+    notes: Registers;
+    positions: Positions;
+    connected(): boolean;
+    /** How JetStream is: for metrics. */
+    state(): Promise<JetStreamState>;
+    /** Refuses new questions, finishes those at hand. */
+    drain(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+  };
 
 /**
  * Connects, waits for JetStream, makes the streams or waits for them. `problem` hears of bugs in answers and of what the user may not,
@@ -141,15 +133,9 @@ export async function openBus(
     unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
   });
   return {
-    append: (event, expected, deadlineMs = 60_000) => append(nc, gate, event, expected, deadlineMs),
-    read: async (entity, id, from, until) => (await readHistory(nc, readEvent, { entity, id, from, until })).events,
-    history: (entity, id, part) => readHistory(nc, readEvent, { entity, id, ...part }),
-    readAt: (sequences) => readAt(nc, readEvent, sequences),
-    lastSeq: (subject) => lastSeq(nc, jsm, subject),
-    firstSeq: () => firstSeq(jsm),
+    ...openLog({ nc, gate, ends: createEnds(jsm), readEvent }),
     ...createLook(nc, jsm),
     gate,
-    follow: (followOptions) => follow(nc, jsm, followOptions),
     readMessage,
     readEvent,
     ask: (contract, input, askOptions) => ask(nc, contract, input, askOptions),
@@ -192,6 +178,13 @@ export async function openRestorer(options: BusOptions): Promise<Restorer & Asyn
   const nc = await open(options);
   const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
   return { ...createRestorer(nc, jsm), [Symbol.asyncDispose]: () => nc.close() };
+}
+
+/** Connects as who may all, to take away what is old. */
+export async function openTrimmer(options: BusOptions): Promise<Trimmable & AsyncDisposable> {
+  const nc = await open(options);
+  const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
+  return { ...openTrimmable(nc, jsm), [Symbol.asyncDispose]: () => nc.close() };
 }
 
 async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {

@@ -10,10 +10,17 @@ const attemptsMax = 20;
 export type Query = { seq: number; next_by_subj?: string } | { last_by_subj: string };
 
 /** A message as it lies in a stream. */
-export type Stored = { seq: number; subject: string; bytes: Buffer; headers: ReadonlyMap<string, string> };
+export type Stored = {
+  seq: number;
+  subject: string;
+  bytes: Buffer;
+  headers: ReadonlyMap<string, string>;
+  /** When the stream took it, in epoch milliseconds. */
+  timeMs: number;
+};
 
 type Reply = {
-  message?: { seq: number; subject: string; data?: string; hdrs?: string };
+  message?: { seq: number; subject: string; data?: string; hdrs?: string; time: string };
   error?: { err_code: number; description: string };
 };
 
@@ -50,11 +57,12 @@ async function untilAnswered(nc: NatsConnection, stream: string, question: Quest
   }
 }
 
-const storedOf = ({ seq, subject, data = '', hdrs }: NonNullable<Reply['message']>): Stored => ({
+const storedOf = ({ seq, subject, data = '', hdrs, time }: NonNullable<Reply['message']>): Stored => ({
   seq,
   subject,
   bytes: Buffer.from(data, 'base64'),
   headers: headersOf(hdrs),
+  timeMs: Date.parse(time),
 });
 
 /** `NATS/1.0`, then a line for each. */

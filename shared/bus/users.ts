@@ -1,5 +1,5 @@
 import { runnerSlots } from '#shared/contracts/scheduling.ts';
-import { getHistory } from '#shared/contracts/store.ts';
+import { readLog } from '#shared/contracts/store.ts';
 import {
   artifactsBucket,
   entitySubject,
@@ -71,7 +71,6 @@ const own: Record<ServiceUser, Permissions> = {
       ...events('agent', 'run'),
       tasksSubjects,
       'toka.control.run.*',
-      getHistory.subject,
       keySubject(leasesBucket, 'scheduler'),
       snapshotSubject('scheduler', '>'),
       ...bucketReads(leasesBucket),
@@ -88,7 +87,6 @@ const own: Record<ServiceUser, Permissions> = {
       ackTask,
       'toka.llm.chat',
       'toka.store.query.memory',
-      getHistory.subject,
       runnerSlots.subject,
     ],
     subscribe: ['toka.control.run.*', runnerSlots.subject],
@@ -103,9 +101,9 @@ const own: Record<ServiceUser, Permissions> = {
       ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
       // Whether the log may be written on: it alone says so.
       logStateSubject,
-      ...(['scheduler', 'agent-runner', 'llm-proxy'] as const).map(inbox),
+      ...(['scheduler', 'agent-runner', 'llm-proxy', 'store'] as const).map(inbox),
     ],
-    subscribe: [logSubjects, 'toka.store.query.*'],
+    subscribe: [logSubjects, 'toka.store.query.*', readLog.subject],
   },
 };
 
@@ -117,6 +115,8 @@ export function permissionsOf(service: ServiceUser): Permissions {
       entitySubject('system', service),
       ...readsOf(eventsStream),
       ...bucketReads(logBucket),
+      // What has left the stream.
+      readLog.subject,
       ...api('INFO', 'STREAM.INFO.*'),
       inbox('gateway'), // which asks everyone how they are
       answersAcross,
@@ -150,7 +150,7 @@ const reached = {
 };
 
 /** What an admin may ask of the services. */
-const asked = ['toka.store.query.*', 'toka.scheduler.query.*', 'toka.llm.chat'];
+const asked = ['toka.store.query.*', readLog.subject, 'toka.scheduler.query.*', 'toka.llm.chat'];
 
 export type Passwords = Readonly<Record<UserName, string>>;
 

@@ -222,15 +222,24 @@ export const listWebhooks = request('toka.store.query.webhooks', z.object(page),
 export const listSteps = request('toka.store.query.steps', z.object({ ...page, runId: RunId }), pageOf(StepView));
 export const listEvents = request('toka.store.query.events', z.object({ ...page, ...EventFilter }), pageOf(EventView));
 /**
- * All events of one subject from one sequence to another, each with its JSON as it was written. `next`: where another page begins; null where
- * these are all up to `seq`, the archive's last.
+ * What the log held from one sequence on, for whoever needs what has left it: each message with its subject and its exact bytes in base64, some
+ * at a time; `subjects` are NATS', perhaps with wildcards. `next`: where another page begins, and after how many bytes of its first message; null:
+ * these are all up to `seq`, the archive's last. `holds`: only an archive that has come to this sequence answers, and others say
+ * `unavailable` at once. With `subjects`, what is no event is left out.
  */
-export const getHistory = request(
-  'toka.store.query.history',
-  z.object({ ...asked, subject: z.string().max(200), from: Seq, until: Seq.optional() }),
+export const readLog = request(
+  // Beside the questions that people's requests lead to: whoever asks is shown everything.
+  'toka.store.log',
   z.object({
-    events: z.array(z.object({ seq: Seq, text: z.string() })),
-    next: Seq.nullable(),
+    from: Seq,
+    offset: z.number().int().nonnegative().default(0),
+    until: Seq.optional(),
+    subjects: z.array(z.string().max(300)).min(1).max(10).optional(),
+    holds: z.number().int().nonnegative().default(0),
+  }),
+  z.object({
+    messages: z.array(z.object({ seq: Seq, subject: z.string(), data: z.string() })),
+    next: z.object({ from: Seq, offset: z.number().int().nonnegative() }).nullable(),
     seq: z.number().int().nonnegative(),
   }),
 );
