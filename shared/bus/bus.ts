@@ -6,6 +6,8 @@ import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Archives } from './archives.ts';
+import { openArchives } from './archives.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
 import type { FollowedEvent, FollowOptions } from './follow.ts';
@@ -67,6 +69,7 @@ export type Bus = LogLook & {
   firstSeq(): Promise<number>;
   /** Whether events may be appended. */
   gate: Gate;
+  archives: Archives;
   follow(options: FollowOptions): AsyncGenerator<FollowedEvent>;
   /** What a message of the log is. What does not count is told to `passedOver`. */
   readMessage(raw: RawEvent): Reading;
@@ -149,6 +152,7 @@ export async function openBus(
     firstSeq: () => firstSeq(jsm),
     ...createLook(nc, jsm),
     gate,
+    archives: openArchives(nc),
     follow: (followOptions) => follow(nc, jsm, followOptions),
     readMessage,
     readEvent,

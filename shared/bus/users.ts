@@ -1,6 +1,7 @@
 import { runnerSlots } from '#shared/contracts/scheduling.ts';
 import { getHistory } from '#shared/contracts/store.ts';
 import {
+  archiveKey,
   artifactsBucket,
   entitySubject,
   eventsStream,
@@ -103,6 +104,8 @@ const own: Record<ServiceUser, Permissions> = {
       ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
       // Whether the log may be written on: it alone says so.
       logStateSubject,
+      // How far its archive has come.
+      keySubject(logBucket, archiveKey('*')),
       ...(['scheduler', 'agent-runner', 'llm-proxy'] as const).map(inbox),
     ],
     subscribe: [logSubjects, 'toka.store.query.*'],
