@@ -9,7 +9,8 @@ export type Extent = { seq: number; chainHead: string };
 
 /**
  * Copies the archive at `file` to `target` while a store writes on: all that was committed at one moment, and nothing of what came later. Not
- * by SQLite's online backup, which begins anew with each commit of another connection.
+ * by SQLite's online backup, which begins anew with each commit of another connection. The copy has no name: the store that opens it gives it
+ * one of its own, or two archives would speak as one.
  */
 export function copyArchive(file: string, target: string): void {
   if (!existsSync(file)) throw new Failure('not-found', `there is no archive ${file}`);
@@ -20,6 +21,12 @@ export function copyArchive(file: string, target: string): void {
       db.prepare('VACUUM INTO ?').run(target);
     } finally {
       db.close();
+    }
+    const copy = new Sqlite(target);
+    try {
+      copy.prepare(`DELETE FROM meta WHERE key = 'archive'`).run();
+    } finally {
+      copy.close();
     }
   } catch (error) {
     throw new Failure('unavailable', `the archive ${file} could not be copied: ${messageOf(error)}`, { cause: error });

@@ -1,11 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Verdict } from '#shared/bus/gate.ts';
 import { messageOf } from '#shared/errors.ts';
+import { repeat } from '#shared/repeat.ts';
 import type { Context } from '#shared/service.ts';
 import type { Archive } from './archive.ts';
 import type { Comparison } from './same-log.ts';
-import { adviceOn, compareLog } from './same-log.ts';
+import { adviceOn, compareWithAll } from './same-log.ts';
 import { seed } from './seed.ts';
+import { createTeller, tellMs } from './tell-end.ts';
 
 const lookMs = 100;
 const againMs = 2_000;
@@ -24,7 +26,8 @@ export type Guard = {
 
 /**
  * Compares log and archive when this store starts and at each start of nats-server, and says on the bus whether events may be appended: until
- * then nobody does. A difference is looked at again every two seconds, for it may have been mended.
+ * then nobody does. A difference is looked at again every two seconds, for it may have been mended. Says there, too, how far this archive has
+ * come: a store whose archive ends earlier does not know otherwise what the log should hold.
  */
 export async function guardLog(context: Context<unknown>, archive: Archive): Promise<Guard> {
   const { bus, logger, metrics, stack } = context;
@@ -35,13 +38,19 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     if (!judged || judged.place !== bus.gate.place()) return 'waits until log and archive have been compared';
     return judged.comparison.is === 'same' ? 'ok' : adviceOn(judged.comparison);
   };
+  const tellEnd = createTeller(bus, archive);
+  /** Of another log than the archive's, its end says nothing. */
+  const isOurs = () => judged?.place === bus.gate.place() && ['same', 'short'].includes(judged?.comparison.is ?? '');
   const judge = async (place: string) => {
-    let comparison = await compareLog(archive, bus);
-    if (comparison.is === 'early' && (await seed(bus, archive, logger))) comparison = await compareLog(archive, bus);
+    let comparison = await compareWithAll(archive, bus);
+    if (comparison.is === 'early' && (await seed(bus, archive, logger)))
+      comparison = await compareWithAll(archive, bus);
     if (place !== bus.gate.place()) return;
+    const isNew = judged?.place !== place;
     const before = judged?.comparison;
     judged = { place, comparison };
     for (const handle of handles) handle();
+    if (isNew && isOurs()) await tellEnd({ anew: true });
     metrics.logRefused.set(comparison.is === 'same' ? 0 : 1);
     if (comparison.is !== 'same' && before?.is !== comparison.is)
       logger.error({ comparison }, `no service writes: ${adviceOn(comparison)}`);
@@ -76,9 +85,12 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     }
     first.resolve();
   })();
+  repeat(stack, tellMs, async () => (isOurs() ? tellEnd() : undefined));
   stack.defer(async () => {
     stop.abort();
     await watching;
+    // By now it has taken all that it will.
+    if (bus.connected() && isOurs()) await tellEnd();
   });
   await first.promise;
   return {

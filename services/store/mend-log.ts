@@ -70,6 +70,9 @@ async function remake(
     from <= archive.seq ? archive.rows(from, limit) : rest.filter(({ seq }) => seq >= from).slice(0, limit),
   );
   rmSync(tailFile, { force: true });
+  // They are of the log that it was: nobody is to wait for what they hold.
+  if (only.length > 0)
+    for (const { id, seq } of await log.archives.list()) if (seq > filled) await log.archives.forget(id);
   return `The log was made anew from the archive: ${filled} events, each at its sequence.${said}`;
 }
 

@@ -1,3 +1,4 @@
+import type { ArchiveEnd, Archives } from '#shared/bus/archives.ts';
 import type { RawEvent } from '#shared/bus/log-event.ts';
 import type { LogLook } from '#shared/bus/log-messages.ts';
 
@@ -7,11 +8,13 @@ export type Archived = { seq: number; bytesAt(seq: number): Buffer | undefined }
 /**
  * How the log stands to the archive. `same`: nothing is missing. `short`: it ends earlier, and up to there it is the archive's. `damaged`: it is
  * this log, with holes or empty. `other`: it holds something else where the archive has an event. `early`: it begins after the archive's end.
+ * `behind`: this archive misses nothing, but one had come further than the log.
  */
 export type Comparison =
   | { is: 'same' }
   | { is: 'short'; last: number; archived: number }
-  | { is: 'damaged' | 'other' | 'early'; what: string; archived: number };
+  | { is: 'damaged' | 'other' | 'early'; what: string; archived: number }
+  | { is: 'behind'; last: number; archived: number; further: ArchiveEnd };
 
 const probesMax = 16;
 
@@ -36,6 +39,23 @@ export async function compareLog(archive: Archived, log: LogLook): Promise<Compa
   return lastSeq < archived ? { is: 'short', last: lastSeq, archived } : { is: 'same' };
 }
 
+/**
+ * The same, and whether the log has all that any archive had when it was last heard of, however long ago: a log does not shrink. What was told
+ * of this one, and is not in it, was in a file whose place it has taken.
+ */
+export async function compareWithAll(
+  archive: Archived,
+  log: LogLook & { archives: Pick<Archives, 'list'> },
+): Promise<Comparison> {
+  // Before the log's end: an archive that takes an event meanwhile must not seem to be ahead of it.
+  const ends = await log.archives.list();
+  const own = await compareLog(archive, log);
+  const [further] = ends.toSorted((one, other) => other.seq - one.seq);
+  if (own.is !== 'same' || !further) return own;
+  const { lastSeq: last } = await log.logSight();
+  return further.seq > last ? { is: 'behind', last, archived: archive.seq, further } : own;
+}
+
 /** The last event that both should have, and some before it. */
 async function probe(log: LogLook, from: number, to: number): Promise<[number, Buffer | undefined][]> {
   if (from > to) return [];
@@ -54,6 +74,10 @@ export function adviceOn(comparison: Exclude<Comparison, { is: 'same' }>): strin
   switch (is) {
     case 'short':
       return `the log ends with event ${comparison.last}, and the archive holds ${archived - comparison.last} more: nats-server has lost them, as after a power cut. "toka log restore" puts them back at their places (so does the next npm start, and docker compose up -d)`;
+    case 'behind': {
+      const { id, seq, time } = comparison.further;
+      return `the log ends with event ${comparison.last}, and an archive, ${id}, had come to event ${seq} at ${time}: nats-server has lost what lies between, as after a power cut. Start the store that has it, and "toka log restore" with its DATABASE_FILE puts it back. If that file is gone, "toka log archives --forget ${id}" goes on without these events`;
+    }
     case 'damaged':
       return `the log is damaged: ${comparison.what}. "toka log restore" makes it anew from the archive, once it has found that the archive is whole and holds everything that the log still has`;
     case 'other':

@@ -5,6 +5,8 @@ import type { Request, Topic } from '#shared/contracts/contract.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import type { Archives } from './archives.ts';
+import { openArchives } from './archives.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
 import { createEnds } from './ends.ts';
@@ -60,6 +62,7 @@ export type Bus = Log &
   LogLook & {
     /** Whether events may be appended. */
     gate: Gate;
+    archives: Archives;
     /** What a message of the log is. What does not count is told to `passedOver`. */
     readMessage(raw: RawEvent): Reading;
     /** The event that it is; undefined where it is none that counts. */
@@ -136,6 +139,7 @@ export async function openBus(
     ...openLog({ nc, gate, ends: createEnds(jsm), readEvent }),
     ...createLook(nc, jsm),
     gate,
+    archives: openArchives(nc),
     readMessage,
     readEvent,
     ask: (contract, input, askOptions) => ask(nc, contract, input, askOptions),

@@ -1,15 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConsumerConfig, JetStreamManager, NatsConnection } from 'nats';
 import { headers } from 'nats';
-import { eventsStream, keySubject, keyValueStream, positionsBucket } from '#shared/contracts/subjects.ts';
+import { eventsStream, positionsBucket } from '#shared/contracts/subjects.ts';
 import { Failure } from '#shared/errors.ts';
+import type { Archives } from './archives.ts';
+import { openArchives } from './archives.ts';
 import { inboxOf } from './inbox.ts';
 import { jsonOf } from './json.ts';
 import type { RawEvent } from './log-event.ts';
 import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
 import { dedupWindowMs } from './publish.ts';
-import { getStored } from './stored.ts';
+import { openRegisters } from './registers.ts';
 
 /** Puts events back into the log. Only who may all can: services append events of their own alone. */
 export type Restorer = LogLook & {
@@ -25,6 +27,7 @@ export type Restorer = LogLook & {
   begin(rules: string): Promise<void>;
   /** The newest position of each who reads the log for others. */
   positions(): Promise<{ name: string; text: string }[]>;
+  archives: Archives;
 };
 
 const batch = 256;
@@ -63,19 +66,9 @@ export function createRestorer(nc: NatsConnection, jsm: JetStreamManager): Resto
       const { config } = await jsm.streams.info(eventsStream);
       if (config.description !== rules) await jsm.streams.update(eventsStream, { ...config, description: rules });
     },
-    positions: () => newestOf(nc, positionsBucket),
+    positions: () => openRegisters(nc, positionsBucket).list('>'),
+    archives: openArchives(nc),
   };
-}
-
-async function newestOf(nc: NatsConnection, bucket: string): Promise<{ name: string; text: string }[]> {
-  const found: { name: string; text: string }[] = [];
-  for (let seq = 1; ; ) {
-    const next = await getStored(nc, keyValueStream(bucket), { seq, next_by_subj: keySubject(bucket, '>') });
-    if (!next) return found;
-    seq = next.seq + 1;
-    const name = next.subject.slice(keySubject(bucket, '').length);
-    if (!next.headers.has('KV-Operation')) found.push({ name, text: next.bytes.toString('utf8') });
-  }
 }
 
 async function makeAnew(jsm: JetStreamManager): Promise<void> {

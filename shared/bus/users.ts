@@ -1,6 +1,7 @@
 import { runnerSlots } from '#shared/contracts/scheduling.ts';
 import { readLog } from '#shared/contracts/store.ts';
 import {
+  archiveKey,
   artifactsBucket,
   entitySubject,
   eventsStream,
@@ -101,6 +102,8 @@ const own: Record<ServiceUser, Permissions> = {
       ...api('STREAM.LIST', 'CONSUMER.LIST.*'),
       // Whether the log may be written on: it alone says so.
       logStateSubject,
+      // How far its archive has come.
+      keySubject(logBucket, archiveKey('*')),
       ...(['scheduler', 'agent-runner', 'llm-proxy', 'store'] as const).map(inbox),
     ],
     subscribe: [logSubjects, 'toka.store.query.*', readLog.subject],

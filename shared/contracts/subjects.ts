@@ -34,6 +34,8 @@ export const positionsBucket = 'positions';
 export const logBucket = 'log';
 export const logStateKey = 'state';
 export const logStateSubject = keySubject(logBucket, logStateKey);
+/** Where a store says how far its archive has come. */
+export const archiveKey = (archive: string) => `archive.${archive}`;
 
 /** Who of several instances leads: a key that expires. */
 export const leasesBucket = 'leases';

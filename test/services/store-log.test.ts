@@ -2,84 +2,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'ava';
 import { connect } from 'nats';
-import type { Bus } from '#shared/bus/bus.ts';
-import { openBus, openRestorer } from '#shared/bus/bus.ts';
-import type { Draft } from '#shared/contracts/events.ts';
 import * as store from '#shared/contracts/store.ts';
-import { newEvent } from '#shared/event.ts';
-import { startService } from '#shared/service.ts';
-import { agentSpec } from '#test/helpers/agents.ts';
+import { append, contents, fillBoth, harmed, mend, openStore, openWorld } from '#test/helpers/archived-log.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { cutLog, damageLog } from '#test/helpers/log-damage.ts';
-import type { TestServer } from '#test/helpers/servers.ts';
-import { startNats } from '#test/helpers/servers.ts';
-import { temporaryFolder } from '#test/helpers/temporary.ts';
-import { Config } from '../../services/store/config.ts';
-import { start } from '../../services/store/main.ts';
-import type { Means } from '../../services/store/mend-log.ts';
-import { mendLog } from '../../services/store/mend-log.ts';
-import { openReader } from '../../services/store/reader.ts';
-
-const writer = { source: '/toka/test/1', actor: 'service:test' };
-const options = { name: 'test', leaseMs: 1_000, replicas: 1 };
-
-const openStore = (nats: TestServer, file: string) =>
-  startService('store', Config, start, {
-    NATS_URL: nats.url,
-    METRICS_PORT: '0',
-    METRICS_HOST: '127.0.0.1',
-    LOG_LEVEL: 'silent',
-    CONFIG_FILE: 'none',
-    DATABASE_FILE: file,
-  });
-
-async function setUp() {
-  await using stack = new AsyncDisposableStack();
-  const nats = stack.use(await startNats(undefined, { hasStore: true }));
-  const file = join(stack.use(await temporaryFolder()).path, 'toka.sqlite');
-  const bus = stack.use(await openBus({ url: nats.url, ...options }, () => undefined));
-  const owned = stack.move();
-  return { nats, file, bus, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-type World = Awaited<ReturnType<typeof setUp>>;
-
-const registered = (name: string): Draft => ({
-  type: 'toka.agent.registered.v1',
-  data: { spec: agentSpec({ name }), origin: 'api' },
-});
-
-const append = (bus: Bus, name: string, deadlineMs?: number) =>
-  bus.append(newEvent(registered(name), `agent/${name}`, writer), 0, deadlineMs);
-
-/** Some events, all of them archived. */
-async function fillBoth({ bus }: World, from: number, count: number): Promise<number> {
-  let seq = 0;
-  for (let index = from; index < from + count; index++) seq = await append(bus, `a${index}`);
-  await eventually(async () => (await bus.ask(store.getArchive, { minSeq: seq })).seq >= seq);
-  return seq;
-}
-
-async function contents({ bus }: World): Promise<Map<number, string>> {
-  const { lastSeq } = await bus.logSight();
-  const messages = await bus.messagesAt(Array.from({ length: lastSeq }, (_, index) => index + 1));
-  return new Map(messages.flatMap((each) => (each ? [[each.seq, `${each.subject} ${each.bytes}`]] : [])));
-}
-
-async function mend({ nats, file }: World, means: Means): Promise<string | undefined> {
-  await using restorer = await openRestorer({ url: nats.url, ...options });
-  using reader = openReader(file);
-  return reader && (await mendLog(reader, restorer, means, `${file}-tail`));
-}
-
-/** The server dies, `harm` comes over its files, and it is started again. */
-async function harmed({ nats }: World, harm: (nats: TestServer) => void): Promise<void> {
-  await nats.kill();
-  harm(nats);
-  await nats.start();
-}
 
 test('nobody appends before a store has compared the log with its archive, nor after nats-server was started again', async (t) => {
-  await using world = await setUp();
+  await using world = await openWorld();
   const { bus, nats, file } = world;
   await t.throwsAsync(append(bus, 'early', 300), { code: 'unavailable', message: /is the store running\?$/ });
   t.is(await bus.lastSeq(), 0);
@@ -96,7 +25,7 @@ test('nobody appends before a store has compared the log with its archive, nor a
 });
 
 test('a log that has lost its end is written on by nobody until it has it back from the archive, at the same places', async (t) => {
-  await using world = await setUp();
+  await using world = await openWorld();
   const { bus, nats, file } = world;
   await using running = await openStore(nats, file);
   const last = await fillBoth(world, 0, 60);
@@ -123,7 +52,7 @@ test('a log that has lost its end is written on by nobody until it has it back f
 });
 
 test('a log that has lost what lay behind a damaged place has all of it back', async (t) => {
-  await using world = await setUp();
+  await using world = await openWorld();
   const { bus, nats, file } = world;
   const first = await openStore(nats, file);
   await fillBoth(world, 0, 60);
@@ -142,7 +71,7 @@ test('a log that has lost what lay behind a damaged place has all of it back', a
 });
 
 test('a hole in a log that goes on is found, and made whole without losing what came after the archive', async (t) => {
-  await using world = await setUp();
+  await using world = await openWorld();
   const { bus, nats, file } = world;
   const nc = await connect({ servers: nats.url });
   const jsm = await nc.jetstreamManager();
@@ -168,8 +97,8 @@ test('a hole in a log that goes on is found, and made whole without losing what 
 });
 
 test('a log that is another is not written on, and replacing it keeps in a file what only it had', async (t) => {
-  await using all = await setUp();
-  await using other = await setUp();
+  await using all = await openWorld();
+  await using other = await openWorld();
   const first = await openStore(all.nats, all.file);
   await fillBoth(all, 0, 5);
   await first[Symbol.asyncDispose]();
@@ -195,8 +124,8 @@ test('a log that is another is not written on, and replacing it keeps in a file 
 });
 
 test('an empty log beside a full archive is filled only when somebody says so', async (t) => {
-  await using all = await setUp();
-  await using other = await setUp();
+  await using all = await openWorld();
+  await using other = await openWorld();
   const first = await openStore(all.nats, all.file);
   await fillBoth(all, 0, 5);
   await first[Symbol.asyncDispose]();

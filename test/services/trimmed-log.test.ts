@@ -162,7 +162,11 @@ for (const program of natsServers) {
 test('a store that comes late takes from another what has left the log; alone it says what to do, and nobody writes', async (t) => {
   await using world = await setUp('nats-server');
   const { gateway, nats, folder } = world;
-  const [file, second, third] = ['a', 'b', 'c'].map((name) => join(folder, name, 'toka.sqlite')) as [string, string, string];
+  const [file, second, third] = ['a', 'b', 'c'].map((name) => join(folder, name, 'toka.sqlite')) as [
+    string,
+    string,
+    string,
+  ];
   await using first = new AsyncDisposableStack();
   first.use(await startStore(nats, file, { INSTANCE: 'first' }));
   for (let index = 0; index < 60; index++) await appendTo(gateway, `a${index}`, registered(`a${index}`), 0);
