@@ -1,8 +1,8 @@
 import { openBus } from '#shared/bus/bus.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
+import { fillLog } from '#shared/keeper/fill-log.ts';
 import { CommonConfig, readSettings } from '#shared/settings.ts';
-import { fillLog } from './fill-log.ts';
 
 // The stack's second container: makes the streams, as the user of NATS that may, puts back what the log has lost at its end,
 // and ends. Services may only look at streams.

@@ -81,7 +81,7 @@ const beginnings: ReadonlySet<EventType> = new Set<EventType>([
   'toka.token.revoked.v1',
 ]);
 
-/** Nothing younger than an hour leaves the log: see shared/retention/trim-log.ts. */
+/** Nothing younger than an hour leaves the log: see shared/keeper/trim-log.ts. */
 const youngMs = 1_800_000;
 
 /** Whether something of the entity had left the log when `first` was found, or has left it while the rest was read. */

@@ -1,9 +1,9 @@
 import test from 'ava';
+import { keepFilled } from '#shared/keeper/fill-log.ts';
 import { append, contents, fillBoth, harmed, openStore, openWorld } from '#test/helpers/archived-log.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { cutLog } from '#test/helpers/log-damage.ts';
 import { natsServers } from '#test/helpers/servers.ts';
-import { keepFilled } from '../../compose/fill-log.ts';
 
 // What keeps the stack's log filled up, while its containers come and go.
 

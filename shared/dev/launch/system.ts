@@ -5,7 +5,10 @@ import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import type { RoomState } from '#shared/disk.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
+import { startKeeper } from '#shared/keeper/keeper.ts';
+import { KeeperConfig } from '#shared/keeper/settings.ts';
 import type { ServiceName } from '#shared/service.ts';
+import { readSettings } from '#shared/settings.ts';
 import { databaseIn, findAdmin } from './admin.ts';
 import type { Environment } from './environment.ts';
 import type { Home } from './home.ts';
@@ -37,6 +40,7 @@ export async function startSystem(
   lost: (reason: string) => void,
 ): Promise<System> {
   await using stack = new AsyncDisposableStack();
+  const keeping = readSettings(KeeperConfig, given);
   const { kept, defaults } = await defaultsOf(home, given, say);
   const { servers, nats } = await startServers(stack, home, given, kept, defaults, say);
   const room = stack.use(watchRoom(home.path, { say, changed: (state) => meet(state, nats) }));
@@ -56,6 +60,13 @@ export async function startSystem(
     }),
   );
   for (const each of started) if (each.status === 'rejected') throw each.reason;
+  await startKeeper({
+    stack,
+    admin: adminOptions(environment, 'keeper'),
+    settings: keeping,
+    files: [databaseIn(environment, home.path)],
+    say: (line) => say(`! ${line}`),
+  });
   const owned = stack.move();
   return {
     environment,

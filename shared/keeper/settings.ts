@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import { setting } from '#shared/settings.ts';
+
+const secondsMin = 3_600;
+const bytesMin = 16 * 1024 ** 2;
+
+/** How much of what happened stays where: what who keeps the streams goes by. 0: all of it. */
+export const KeeperConfig = z.object({
+  /** Seconds that events stay in the log. The archive keeps them for good. */
+  EVENTS_MAX_AGE: setting
+    .number(0, 10 * 31_536_000)
+    .refine((seconds) => seconds === 0 || seconds >= secondsMin, `must be 0, or ${secondsMin} (an hour) or more`)
+    .default(0),
+  /** Bytes that the log may take; what came within the last hour stays all the same. */
+  EVENTS_MAX_BYTES: setting
+    .number(0, Number.MAX_SAFE_INTEGER)
+    .refine((bytes) => bytes === 0 || bytes >= bytesMin, `must be 0, or ${bytesMin} (16 MiB) or more`)
+    .default(0),
+});
+export type KeeperConfig = z.infer<typeof KeeperConfig>;
