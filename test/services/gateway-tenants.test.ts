@@ -81,7 +81,6 @@ test('a route has no member of the bus that nobody has written down for tenants'
     'append',
     'artifacts',
     'ask',
-    'firstSeq',
     'follow',
     'history',
     'isTaken',
