@@ -81,8 +81,7 @@ async function checkComplete(file: string, reason: string, log: Log, checkpoints
       'conflict',
       `DATABASE_FILE ${file} is damaged (${reason}), and is not made anew from the log: ${why}. ${advice}.`,
     );
-  if (lastSeq > 0 && messages < lastSeq - firstSeq + 1)
-    throw refuse('the log does not hold every event any more');
+  if (lastSeq > 0 && messages < lastSeq - firstSeq + 1) throw refuse('the log does not hold every event any more');
   if (kept && lastSeq < kept.seq) throw refuse(`it ends with event ${lastSeq}, and the archive held ${kept.seq}`);
   if (!kept && firstSeq <= 1) return;
   // What has left the log is another store's to give, and without a checkpoint that it is there.

@@ -8,8 +8,9 @@ import type { KeeperConfig } from './settings.ts';
 import { trimLog } from './trim-log.ts';
 
 const everyMs = 60_000;
+const dayMs = 86_400_000;
 /** A store that says nothing for so long is not waited for: when it comes back it takes from another what has left the log meanwhile. */
-const awayMsMax = 86_400_000;
+const awayMsMax = dayMs;
 /** Stores say each hour that they are there. */
 const silentMsMax = 3 * 3_600_000;
 
@@ -31,7 +32,7 @@ export async function startKeeper({ stack, admin, settings, files, say }: Parts)
   const bus = stack.use(await openBus({ ...admin, declares: false }, () => undefined));
   const log = stack.use(await openTrimmer(admin));
   keepFilled({ stack, bus, admin, files, say });
-  const bounds = { maxAgeMs: settings.EVENTS_MAX_AGE * 1000, maxBytes: settings.EVENTS_MAX_BYTES };
+  const bounds = { maxAgeMs: settings.EVENTS_MAX_AGE * dayMs, maxBytes: settings.EVENTS_MAX_BYTES };
   if (bounds.maxAgeMs === 0 && bounds.maxBytes === 0) return;
   let told = '';
   const tell = (line: string) => {

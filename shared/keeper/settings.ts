@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { setting } from '#shared/settings.ts';
 
-const secondsMin = 3_600;
+const daysMin = 0.05;
 const bytesMin = 16 * 1024 ** 2;
 
 /** How much of what happened stays where: what who keeps the streams goes by. 0: all of it. */
 export const KeeperConfig = z.object({
-  /** Seconds that events stay in the log. The archive keeps them for good. */
+  /** Days that events stay in the log. The archive keeps them for good. */
   EVENTS_MAX_AGE: setting
-    .number(0, 10 * 31_536_000)
-    .refine((seconds) => seconds === 0 || seconds >= secondsMin, `must be 0, or ${secondsMin} (an hour) or more`)
+    .number(0, 36_500)
+    .refine((days) => days === 0 || days >= daysMin, `must be 0, or ${daysMin} (more than an hour) or more`)
     .default(0),
   /** Bytes that the log may take; what came within the last hour stays all the same. */
   EVENTS_MAX_BYTES: setting
