@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
+import { hashesIn } from '#shared/contracts/artifact.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { chainStart } from './chain.ts';
 import { verifyChain } from './verify.ts';
@@ -44,8 +45,7 @@ export function* artifactsIn(file: string): Generator<string> {
   const seen = new Set<string>();
   try {
     const rows = db.prepare<[], { bytes: Buffer }>(`SELECT bytes FROM events WHERE instr(bytes, '"sha256":"') > 0`);
-    for (const { bytes } of rows.iterate())
-      for (const [, sha256 = ''] of bytes.toString('utf8').matchAll(/"sha256":"([0-9a-f]{64})"/g)) seen.add(sha256);
+    for (const { bytes } of rows.iterate()) for (const sha256 of hashesIn(bytes.toString('utf8'))) seen.add(sha256);
   } finally {
     db.close();
   }

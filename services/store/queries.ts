@@ -15,6 +15,7 @@ import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
 import type { Audit } from './audit.ts';
 import type { Checkpoints } from './checkpoints.ts';
+import type { Inlet } from './inlet.ts';
 import { selectListed } from './listed.ts';
 import { pageOf } from './page.ts';
 import { isOfLife, searchMemory, selectApproval, selectApprovals, selectMemories } from './people.ts';
@@ -22,6 +23,7 @@ import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
 import { selectSpending } from './spending.ts';
 import { isWithin, listOf, within } from './tenancy.ts';
+import { selectNeeded } from './uses.ts';
 
 type Answer = <
   I extends z.ZodType<{ minSeq?: number | undefined; workstreams?: string[] | undefined }>,
@@ -35,13 +37,13 @@ type Answer = <
 export function answerQueries(
   bus: Bus,
   archive: Archive,
-  reach: (seq: number) => Promise<void>,
+  inlet: Pick<Inlet, 'reach' | 'state'>,
   audit: Audit,
   checkpoints: Checkpoints,
 ): void {
   const answer: Answer = (contract, handle) =>
     bus.answer(contract, async (question) => {
-      if (question.minSeq !== undefined) await reach(question.minSeq);
+      if (question.minSeq !== undefined) await inlet.reach(question.minSeq);
       return handle(question);
     });
   answerStates(archive, answer);
@@ -49,6 +51,7 @@ export function answerQueries(
   answerListed(archive, answer);
   answerHistory(archive, answer);
   answerAudit(archive, answer, audit, checkpoints);
+  answerUses(archive, answer, inlet);
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
@@ -219,6 +222,15 @@ function answerAudit(archive: Archive, answer: Answer, audit: Audit, checkpoints
     checkWhole(workstreams);
     if (archive.seq === 0) throw new Failure('not-found', 'the archive holds no event yet');
     return checkpoints.sign(archive.seq, Buffer.from(archive.head).toString('hex'));
+  });
+}
+
+function answerUses(archive: Archive, answer: Answer, inlet: Pick<Inlet, 'state'>): void {
+  answer(store.listNeeded, ({ workstreams, ...question }) => {
+    checkWhole(workstreams);
+    // Of an archive that is another log's, everything of this one could be taken away.
+    if (inlet.state() !== 'ok') throw new Failure('unavailable', `nothing is said of artifacts: ${inlet.state()}`);
+    return { needed: selectNeeded(archive.db, question), seq: archive.seq };
   });
 }
 

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import type { Request, Topic } from '#shared/contracts/contract.ts';
 import type { Recorded, TokaEvent } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
-import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
+import { artifactsBucket, controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Artifacts } from './artifacts.ts';
 import { openArtifacts } from './artifacts.ts';
@@ -21,6 +21,8 @@ import { append, createReader, firstSeq, lastSeq, readAt, readHistory } from './
 import type { RawEvent, Reading } from './log-event.ts';
 import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
+import type { ObjectKeeper } from './object-keeper.ts';
+import { createObjectKeeper } from './object-keeper.ts';
 import type { Positions } from './positions.ts';
 import { openPositions } from './positions.ts';
 import type { Registers } from './registers.ts';
@@ -192,6 +194,12 @@ export async function openRestorer(options: BusOptions): Promise<Restorer & Asyn
   const nc = await open(options);
   const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
   return { ...createRestorer(nc, jsm), [Symbol.asyncDispose]: () => nc.close() };
+}
+
+/** Connects as who may all, to take away artifacts that nobody needs any more. */
+export async function openArtifactKeeper(options: BusOptions): Promise<ObjectKeeper & AsyncDisposable> {
+  const nc = await open(options);
+  return { ...createObjectKeeper(nc, artifactsBucket), [Symbol.asyncDispose]: () => nc.close() };
 }
 
 async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {

@@ -9,11 +9,17 @@ const attemptsMax = 20;
 /** Which message of a stream: the one at `seq`; the first at or after it on a subject; the last on a subject. Subjects may have wildcards. */
 export type Query = { seq: number; next_by_subj?: string } | { last_by_subj: string };
 
-/** A message as it lies in a stream. */
-export type Stored = { seq: number; subject: string; bytes: Buffer; headers: ReadonlyMap<string, string> };
+/** A message as it lies in a stream. `timeMs`: when the server took it, by its clock. */
+export type Stored = {
+  seq: number;
+  timeMs: number;
+  subject: string;
+  bytes: Buffer;
+  headers: ReadonlyMap<string, string>;
+};
 
 type Reply = {
-  message?: { seq: number; subject: string; data?: string; hdrs?: string };
+  message?: { seq: number; time: string; subject: string; data?: string; hdrs?: string };
   error?: { err_code: number; description: string };
 };
 
@@ -50,8 +56,9 @@ async function untilAnswered(nc: NatsConnection, stream: string, question: Quest
   }
 }
 
-const storedOf = ({ seq, subject, data = '', hdrs }: NonNullable<Reply['message']>): Stored => ({
+const storedOf = ({ seq, time, subject, data = '', hdrs }: NonNullable<Reply['message']>): Stored => ({
   seq,
+  timeMs: Date.parse(time),
   subject,
   bytes: Buffer.from(data, 'base64'),
   headers: headersOf(hdrs),

@@ -43,6 +43,12 @@ const kinds: Record<number, Kind> = {
     description: 'As things stand it cannot be done.',
     ...{ title: 'Conflict', detail: 'the run has ended: it was completed', code: 'conflict' },
   },
+  410: {
+    name: 'Gone',
+    description:
+      'It was there, and is no longer kept: `DELIVERABLES_MAX_AGE` and `EVENTS_MAX_AGE` say for how long what is.',
+    ...{ title: 'Gone', detail: 'the run\'s "report.md" is no longer kept: see DELIVERABLES_MAX_AGE', code: 'gone' },
+  },
   412: {
     name: 'Stale',
     description: 'It is no longer at the version of `If-Match`: read it again.',

@@ -1,0 +1,8 @@
+import { z } from 'zod';
+import { setting } from '#shared/settings.ts';
+
+/** Of the process that has the admin's rights, and collects. */
+export const ArtifactSettings = z.object({
+  /** Days that deliverables are kept after they were handed in; 0: for ever. */
+  DELIVERABLES_MAX_AGE: setting.number(0, 36_500).default(0),
+});
