@@ -138,12 +138,13 @@ export const problemResponses = Object.fromEntries(
 );
 
 /** Those that a route may answer with. */
-export function problemsOf({ scope, path, method, headers, body }: Route): Record<string, { $ref: string }> {
+export function problemsOf({ scope, path, method, headers, body, ages }: Route): Record<string, { $ref: string }> {
   const statuses = [
     400,
     ...(scope === null ? [421] : [401, 403]),
     ...(path.includes(':') || method === 'post' ? [404] : []),
     ...(method === 'get' ? [] : [409]),
+    ...(ages ? [410] : []),
     ...('If-Match' in headers.shape ? [412, 428] : []),
     ...(body ? [408, 413, 415] : []),
     ...('Idempotency-Key' in headers.shape ? [422] : []),
