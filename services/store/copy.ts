@@ -3,6 +3,8 @@ import Sqlite from 'better-sqlite3';
 import { hashesIn } from '#shared/contracts/artifact.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { chainStart } from './chain.ts';
+import type { Question } from './uses.ts';
+import { selectNeeded } from './uses.ts';
 import { verifyChain } from './verify.ts';
 
 /** What an archive holds: the sequence of its last event, and what the chain comes to there. */
@@ -34,6 +36,17 @@ export async function extentOf(file: string): Promise<Extent> {
     const { intact, brokenAt, checked: seq, chainHead } = await verifyChain(db);
     if (!intact) throw new Failure('conflict', `the hash chain of ${file} is broken at event ${brokenAt}`);
     return { seq, chainHead: seq === 0 ? Buffer.from(chainStart).toString('hex') : chainHead };
+  } finally {
+    db.close();
+  }
+}
+
+/** Those of some artifacts that are needed still, as the archive at `file` has it; all, where an earlier version wrote it. */
+export function neededIn(file: string, question: Question): string[] {
+  const db = new Sqlite(file, { readonly: true, fileMustExist: true });
+  try {
+    const isKnown = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'uses'").get() !== undefined;
+    return isKnown ? selectNeeded(db, question) : [...question.hashes];
   } finally {
     db.close();
   }

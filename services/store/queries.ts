@@ -1,6 +1,4 @@
-import type { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
-import type { Request } from '#shared/contracts/contract.ts';
 import type { ApprovalView, EventView, Memory, StepView } from '#shared/contracts/store.ts';
 import * as store from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
@@ -21,17 +19,9 @@ import { pageOf } from './page.ts';
 import { isOfLife, searchMemory, selectApproval, selectApprovals, selectMemories } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
-import { selectSpending } from './spending.ts';
 import { isWithin, listOf, within } from './tenancy.ts';
-import { selectNeeded } from './uses.ts';
-
-type Answer = <
-  I extends z.ZodType<{ minSeq?: number | undefined; workstreams?: string[] | undefined }>,
-  O extends z.ZodType,
->(
-  contract: Request<I, O>,
-  handle: (question: z.output<I>) => z.output<O> | Promise<z.output<O>>,
-) => void;
+import type { Answer } from './whole-queries.ts';
+import { answerWhole } from './whole-queries.ts';
 
 /** Answers every question of shared/contracts/store.ts, once the archive holds what the asker has written. */
 export function answerQueries(
@@ -50,8 +40,7 @@ export function answerQueries(
   answerPeople(archive, answer);
   answerListed(archive, answer);
   answerHistory(archive, answer);
-  answerAudit(archive, answer, audit, checkpoints);
-  answerUses(archive, answer, inlet);
+  answerWhole(archive, answer, inlet, audit, checkpoints);
 }
 
 function answerStates({ db }: Archive, answer: Answer): void {
@@ -196,42 +185,6 @@ function answerHistory(archive: Archive, answer: Answer): void {
     return { ...historyPage(selectEvents(db, filters, historyEventsMax)), seq: archive.seq };
   });
   answer(store.listUsage, (question) => selectUsage(db, question));
-  answer(store.getSpending, ({ spenders, workstreams }) => {
-    checkWhole(workstreams);
-    return { usd: spenders.map((spender) => selectSpending(db, spender)) };
-  });
-  answer(store.getArchive, ({ workstreams }) => {
-    checkWhole(workstreams);
-    return {
-      seq: archive.seq,
-      events: archive.seq,
-      odd: archive.odd(),
-      chainHead: Buffer.from(archive.head).toString('hex'),
-      databaseBytes:
-        Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
-    };
-  });
-}
-
-function answerAudit(archive: Archive, answer: Answer, audit: Audit, checkpoints: Checkpoints): void {
-  answer(store.verifyArchive, ({ workstreams, anchor }) => {
-    checkWhole(workstreams);
-    return audit.check(anchor);
-  });
-  answer(store.getCheckpoint, ({ workstreams }) => {
-    checkWhole(workstreams);
-    if (archive.seq === 0) throw new Failure('not-found', 'the archive holds no event yet');
-    return checkpoints.sign(archive.seq, Buffer.from(archive.head).toString('hex'));
-  });
-}
-
-function answerUses(archive: Archive, answer: Answer, inlet: Pick<Inlet, 'state'>): void {
-  answer(store.listNeeded, ({ workstreams, ...question }) => {
-    checkWhole(workstreams);
-    // Of an archive that is another log's, everything of this one could be taken away.
-    if (inlet.state() !== 'ok') throw new Failure('unavailable', `nothing is said of artifacts: ${inlet.state()}`);
-    return { needed: selectNeeded(archive.db, question), seq: archive.seq };
-  });
 }
 
 const historyEventsMax = 2_000;
@@ -248,11 +201,6 @@ function historyPage(rows: readonly { seq: number; bytes: Buffer }[]) {
   }
   const events = rows.slice(0, count).map(({ seq, bytes: each }) => ({ seq, text: each.toString('utf8') }));
   return { events, next: rows[count]?.seq ?? null };
-}
-
-function checkWhole(workstreams: readonly string[] | undefined): void {
-  if (workstreams)
-    throw new Failure('forbidden', 'this is about all workstreams together, and the token is limited to some');
 }
 
 const page = <S, V>(rows: StateRow[], limit: number, viewOf: (state: S) => V) =>

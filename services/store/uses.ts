@@ -41,7 +41,7 @@ export function openUses(db: Database): (archived: Archived, event: Recorded | u
   };
 }
 
-type Question = { hashes: readonly string[]; firstSeq: number; deliveredSince: string | null };
+export type Question = { hashes: readonly string[]; firstSeq: number; deliveredSince: string | null };
 
 const ended = runStatuses.flatMap((status) => (hasEnded({ status }) ? [`'${status}'`] : [])).join(', ');
 

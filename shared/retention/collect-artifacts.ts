@@ -1,4 +1,3 @@
-import type { z } from 'zod';
 import { keptMsMin, sha256Of } from '#shared/bus/artifacts.ts';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { ObjectKeeper } from '#shared/bus/object-keeper.ts';
@@ -7,12 +6,10 @@ import { hashesAskedMax, Sha256 } from '#shared/contracts/artifact.ts';
 import { listNeeded } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { ArtifactSettings } from './settings.ts';
-
-const dayMs = 86_400_000;
+import { deliveredSinceOf } from './settings.ts';
 
 /** The collector's two ways to NATS, both as the admin's user. */
 type Parts = { artifacts: ObjectKeeper; bus: Pick<Bus, 'ask' | 'logSight'> };
-type Settings = z.output<typeof ArtifactSettings>;
 
 /** `nowMs`, and how young is left alone: for tests. */
 type Options = { nowMs?: number; keptMs?: number };
@@ -31,11 +28,14 @@ type Stored = { subject: string; sha256: string | undefined; copies: Copy[] };
  * It first takes away infos, then the chunks that no info names. So whatever somebody writes into an info, the chunks of another's are safe.
  * A page of subjects is held in memory at a time, whatever the number of artifacts.
  */
-export async function collectArtifacts(parts: Parts, settings: Settings, options: Options = {}): Promise<Collected> {
+export async function collectArtifacts(
+  parts: Parts,
+  settings: ArtifactSettings,
+  options: Options = {},
+): Promise<Collected> {
   const { nowMs = Date.now(), keptMs = keptMsMin } = options;
   const untilMs = nowMs - keptMs;
-  const { DELIVERABLES_MAX_AGE: days } = settings;
-  const deliveredSince = days === 0 ? null : new Date(nowMs - days * dayMs).toISOString();
+  const deliveredSince = deliveredSinceOf(settings, nowMs);
   let objects = 0;
   for await (const { found } of parts.artifacts.infos())
     for (const some of batchesOf(found))

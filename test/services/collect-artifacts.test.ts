@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import Database from 'better-sqlite3';
 import { connect } from 'nats';
@@ -8,6 +10,8 @@ import { takeAnswersUnder } from '#shared/bus/inbox.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import type { ArtifactRef } from '#shared/contracts/artifact.ts';
 import type { Draft } from '#shared/contracts/events.ts';
+import { getArchive } from '#shared/contracts/store.ts';
+import { backUp } from '#shared/dev/backup/backup.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
 import { collectArtifacts } from '#shared/retention/collect-artifacts.ts';
@@ -48,7 +52,10 @@ async function setUp(program: string) {
     return nc;
   };
   return {
-    ...{ nats, file, bus, runner, raw, openStore },
+    ...{ nats, file, bus, runner, raw, openStore, admin: as(adminUser) },
+    async takeAway(...refs: ArtifactRef[]) {
+      for (const { sha256 } of refs) await artifacts.purge(artifacts.infoSubject(sha256));
+    },
     collect: (settings: typeof forEver, options: Parameters<typeof collectArtifacts>[2]) =>
       collectArtifacts({ artifacts, bus }, settings, options),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -142,6 +149,35 @@ for (const program of natsServers) {
     t.deepEqual(await there(all, refs), ['open', 'recent']);
     t.is(await messagesIn(all), 4, 'an info and a chunk of each');
     await t.throwsAsync(bus.artifacts.get(refs.old), { code: 'gone', message: /no longer kept/ });
+  });
+
+  test(`a backup has what is kept, and tells what is missing from what is no longer kept${on}`, async (t) => {
+    await using all = await setUp(program);
+    await using _store = await all.openStore();
+    await using folder = await temporaryFolder();
+    const { bus } = all;
+    const refs = {
+      old: await put(all, 'of an old run'),
+      delivered: await put(all, 'handed in'),
+      kept: await put(all, 'of an event that is in the log'),
+      lost: await put(all, 'and another'),
+    };
+    await append(bus, newId('run'), ...begun, told(refs.old), handedIn(refs.delivered), completed);
+    const firstSeq = await append(bus, newId('run'), ...begun, told(refs.kept), told(refs.lost), completed);
+    const { seq } = await bus.ask(getArchive, { minSeq: firstSeq });
+    await cutLog(all, firstSeq - 2);
+    await all.takeAway(refs.old, refs.delivered, refs.lost);
+    const backup = async (name: string, settings: typeof forEver) => {
+      const { missing, ...made } = await backUp(join(folder.path, name), {
+        ...{ databaseFile: all.file, admin: all.admin, home: folder.path, settings },
+      });
+      return { ...made, missing: missing.toSorted() };
+    };
+    const both = [refs.delivered.sha256, refs.lost.sha256].toSorted();
+    t.like(await backup('a', forEver), { seq, artifacts: 1, aged: 1, missing: both });
+    t.deepEqual(readdirSync(join(folder.path, 'a', 'artifacts')), [refs.kept.sha256]);
+    const briefly = { DELIVERABLES_MAX_AGE: 1e-9 };
+    t.like(await backup('b', briefly), { artifacts: 1, aged: 2, missing: [refs.lost.sha256] });
   });
 
   test(`nothing is collected while the store is away, or has not archived all that the log holds${on}`, async (t) => {
