@@ -26,7 +26,7 @@ type Stored = { subject: string; sha256: string | undefined; copies: Copy[] };
  * the store does not answer or has not archived all that the log holds: the next round takes up what is left.
  *
  * It first takes away infos, then the chunks that no info names. So whatever somebody writes into an info, the chunks of another's are safe.
- * A page of subjects is held in memory at a time, whatever the number of artifacts.
+ * Two pages of subjects are held in memory at most, whatever the number of artifacts.
  */
 export async function collectArtifacts(
   parts: Parts,
