@@ -9,6 +9,8 @@ export const statusOf = {
   /** The request did not come in whole, or not in time. */
   incomplete: 408,
   conflict: 409,
+  /** It was there, and is no longer kept. */
+  gone: 410,
   'context-missing': 409,
   stale: 412,
   /** What would be replaced has to be named by its version. */

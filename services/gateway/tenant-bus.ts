@@ -21,7 +21,7 @@ export type TenantBus = Pick<Bus, 'ask' | 'read' | 'history' | 'append' | 'follo
   /** Whether an agent has, or had, this name, whoever may see it: names are everyone's. */
   isTaken(agent: string): Promise<boolean>;
   /** By the digest of its content, which only the events tell that name it. */
-  artifacts: Pick<Bus['artifacts'], 'get'>;
+  artifacts: Pick<Bus['artifacts'], 'get' | 'has'>;
   /** How far deliveries to a webhook have come. */
   positions: Pick<Bus['positions'], 'get'>;
 };
@@ -54,7 +54,7 @@ const unlimited = (bus: Parts): TenantBus => ({
   nudge: bus.nudge,
   lastSeq: () => bus.lastSeq(),
   isTaken: isTaken(bus),
-  artifacts: { get: (ref) => bus.artifacts.get(ref) },
+  artifacts: { get: (ref) => bus.artifacts.get(ref), has: (ref) => bus.artifacts.has(ref) },
   positions: { get: (name) => bus.positions.get(name) },
 });
 
@@ -101,7 +101,7 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
     nudge: bus.nudge,
     lastSeq: () => bus.lastSeq(),
     isTaken: isTaken(bus),
-    artifacts: { get: (ref) => bus.artifacts.get(ref) },
+    artifacts: { get: (ref) => bus.artifacts.get(ref), has: (ref) => bus.artifacts.has(ref) },
     positions: {
       get: async (id) => ((await owners.has(allowed, { entity: 'webhook', id })) ? bus.positions.get(id) : undefined),
     },

@@ -5,6 +5,7 @@ import type { Logger } from '#shared/log.ts';
 import { chainStart, link } from './chain.ts';
 import type { Database } from './database.ts';
 import { isDamage, openMeta } from './database.ts';
+import type { Archived } from './uses.ts';
 import { openViews } from './views.ts';
 
 /** The log in SQLite: every event by its sequence, chained by hashes, and folded into views in the same transaction. */
@@ -25,7 +26,7 @@ export type Archive = {
   [Symbol.dispose](): void;
 };
 
-type Row = { seq: number; bytes: Buffer; hash: Buffer };
+type Row = { seq: number; subject: string; bytes: Buffer; hash: Buffer };
 const rebuildBatch = 2_000;
 const decoder = new TextDecoder();
 
@@ -33,7 +34,9 @@ const decoder = new TextDecoder();
 export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logger: Logger): Archive {
   const meta = openMeta(db);
   const views = openViews(db, meta);
-  const last = db.prepare<[], Row>('SELECT seq, bytes, hash FROM events ORDER BY seq DESC LIMIT 1').get();
+  const last = db
+    .prepare<[], Pick<Row, 'seq' | 'hash'>>('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1')
+    .get();
   let seq = last?.seq ?? 0;
   let head: Uint8Array = last?.hash ?? chainStart;
   const insert = db.prepare('INSERT INTO events (seq, subject, type, bytes, hash, place) VALUES (?, ?, ?, ?, ?, ?)');
@@ -43,11 +46,11 @@ export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logg
     'SELECT count(*) AS count, max(seq) AS seq, subject FROM odd_messages',
   );
 
-  const fold = (event: Recorded) => {
+  const fold = (archived: Archived, event: Recorded | undefined) => {
     try {
-      views.apply(event);
+      views.apply(archived, event);
     } catch (error) {
-      logger.error({ seq: event.seq, err: error }, 'a bug: an event could not be folded and is not in the views');
+      logger.error({ seq: archived.seq, err: error }, 'a bug: an event could not be folded and is not in the views');
     }
   };
   const commit = db.transaction((messages: readonly RawEvent[]) => {
@@ -63,17 +66,15 @@ export function openArchive(db: Database, read: (raw: RawEvent) => Reading, logg
       const place = 'event' in reading ? null : message.subject;
       insert.run(message.seq, subject, type, message.bytes, hash, place);
       if ('odd' in reading) insertOdd.run(message.seq, message.subject);
-      if ('event' in reading) fold(reading.event);
+      else fold({ seq: message.seq, subject, bytes: message.bytes }, 'event' in reading ? reading.event : undefined);
     }
     views.flush(next);
     return { next, hash };
   });
 
   catchUp(db, views.seq(), seq, logger, (rows) => {
-    for (const row of rows) {
-      const event = eventOf(row);
-      if (event) fold(event);
-    }
+    for (const { seq: at, subject, bytes } of rows)
+      if (subject !== '') fold({ seq: at, subject, bytes }, eventOf({ seq: at, bytes }));
     views.flush(rows.at(-1)?.seq ?? 0);
   });
 
@@ -121,7 +122,7 @@ function catchUp(db: Database, from: number, to: number, logger: Logger, apply: 
   if (from >= to) return;
   logger.info({ from, to }, 'folding the views anew from the events');
   const select = db.prepare<[number, number], Row>(
-    `SELECT seq, CASE WHEN subject = '' THEN NULL ELSE bytes END AS bytes FROM events WHERE seq > ? ORDER BY seq LIMIT ?`,
+    'SELECT seq, subject, bytes, hash FROM events WHERE seq > ? ORDER BY seq LIMIT ?',
   );
   const batch = db.transaction(apply);
   for (let at = from; at < to; ) {
@@ -141,10 +142,10 @@ function factsOf(reading: Reading, bytes: Uint8Array): { subject: string; type: 
   return { subject: '', type: '' };
 }
 
-/** An archived event; undefined for what was no event when it was archived, and for what a newer version wrote. */
-function eventOf({ seq, bytes }: Pick<Row, 'seq'> & { bytes: Buffer | null }): Recorded | undefined {
+/** An archived event; undefined for what a newer version wrote. */
+function eventOf({ seq, bytes }: Pick<Row, 'seq' | 'bytes'>): Recorded | undefined {
   try {
-    return bytes ? { ...parseEvent(JSON.parse(decoder.decode(bytes))), seq } : undefined;
+    return { ...parseEvent(JSON.parse(decoder.decode(bytes))), seq };
   } catch {
     return undefined;
   }

@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
+import { hashesIn } from '#shared/contracts/artifact.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import { chainStart } from './chain.ts';
+import type { Question } from './uses.ts';
+import { selectNeeded } from './uses.ts';
 import { verifyChain } from './verify.ts';
 
 /** What an archive holds: the sequence of its last event, and what the chain comes to there. */
@@ -45,14 +48,24 @@ export async function extentOf(file: string): Promise<Extent> {
   }
 }
 
+/** Those of some artifacts that are needed still, as the archive at `file` has it; all, where an earlier version wrote it. */
+export function neededIn(file: string, question: Question): string[] {
+  const db = new Sqlite(file, { readonly: true, fileMustExist: true });
+  try {
+    const isKnown = db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'uses'").get() !== undefined;
+    return isKnown ? selectNeeded(db, question) : [...question.hashes];
+  } finally {
+    db.close();
+  }
+}
+
 /** The hashes of all artifacts that an archive's events name. */
 export function* artifactsIn(file: string): Generator<string> {
   const db = new Sqlite(file, { readonly: true, fileMustExist: true });
   const seen = new Set<string>();
   try {
     const rows = db.prepare<[], { bytes: Buffer }>(`SELECT bytes FROM events WHERE instr(bytes, '"sha256":"') > 0`);
-    for (const { bytes } of rows.iterate())
-      for (const [, sha256 = ''] of bytes.toString('utf8').matchAll(/"sha256":"([0-9a-f]{64})"/g)) seen.add(sha256);
+    for (const { bytes } of rows.iterate()) for (const sha256 of hashesIn(bytes.toString('utf8'))) seen.add(sha256);
   } finally {
     db.close();
   }

@@ -1,6 +1,4 @@
-import type { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
-import type { Request } from '#shared/contracts/contract.ts';
 import type { ApprovalView, EventView, Memory, StepView } from '#shared/contracts/store.ts';
 import * as store from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
@@ -15,41 +13,35 @@ import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
 import type { Audit } from './audit.ts';
 import type { Checkpoints } from './checkpoints.ts';
+import type { Inlet } from './inlet.ts';
 import { selectListed } from './listed.ts';
 import { logPage } from './log-page.ts';
 import { pageOf } from './page.ts';
 import { isOfLife, searchMemory, selectApproval, selectApprovals, selectMemories } from './people.ts';
 import type { Filters, StateRow } from './select.ts';
 import { select, selectEvents, selectState, selectSteps, selectUsage } from './select.ts';
-import { selectSpending } from './spending.ts';
 import { isWithin, listOf, within } from './tenancy.ts';
-
-type Answer = <
-  I extends z.ZodType<{ minSeq?: number | undefined; workstreams?: string[] | undefined }>,
-  O extends z.ZodType,
->(
-  contract: Request<I, O>,
-  handle: (question: z.output<I>) => z.output<O> | Promise<z.output<O>>,
-) => void;
+import type { Answer } from './whole-queries.ts';
+import { answerWhole } from './whole-queries.ts';
 
 /** Answers every question of shared/contracts/store.ts, once the archive holds what the asker has written. */
 export function answerQueries(
   bus: Bus,
   archive: Archive,
-  reach: (seq: number) => Promise<void>,
+  inlet: Pick<Inlet, 'reach' | 'state'>,
   audit: Audit,
   checkpoints: Checkpoints,
 ): void {
   const answer: Answer = (contract, handle) =>
     bus.answer(contract, async (question) => {
-      if (question.minSeq !== undefined) await reach(question.minSeq);
+      if (question.minSeq !== undefined) await inlet.reach(question.minSeq);
       return handle(question);
     });
   answerStates(archive, answer);
   answerPeople(archive, answer);
   answerListed(archive, answer);
   answerHistory(archive, answer);
-  answerAudit(archive, answer, audit, checkpoints);
+  answerWhole(archive, answer, inlet, audit, checkpoints);
   bus.answer(store.readLog, ({ holds, ...question }) => {
     if (holds > archive.seq)
       throw new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${holds}`);
@@ -195,38 +187,6 @@ function answerHistory(archive: Archive, answer: Answer): void {
     });
   });
   answer(store.listUsage, (question) => selectUsage(db, question));
-  answer(store.getSpending, ({ spenders, workstreams }) => {
-    checkWhole(workstreams);
-    return { usd: spenders.map((spender) => selectSpending(db, spender)) };
-  });
-  answer(store.getArchive, ({ workstreams }) => {
-    checkWhole(workstreams);
-    return {
-      seq: archive.seq,
-      events: archive.seq,
-      odd: archive.odd(),
-      chainHead: Buffer.from(archive.head).toString('hex'),
-      databaseBytes:
-        Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true })),
-    };
-  });
-}
-
-function answerAudit(archive: Archive, answer: Answer, audit: Audit, checkpoints: Checkpoints): void {
-  answer(store.verifyArchive, ({ workstreams, anchor }) => {
-    checkWhole(workstreams);
-    return audit.check(anchor);
-  });
-  answer(store.getCheckpoint, ({ workstreams }) => {
-    checkWhole(workstreams);
-    if (archive.seq === 0) throw new Failure('not-found', 'the archive holds no event yet');
-    return checkpoints.sign(archive.seq, Buffer.from(archive.head).toString('hex'));
-  });
-}
-
-function checkWhole(workstreams: readonly string[] | undefined): void {
-  if (workstreams)
-    throw new Failure('forbidden', 'this is about all workstreams together, and the token is limited to some');
 }
 
 const page = <S, V>(rows: StateRow[], limit: number, viewOf: (state: S) => V) =>

@@ -10,9 +10,11 @@ import { openFolded } from './folded.ts';
 import { listedNames, listedTables, openListed } from './listed.ts';
 import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 import { openSpending, spendingTable } from './spending.ts';
+import type { Archived } from './uses.ts';
+import { openUses, usesNames, usesTables } from './uses.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 8;
+const version = 9;
 const textCharsMax = 4_000;
 
 const tables = `
@@ -41,19 +43,13 @@ const tables = `
   ${peopleTables}
   ${listedTables}
   ${spendingTable}
+  ${usesTables}
 `;
-const names = ['agents', 'runs', 'steps', 'usage', 'spending', ...listedNames, ...peopleTableNames];
+const names = ['agents', 'runs', 'steps', 'usage', 'spending', ...listedNames, ...peopleTableNames, ...usesNames];
 
 /** What is asked for, folded from the events by the same pure functions that the writers decide with. */
 export function openViews(db: Database, meta: Meta) {
-  if (meta.get('views-version') !== String(version)) {
-    db.transaction(() => {
-      for (const name of names) db.exec(`DROP TABLE IF EXISTS ${name}`);
-      db.exec(tables);
-      meta.set('views-version', version);
-      meta.set('views-seq', 0);
-    })();
-  }
+  makeTables(db, meta);
   const agentStates = openFolded<Agent>(
     {
       select: db.prepare('SELECT state FROM agents WHERE id = ?'),
@@ -87,11 +83,15 @@ export function openViews(db: Database, meta: Meta) {
   const folded = [agentStates, runStates, ...listed.folded];
   const people = openPeople(db, { agent: agentStates.get, run: runStates.get });
   const addSpending = openSpending(db);
+  const noteUses = openUses(db);
 
   return {
     /** Sequence of the last event that is in the views. */
     seq: () => Number(meta.get('views-seq') ?? 0),
-    apply(event: Recorded): void {
+    /** `event` is undefined where a newer version wrote what was archived. */
+    apply(archived: Archived, event: Recorded | undefined): void {
+      noteUses(archived, event);
+      if (!event) return;
       const id = event.subject.slice(event.subject.indexOf('/') + 1);
       if (isAgentEvent(event)) agentStates.evolve(id, (agent) => agents.evolve(agent, event));
       let run: Run | undefined;
@@ -120,6 +120,17 @@ export function openViews(db: Database, meta: Meta) {
       for (const each of folded) each.forget();
     },
   };
+}
+
+/** Empty ones, unless they are there in this version. */
+function makeTables(db: Database, meta: Meta): void {
+  if (meta.get('views-version') === String(version)) return;
+  db.transaction(() => {
+    for (const name of names) db.exec(`DROP TABLE IF EXISTS ${name}`);
+    db.exec(tables);
+    meta.set('views-version', version);
+    meta.set('views-seq', 0);
+  })();
 }
 
 const columnsOfRun = ({ agentId, work, status, definition, queuedAt }: Run) => ({

@@ -3,7 +3,7 @@ import { connect } from 'nats';
 import type { z } from 'zod';
 import type { Request, Topic } from '#shared/contracts/contract.ts';
 import type { Recorded } from '#shared/contracts/events.ts';
-import { controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
+import { artifactsBucket, controlSubject, leasesBucket, notesBucket } from '#shared/contracts/subjects.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Archives } from './archives.ts';
 import { openArchives } from './archives.ts';
@@ -22,6 +22,8 @@ import { createReader } from './log.ts';
 import type { RawEvent, Reading } from './log-event.ts';
 import type { LogLook } from './log-messages.ts';
 import { createLook } from './log-messages.ts';
+import type { ObjectKeeper } from './object-keeper.ts';
+import { createObjectKeeper } from './object-keeper.ts';
 import type { Log } from './open-log.ts';
 import { openLog } from './open-log.ts';
 import type { Positions } from './positions.ts';
@@ -189,6 +191,12 @@ export async function openTrimmer(options: BusOptions): Promise<Trimmable & Asyn
   const nc = await open(options);
   const jsm = await jetStreamReady(() => nc.jetstreamManager({ timeout: 5_000 }), 30_000);
   return { ...openTrimmable(nc, jsm), [Symbol.asyncDispose]: () => nc.close() };
+}
+
+/** Connects as who may all, to take away artifacts that nobody needs any more. */
+export async function openArtifactKeeper(options: BusOptions): Promise<ObjectKeeper & AsyncDisposable> {
+  const nc = await open(options);
+  return { ...createObjectKeeper(nc, artifactsBucket), [Symbol.asyncDispose]: () => nc.close() };
 }
 
 async function open({ url, user, password, name }: BusOptions): Promise<NatsConnection> {

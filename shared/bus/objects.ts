@@ -5,28 +5,35 @@ import { objectStream } from '#shared/contracts/subjects.ts';
 import { publishUntil } from './publish.ts';
 import { getStored } from './stored.ts';
 
-const Info = z.object({ nuid: z.string(), chunks: z.number().int().nonnegative() });
+/** The id is a part of a subject, and somebody else may have written it: one with wildcards would be the chunks of others. */
+const Info = z.object({ nuid: z.string().regex(/^[\w-]{1,64}$/), chunks: z.number().int().nonnegative() });
 type Info = z.infer<typeof Info>;
 
+/**
+ * One of what has been kept under a name: where its info lies, and when it was written. `info`: which chunks it is made of; undefined where
+ * somebody wrote what is no info.
+ */
+export type Copy = { seq: number; timeMs: number; info: Info | undefined };
+
 const padded = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64').replaceAll('+', '-').replaceAll('/', '_');
-const infoSubject = (bucket: string, name: string) => `$O.${bucket}.M.${padded(Buffer.from(name))}`;
-const chunkSubject = (bucket: string, id: string) => `$O.${bucket}.C.${id}`;
+export const infoSubject = (bucket: string, name: string) => `$O.${bucket}.M.${padded(Buffer.from(name))}`;
+export const chunkSubject = (bucket: string, id: string) => `$O.${bucket}.C.${id}`;
 
 const writeMsMax = 30_000;
 
 /**
- * What has been kept under a name, each in turn, the oldest first: nobody may replace or take away what is there, but whoever may write
- * can add something that is not what the name says. Chunk by chunk, as whoever reads the log does: a consumer would be another's to direct.
+ * What has been kept under a name, each in turn, the oldest first: no service may replace or take away what is there, but whoever may write
+ * can add something that is not what the name says.
  */
-export async function* readObjects(nc: NatsConnection, bucket: string, name: string): AsyncGenerator<Buffer> {
-  const stream = objectStream(bucket);
+export const copiesOf = (nc: NatsConnection, bucket: string, name: string): AsyncGenerator<Copy> =>
+  copiesOn(nc, bucket, infoSubject(bucket, name));
+
+export async function* copiesOn(nc: NatsConnection, bucket: string, subject: string): AsyncGenerator<Copy> {
   for (let seq = 1; ; ) {
-    const found = await getStored(nc, stream, { seq, next_by_subj: infoSubject(bucket, name) });
+    const found = await getStored(nc, objectStream(bucket), { seq, next_by_subj: subject });
     if (!found) return;
     seq = found.seq + 1;
-    const info = infoOf(found.bytes);
-    const bytes = info && (await readChunks(nc, bucket, info));
-    if (bytes) yield bytes;
+    yield { seq: found.seq, timeMs: found.timeMs, info: infoOf(found.bytes) };
   }
 }
 
@@ -38,8 +45,13 @@ function infoOf(bytes: Buffer): Info | undefined {
   }
 }
 
-/** Undefined where some are missing. */
-async function readChunks(nc: NatsConnection, bucket: string, { nuid, chunks: count }: Info) {
+/**
+ * The bytes of a copy; undefined where some are missing. Chunk by chunk, as whoever reads the log does: a consumer would be another's to
+ * direct.
+ */
+export async function bytesOf(nc: NatsConnection, bucket: string, { info }: Copy): Promise<Buffer | undefined> {
+  if (!info) return undefined;
+  const { nuid, chunks: count } = info;
   const chunks: Buffer[] = [];
   for (let seq = 1; chunks.length < count; ) {
     const chunk = await getStored(nc, objectStream(bucket), { seq, next_by_subj: chunkSubject(bucket, nuid) });
@@ -50,7 +62,8 @@ async function readChunks(nc: NatsConnection, bucket: string, { nuid, chunks: co
   return Buffer.concat(chunks);
 }
 
-const chunkBytes = 128 * 1024;
+/** Of every chunk but an object's last. */
+export const chunkBytes = 128 * 1024;
 /** Chunks on their way at a time. */
 const inFlightMax = 16;
 

@@ -57,12 +57,12 @@ async function untilAnswered(nc: NatsConnection, stream: string, question: Quest
   }
 }
 
-const storedOf = ({ seq, subject, data = '', hdrs, time }: NonNullable<Reply['message']>): Stored => ({
+const storedOf = ({ seq, time, subject, data = '', hdrs }: NonNullable<Reply['message']>): Stored => ({
   seq,
+  timeMs: Date.parse(time),
   subject,
   bytes: Buffer.from(data, 'base64'),
   headers: headersOf(hdrs),
-  timeMs: Date.parse(time),
 });
 
 /** `NATS/1.0`, then a line for each. */

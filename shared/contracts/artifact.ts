@@ -1,11 +1,21 @@
 import { z } from 'zod';
 
+export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** How many artifacts the store is asked about at a time. */
+export const hashesAskedMax = 500;
+
 /** Bytes in the object store, named by their SHA-256. */
 export const ArtifactRef = z.object({
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  sha256: Sha256,
   bytes: z.number().int().nonnegative(),
 });
 export type ArtifactRef = z.infer<typeof ArtifactRef>;
+
+/** The hashes of all artifacts that JSON names, wherever it does. In a text within it, quotes are escaped: there it names none. */
+export const hashesIn = (json: string): string[] => [
+  ...new Set(Array.from(json.matchAll(/"sha256":"([0-9a-f]{64})"/g), ([, sha256 = '']) => sha256)),
+];
 
 /** Bytes that a run keeps, under a name of its own. */
 export const NamedArtifact = z.object({ name: z.string(), mediaType: z.string(), artifact: ArtifactRef });

@@ -3,6 +3,7 @@ import { agentStatuses } from '#shared/domain/agent.ts';
 import { runStatuses } from '#shared/domain/run.ts';
 import { AgentSpec } from './agent.ts';
 import { Approval, ApprovalId, Decided } from './approval.ts';
+import { hashesAskedMax, Sha256 } from './artifact.ts';
 import { request } from './contract.ts';
 import { Deliverable, eventData, Parent, RunError, Trigger } from './events.ts';
 import { AgentId, KeyId, MemoryId, Priority, RunId, Seq, WebhookId } from './ids.ts';
@@ -282,6 +283,21 @@ export const getArchive = request(
     databaseBytes: z.number(),
     odd: OddMessages,
   }),
+);
+/**
+ * Which of these artifacts are needed still: an event from `firstSeq` on names them, or one of a run that has not ended or that such a run was
+ * forked from, or they were delivered at `deliveredSince` or later (UTC; null: whenever it was). `seq`: the last event that was looked at.
+ * Throws `unavailable` where what is archived is not what the log holds.
+ */
+export const listNeeded = request(
+  'toka.store.query.artifacts',
+  z.object({
+    ...asked,
+    hashes: z.array(Sha256).max(hashesAskedMax),
+    firstSeq: Seq,
+    deliveredSince: z.iso.datetime().nullable(),
+  }),
+  z.object({ needed: z.array(Sha256), seq: Seq }),
 );
 const ChainHead = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits');
 

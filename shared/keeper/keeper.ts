@@ -1,14 +1,17 @@
 import type { ArchiveEnd } from '#shared/bus/archives.ts';
-import type { BusOptions } from '#shared/bus/bus.ts';
-import { openBus, openTrimmer } from '#shared/bus/bus.ts';
+import type { Bus, BusOptions } from '#shared/bus/bus.ts';
+import { openArtifactKeeper, openBus, openTrimmer } from '#shared/bus/bus.ts';
 import { messageOf } from '#shared/errors.ts';
 import { repeat } from '#shared/repeat.ts';
+import { collectArtifacts } from './collect-artifacts.ts';
 import { keepFilled } from './fill-log.ts';
 import type { KeeperConfig } from './settings.ts';
+import { dayMs } from './settings.ts';
 import { trimLog } from './trim-log.ts';
 
 const everyMs = 60_000;
-const dayMs = 86_400_000;
+/** A round looks at each artifact. */
+const collectEveryMs = 6 * 3_600_000;
 /** A store that says nothing for so long is not waited for: when it comes back it takes from another what has left the log meanwhile. */
 const awayMsMax = dayMs;
 /** Stores say each hour that they are there. */
@@ -25,35 +28,68 @@ type Parts = {
 };
 
 /**
- * The one who may change streams, and does all the time what has to be done there: fills up what the log has lost at its end, and takes away
- * what is older than the settings say, once every archive has it. `npm start` is one, and in the stack the container `keeper`.
+ * The one who may change streams, and does all the time what has to be done there: fills up what the log has lost at its end, takes away
+ * events that are older than the settings say, once every archive has them, and artifacts that nothing needs any more. `npm start` is one, and
+ * in the stack the container `keeper`. Two at a time do no harm.
  */
 export async function startKeeper({ stack, admin, settings, files, say }: Parts): Promise<void> {
   const bus = stack.use(await openBus({ ...admin, declares: false }, () => undefined));
-  const log = stack.use(await openTrimmer(admin));
   keepFilled({ stack, bus, admin, files, say });
-  const bounds = { maxAgeMs: settings.EVENTS_MAX_AGE * dayMs, maxBytes: settings.EVENTS_MAX_BYTES };
-  if (bounds.maxAgeMs === 0 && bounds.maxBytes === 0) return;
-  let told = '';
-  const tell = (line: string) => {
-    if (line !== told) say(line);
-    told = line;
+  const trim = await createTrim(stack, admin, bus, settings);
+  const collect = await createCollect(stack, admin, bus, settings);
+  for (const [what, work] of [
+    ['the log could not be trimmed', trim],
+    ['artifacts could not be collected', collect],
+  ] as const) {
+    let told = '';
+    const tell = (line: string) => {
+      if (line !== '' && line !== told) say(line);
+      told = line;
+    };
+    repeat(
+      stack,
+      everyMs,
+      async () => tell(await work()),
+      (error) => tell(`${what}; trying again (${messageOf(error)})`),
+    );
+  }
+}
+
+/** Both answer what there is to say, if anything. */
+type Work = () => Promise<string>;
+
+async function createTrim(
+  stack: AsyncDisposableStack,
+  admin: BusOptions,
+  bus: Bus,
+  { EVENTS_MAX_AGE: days, EVENTS_MAX_BYTES: maxBytes }: KeeperConfig,
+): Promise<Work> {
+  const log = stack.use(await openTrimmer(admin));
+  return async () => {
+    // Log and archive must be known to belong together.
+    if ((days === 0 && maxBytes === 0) || (await bus.gate.state()) !== 'ok') return '';
+    const nowMs = Date.now();
+    const archivedTo = archivedByAll(await bus.archives.list(), nowMs);
+    if (archivedTo === undefined) return 'nothing leaves the log: no store says how far its archive has come';
+    const left = await trimLog(log, { maxAgeMs: days * dayMs, maxBytes }, { archivedTo, nowMs });
+    return left > 0 ? `${left} events have left the log; the archive keeps them` : '';
   };
-  repeat(
-    stack,
-    everyMs,
-    async () => {
-      // Log and archive must be known to belong together.
-      if ((await bus.gate.state()) !== 'ok') return;
-      const nowMs = Date.now();
-      const archivedTo = archivedByAll(await bus.archives.list(), nowMs);
-      if (archivedTo === undefined) return tell('nothing leaves the log: no store says how far its archive has come');
-      const left = await trimLog(log, bounds, { archivedTo, nowMs });
-      if (left > 0) say(`${left} events have left the log; the archive keeps them`);
-      told = '';
-    },
-    (error) => tell(`the log could not be trimmed; trying again (${messageOf(error)})`),
-  );
+}
+
+async function createCollect(
+  stack: AsyncDisposableStack,
+  admin: BusOptions,
+  bus: Bus,
+  settings: KeeperConfig,
+): Promise<Work> {
+  const artifacts = stack.use(await openArtifactKeeper(admin));
+  let doneMs = Number.NEGATIVE_INFINITY;
+  return async () => {
+    if (performance.now() - doneMs < collectEveryMs || (await bus.gate.state()) !== 'ok') return '';
+    const { objects, bytes } = await collectArtifacts({ artifacts, bus }, settings);
+    doneMs = performance.now();
+    return objects > 0 || bytes > 0 ? `${objects} artifacts that nothing needs any more were taken away` : '';
+  };
 }
 
 /** The last event that every archive has whose store was heard of within a day; undefined where none was lately. */

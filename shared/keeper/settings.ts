@@ -16,5 +16,15 @@ export const KeeperConfig = z.object({
     .number(0, Number.MAX_SAFE_INTEGER)
     .refine((bytes) => bytes === 0 || bytes >= bytesMin, `must be 0, or ${bytesMin} (16 MiB) or more`)
     .default(0),
+  /** Days that deliverables are kept after they were handed in. */
+  DELIVERABLES_MAX_AGE: setting.number(0, 36_500).default(0),
 });
 export type KeeperConfig = z.infer<typeof KeeperConfig>;
+
+export const dayMs = 86_400_000;
+
+/** Deliverables of that time (UTC) and later are kept; null: all. */
+export const deliveredSinceOf = (
+  { DELIVERABLES_MAX_AGE: days }: Pick<KeeperConfig, 'DELIVERABLES_MAX_AGE'>,
+  nowMs: number,
+): string | null => (days === 0 ? null : new Date(nowMs - days * dayMs).toISOString());

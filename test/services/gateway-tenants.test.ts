@@ -94,7 +94,7 @@ test('a route has no member of the bus that nobody has written down for tenants'
   const limited = busOf({ workstreams: ['alpha'] }, ctx);
   for (const bus of [busOf({}, ctx), limited]) {
     t.deepEqual(Object.keys(bus).toSorted(), members);
-    t.deepEqual(Object.keys(bus.artifacts), ['get']);
+    t.deepEqual(Object.keys(bus.artifacts), ['get', 'has']);
     t.deepEqual(Object.keys(bus.positions), ['get']);
   }
   t.is((await limited.read('run', alpha.run)).length, 4);

@@ -150,7 +150,7 @@ test('artifacts are kept by the hash of their bytes', async (t) => {
   const ref = await bus.artifacts.put(bytes);
   t.deepEqual(await bus.artifacts.put(bytes), ref);
   t.true((await bus.artifacts.get(ref)).equals(bytes));
-  await t.throwsAsync(bus.artifacts.get({ ...ref, sha256: '0'.repeat(64) }), { code: 'not-found' });
+  await t.throwsAsync(bus.artifacts.get({ ...ref, sha256: '0'.repeat(64) }), { code: 'gone' });
 });
 
 test('an artifact that several keep at the same time can be fetched by each', async (t) => {

@@ -3,12 +3,16 @@ import test from 'ava';
 import type { z } from 'zod';
 import * as llm from '#shared/contracts/llm.ts';
 import * as store from '#shared/contracts/store.ts';
+import { KeeperConfig } from '#shared/keeper/settings.ts';
 import { aliases } from '#shared/settings.ts';
 
 const services = readdirSync('services');
 
-/** Settings of `npm start` itself, and of the command line. */
-const launchers = ['TOKA_HOME', 'NATS_PORT', 'NATS_SYNC', 'REDIS_PORT', 'TOKA_URL', 'TOKA_TOKEN'];
+/** Settings of `npm start` itself, of the command line, and of who collects what is no longer needed. */
+const launchers = [
+  ...['TOKA_HOME', 'NATS_PORT', 'NATS_SYNC', 'REDIS_PORT', 'TOKA_URL', 'TOKA_TOKEN'],
+  ...Object.keys(KeeperConfig.shape),
+];
 
 /** What compose's files take from .env. */
 const composeText = [

@@ -43,6 +43,12 @@ const kinds: Record<number, Kind> = {
     description: 'As things stand it cannot be done.',
     ...{ title: 'Conflict', detail: 'the run has ended: it was completed', code: 'conflict' },
   },
+  410: {
+    name: 'Gone',
+    description:
+      'It was there, and is no longer kept: `DELIVERABLES_MAX_AGE` and `EVENTS_MAX_AGE` say for how long what is.',
+    ...{ title: 'Gone', detail: 'the run\'s "report.md" is no longer kept: see DELIVERABLES_MAX_AGE', code: 'gone' },
+  },
   412: {
     name: 'Stale',
     description: 'It is no longer at the version of `If-Match`: read it again.',
@@ -132,12 +138,13 @@ export const problemResponses = Object.fromEntries(
 );
 
 /** Those that a route may answer with. */
-export function problemsOf({ scope, path, method, headers, body }: Route): Record<string, { $ref: string }> {
+export function problemsOf({ scope, path, method, headers, body, ages }: Route): Record<string, { $ref: string }> {
   const statuses = [
     400,
     ...(scope === null ? [421] : [401, 403]),
     ...(path.includes(':') || method === 'post' ? [404] : []),
     ...(method === 'get' ? [] : [409]),
+    ...(ages ? [410] : []),
     ...('If-Match' in headers.shape ? [412, 428] : []),
     ...(body ? [408, 413, 415] : []),
     ...('Idempotency-Key' in headers.shape ? [422] : []),

@@ -1,10 +1,11 @@
 import type { Context } from 'koa';
 import * as api from '#shared/contracts/api/runs.ts';
-import type { NamedArtifact } from '#shared/contracts/artifact.ts';
+import type { ArtifactRef, NamedArtifact } from '#shared/contracts/artifact.ts';
 import type { RunView } from '#shared/contracts/store.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
+import type { TenantBus } from '../tenant-bus.ts';
 import { readRun } from './read-run.ts';
 
 const mediaType = /^[a-z]+\/[\w.+-]{1,100}(; ?charset=[\w-]{1,40})?$/i;
@@ -20,7 +21,7 @@ export const artifactRoutes: readonly Route[] = [
     async handle({ params: { id, name }, query, bus, ctx }) {
       const found = artifactsOf(await readRun(bus, id, query.minSeq)).find((artifact) => artifact.name === name);
       if (!found) throw new Failure('not-found', `the run has no artifact ${JSON.stringify(name.slice(0, 200))}`);
-      const bytes = await bus.artifacts.get(found.artifact);
+      const bytes = await fetchKept(bus, found.artifact, `${JSON.stringify(name.slice(0, 200))} of run ${id}`);
       return attach(ctx, bytes, name.split('/').at(-1) ?? name, found.mediaType);
     },
   }),
@@ -28,7 +29,10 @@ export const artifactRoutes: readonly Route[] = [
     ...api.getDiff,
     async handle({ params: { id }, query, bus, ctx }) {
       const { workspace, endedAt } = await readRun(bus, id, query.minSeq);
-      if (workspace?.diff) return attach(ctx, await bus.artifacts.get(workspace.diff), `${id}.diff`, 'text/x-diff');
+      if (workspace?.diff) {
+        const bytes = await fetchKept(bus, workspace.diff, `what run ${id} changed`);
+        return attach(ctx, bytes, `${id}.diff`, 'text/x-diff');
+      }
       throw new Failure(
         'not-found',
         endedAt ? 'the run has changed nothing' : 'the run has not ended: its diff is made at its end',
@@ -36,6 +40,14 @@ export const artifactRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** Throws `gone`, and says why, for what was once there. */
+const fetchKept = ({ artifacts }: TenantBus, ref: ArtifactRef, what: string): Promise<Buffer> =>
+  artifacts.get(ref).catch((cause) => {
+    if (!(cause instanceof Failure && cause.code === 'gone')) throw cause;
+    const why = 'deliverables are kept for DELIVERABLES_MAX_AGE days';
+    throw new Failure('gone', `${what} is no longer kept: ${why}`, { cause });
+  });
 
 function artifactsOf({ deliverable, workspace }: RunView): (NamedArtifact & { summary?: string })[] {
   const kept = workspace?.artifacts.filter(({ name }) => name !== deliverable?.name) ?? [];

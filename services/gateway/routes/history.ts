@@ -12,7 +12,7 @@ import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId, runIdFor } from '#shared/ids.ts';
-import { conversationOf, eventsUntil } from '#shared/whole-event.ts';
+import { checkForkable, conversationOf, eventsUntil } from '#shared/whole-event.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import type { Claim } from '../once.ts';
@@ -34,8 +34,10 @@ export const historyRoutes = (writer: Writer, backlog: Backlog): Route[] => [
   route({
     ...forkRun,
     async handle({ params: { id }, body, bus, caller, ctx, once }) {
-      const before = folded(foldRun(await eventsUntil(bus, id, body?.at ?? Number.MAX_SAFE_INTEGER)));
+      const events = await eventsUntil(bus, id, body?.at ?? Number.MAX_SAFE_INTEGER);
+      const before = folded(foldRun(events));
       const agent = await agentOf(bus, before);
+      await checkForkable(bus, events, forkOf(before, body?.message).state);
       using _held = await backlog.hold(caller, agent.spec.workstream, 1);
       const run = await fork({ bus, before, agent }, body, once, on(writer, caller));
       ctx.set({ Location: `/runs/${run.id}`, 'Toka-Seq': String(run.version) });

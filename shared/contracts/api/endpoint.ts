@@ -41,6 +41,8 @@ export type Endpoint<
   isSecret: boolean;
   /** Answers a run, and with `Prefer: wait=<s>` waits for its end. */
   waits: boolean;
+  /** It answers with what is not kept for ever: there may be no more than a word that it has gone. */
+  ages: boolean;
 };
 
 const none = z.strictObject({});
@@ -72,6 +74,7 @@ export const endpoint = <
   status: 200,
   isSecret: false,
   waits: false,
+  ages: false,
   ...declared,
   headers: withOwn(declared) as z.ZodObject as H,
 });

@@ -78,6 +78,7 @@ export const forkRun = endpoint({
   status: 202,
   answer: RunView,
   waits: true,
+  ages: true,
 });
 
 export const backfill = endpoint({

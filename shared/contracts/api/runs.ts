@@ -51,6 +51,7 @@ export const getRunState = endpoint({
     run: RunView,
     messages: z.array(ChatMessage).describe('What the model was told and had said'),
   }),
+  ages: true,
 });
 
 export const cancelRun = endpoint({
@@ -136,6 +137,7 @@ export const getArtifact = endpoint({
   params: params.extend({ name: z.string().min(1).max(4_096) }),
   query: seqQuery,
   answer: { mediaType: '*/*' },
+  ages: true,
 });
 
 export const getDiff = endpoint({
@@ -146,4 +148,5 @@ export const getDiff = endpoint({
   params,
   query: seqQuery,
   answer: { mediaType: 'text/x-diff' },
+  ages: true,
 });

@@ -1,9 +1,12 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { readAgentsFile } from '#shared/agents-file.ts';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
+import { KeeperConfig } from '#shared/keeper/settings.ts';
+import { readSettings } from '#shared/settings.ts';
 import { backUp, names } from '../backup/backup.ts';
 import { readManifest } from '../backup/manifest.ts';
 import { restore } from '../backup/restore.ts';
@@ -30,16 +33,19 @@ export function addBackup(program: Command): void {
     .addHelpText('after', `${inStack}\n\nExample:\n  toka backup /mnt/backup/$(date +%F)`)
     .action(async (dir: string, _, command: Command) => {
       const { environment, home, output } = placeOf(command);
-      const source = { databaseFile: databaseIn(environment, home), admin: await findAdmin(environment, home), home };
-      const { seq, chainHead, artifacts, missing } = await backUp(resolve(dir), source);
+      const settings = artifactSettings(environment);
+      const admin = await findAdmin(environment, home);
+      const source = { databaseFile: databaseIn(environment, home), admin, home, settings };
+      const { seq, chainHead, artifacts, aged, missing } = await backUp(resolve(dir), source);
       output.one(
-        { dir: resolve(dir), seq, chainHead, artifacts, missing },
+        { dir: resolve(dir), seq, chainHead, artifacts, aged, missing },
         {
           backup: ({ dir }) => dir,
           'up to event': ({ seq }) => seq,
           'chain head': ({ chainHead }) => chainHead,
           artifacts: ({ artifacts }) => artifacts,
-          'not there any more': ({ missing }) => missing.join(', '),
+          'no longer kept': ({ aged }) => aged,
+          'needed and missing': ({ missing }) => missing.join(', '),
         },
       );
     });
@@ -66,6 +72,13 @@ function placeOf(command: Command): {
 } {
   const { environment, data, output } = shellOf(command);
   return { environment, home: resolve(data ?? environment.TOKA_HOME ?? '.toka'), output };
+}
+
+/** What is there is backed up even where the agents' file cannot be read. */
+function artifactSettings(environment: Environment): KeeperConfig {
+  const { CONFIG_FILE = 'config/agents.toml' } = environment;
+  const isRead = !readAgentsFile(CONFIG_FILE).fatal;
+  return readSettings(KeeperConfig, { ...environment, CONFIG_FILE: isRead ? CONFIG_FILE : '' });
 }
 
 /** On a data folder of `npm start` that is new: with the backup's secrets, and a nats-server for as long as it takes. */
