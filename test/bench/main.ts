@@ -1,3 +1,4 @@
+import { disk } from './disk.ts';
 import { gateway } from './gateway.ts';
 import { pipeline } from './pipeline.ts';
 import { proxy } from './proxy.ts';
@@ -9,6 +10,7 @@ import { sync } from './sync.ts';
 // `npm run bench -- <name>`: measures on this machine, side by side in one run. Never part of the tests.
 
 const benches: Record<string, (args: string[]) => Promise<void>> = {
+  disk,
   gateway,
   pipeline,
   proxy,
