@@ -126,7 +126,7 @@ export async function openStack({ overlays = [], settings = {}, without }: Optio
         const response = await fetch(`${api}${path}`, init);
         if (response.status >= 500) throw new Error(`${response.status}: ${await response.text()}`);
         return (await response.json()) as object;
-      }, 30_000);
+      });
       return answer as T;
     },
     async query(expression) {
