@@ -96,7 +96,7 @@ export async function openStack({ overlays = [], settings = {}, without }: Optio
   const services = Object.keys(config.services).filter(
     (each) => !missing.includes(each) && each !== 'check-settings' && each !== 'set-up-nats',
   );
-  stack.defer(async () => void (await compose('down', '--volumes', '--timeout', '5')));
+  stack.defer(async () => void (await compose('down', '--volumes', '--timeout', '0')));
 
   const scheme = overlays.some((each) => each.includes('tls')) ? 'https' : 'http';
   const api = `${scheme}://localhost:${ports.PORT}`;
