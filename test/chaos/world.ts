@@ -126,6 +126,7 @@ export async function openWorld({ root, folder, sizes }: Options): Promise<World
 /** What all services are told; those that do not know a setting pass over it. */
 const common = (folder: string, service: Service): Record<string, string> => ({
   PATH: process.env.PATH ?? '',
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '',
   NATS_USER: service,
   NATS_PASSWORD: passwordOf(service),
   CONFIG_FILE: join(folder, 'agents.toml'),

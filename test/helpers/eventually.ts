@@ -1,7 +1,10 @@
-/** Tries `check` until it answers something truthy; fails with its last error after `timeoutMs`. */
+/**
+ * Tries `check` until it answers something truthy; fails with its last error after `timeoutMs`. That guards against "never" alone, on a machine
+ * that is busy with other things, and is well below the 3 minutes after which ava would end the test without a word of what it waits for.
+ */
 export async function eventually<T>(
   check: () => T | Promise<T>,
-  timeoutMs = 15_000,
+  timeoutMs = 60_000,
 ): Promise<Exclude<NonNullable<T>, false>> {
   const until = Date.now() + timeoutMs;
   for (;;) {

@@ -31,6 +31,7 @@ export async function launch(
   const child = spawn(process.execPath, ['shared/dev/start.ts', '--data', join(folder, 'data'), ...args], {
     env: {
       PATH: process.env.PATH,
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       CONFIG_FILE: join(folder, 'agents.toml'),
       REPOSITORY_ROOTS: folder,
       ...ports,

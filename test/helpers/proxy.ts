@@ -79,7 +79,7 @@ export async function startProxySystem(
     proxies: running,
     urls,
     environment: whole,
-    ask: (input = {}) => bus.ask(chat, { ...question('Hello?'), ...input }, { timeoutMs: 20_000 }),
+    ask: (input = {}) => bus.ask(chat, { ...question('Hello?'), ...input }, { timeoutMs: 60_000 }),
     ledger: async () => (await bus.read('llm', 'internal')).filter(isLlmEvent),
     metric: (beginning) => readMetric(running[0]?.port ?? 0, beginning),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

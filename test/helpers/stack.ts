@@ -96,7 +96,7 @@ export async function openStack({ overlays = [], settings = {}, without }: Optio
   const services = Object.keys(config.services).filter(
     (each) => !missing.includes(each) && each !== 'check-settings' && each !== 'set-up-nats',
   );
-  stack.defer(async () => void (await compose('down', '--volumes', '--timeout', '5')));
+  stack.defer(async () => void (await compose('down', '--volumes', '--timeout', '0')));
 
   const scheme = overlays.some((each) => each.includes('tls')) ? 'https' : 'http';
   const api = `${scheme}://localhost:${ports.PORT}`;
@@ -126,7 +126,7 @@ export async function openStack({ overlays = [], settings = {}, without }: Optio
         const response = await fetch(`${api}${path}`, init);
         if (response.status >= 500) throw new Error(`${response.status}: ${await response.text()}`);
         return (await response.json()) as object;
-      }, 30_000);
+      });
       return answer as T;
     },
     async query(expression) {

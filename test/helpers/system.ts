@@ -83,6 +83,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
   const database = join(folder, 'toka.sqlite');
   const env = {
     PATH: process.env.PATH ?? '',
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '',
     NATS_URL: nats.url,
     REDIS_URL: redis.url,
     CONFIG_FILE: join(folder, 'agents.toml'),
@@ -174,7 +175,7 @@ export async function startSystem({ agents, files = {}, environment = {}, settin
     kill,
     start,
     another,
-    saw: (test, timeoutMs = 30_000) => eventually(() => events.find(test), timeoutMs),
+    saw: (test, timeoutMs = 60_000) => eventually(() => events.find(test), timeoutMs),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

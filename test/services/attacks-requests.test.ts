@@ -188,7 +188,6 @@ test('hostile bytes are refused, and the gateway is well after each', async (t) 
 });
 
 test('whoever is slow with their headers is let go, and does not keep others waiting', async (t) => {
-  t.timeout(60_000);
   await using gateway = await startGateway();
   const slow = Array.from({ length: 50 }, () =>
     sendRaw(gateway.url, ['GET /health HTTP/1.1\r\n', ...Array.from({ length: 40 }, () => 'X: y\r\n')], {

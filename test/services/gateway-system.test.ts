@@ -183,7 +183,11 @@ test('the status tells of services, archive, agents and runs', async (t) => {
     { id: 'scout', state: 'idle', works: { total: 1, completed: 0, failed: 0 } },
     { id: 'sleeper', state: 'paused' },
   ]);
-  const { json } = await call('GET', '/status');
+  // Who is slow to answer is not among them.
+  const json = await eventually(async () => {
+    const { json: now } = await call('GET', '/status');
+    return now.services.length > 1 ? now : undefined;
+  });
   t.deepEqual(
     json.services.map(({ service }: { service: string }) => service),
     ['gateway', 'store'],
@@ -302,5 +306,5 @@ test('a stop finishes the request at hand, takes no new one, and waits for nobod
   const startedMs = performance.now();
   await gateway.stop();
   t.is(await asked, 201);
-  t.true(performance.now() - startedMs < 3_000, `${performance.now() - startedMs} ms`);
+  t.true(performance.now() - startedMs < 10_000, `${performance.now() - startedMs} ms, and SHUTDOWN_GRACE is 20 s`);
 });

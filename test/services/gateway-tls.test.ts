@@ -19,7 +19,6 @@ const look = (url: string, ca: Buffer) =>
   });
 
 test('the gateway serves HTTPS, takes a renewed certificate, and keeps the old one where the new is no good', async (t) => {
-  t.timeout(90_000);
   await using made = await makeCertificates();
   await using gateway = await startGateway({ TLS_CERT_FILE: made.cert, TLS_KEY_FILE: made.key });
   const ca = await made.ca();
@@ -32,7 +31,7 @@ test('the gateway serves HTTPS, takes a renewed certificate, and keeps the old o
   const renewed = await eventually(async () => {
     const now = await look(gateway.url, ca);
     return now.serial !== first.serial && now;
-  }, 30_000);
+  });
   t.is(renewed.status, 200);
 
   await cp(made.cert, `${made.cert}.old`);

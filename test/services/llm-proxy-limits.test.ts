@@ -40,23 +40,27 @@ function most(times: readonly number[], windowMs: number): number {
   return Math.max(...sorted.map((from) => sorted.filter((time) => time >= from && time < from + windowMs).length));
 }
 
+// One at a time, and before the others: what else this process does would make it see late.
 for (const limit of [50, 2_000])
-  test(`no window holds more than its ${limit} calls, whichever of three instances lets them through`, async (t) => {
-    const windowMs = 2_000;
-    await using limits = await startLimits([requests(limit, windowMs)], { instances: 3 });
-    const callers = Math.min(500, limit * 2);
-    const rounds = limit > 1_000 ? 10 : 1;
-    const times: number[] = [];
-    const lag = monitorEventLoopDelay({ resolution: 10 });
-    lag.enable();
-    for (let round = 0; round < rounds; round++)
-      times.push(...(await Promise.all(Array.from({ length: callers }, (_, index) => patient(limits, index % 3)))));
-    t.is(times.length, callers * rounds);
-    // What this process was too busy to see at once, it sees closer together than it was.
-    const seenMs = windowMs - Math.ceil(lag.max / 1e6);
-    t.true(seenMs > windowMs / 4, `a machine too slow for this: ${seenMs} ms are left of the window`);
-    t.true(most(times, seenMs) <= limit, `${most(times, seenMs)} in one window`);
-  });
+  test.serial(
+    `no window holds more than its ${limit} calls, whichever of three instances lets them through`,
+    async (t) => {
+      const windowMs = 2_000;
+      await using limits = await startLimits([requests(limit, windowMs)], { instances: 3 });
+      const callers = Math.min(500, limit * 2);
+      const rounds = limit > 1_000 ? 10 : 1;
+      const times: number[] = [];
+      const lag = monitorEventLoopDelay({ resolution: 10 });
+      lag.enable();
+      for (let round = 0; round < rounds; round++)
+        times.push(...(await Promise.all(Array.from({ length: callers }, (_, index) => patient(limits, index % 3)))));
+      t.is(times.length, callers * rounds);
+      // What this process was too busy to see at once, it sees closer together than it was.
+      const seenMs = windowMs - Math.ceil(lag.max / 1e6);
+      t.true(seenMs > windowMs / 4, `a machine too slow for this: ${seenMs} ms are left of the window`);
+      t.true(most(times, seenMs) <= limit, `${most(times, seenMs)} in one window`);
+    },
+  );
 
 test('a refusal names the rule and says when to come again', async (t) => {
   await using limits = await startLimits([requests(2, 60_000, { setting: 'RATE_LIMIT_REQUESTS' } as Partial<Rule>)]);
@@ -177,16 +181,16 @@ test('who waits leaves at the end of its patience or its own will, and too many 
   await limits.reserve();
   const began = Date.now();
   const leave = new AbortController();
-  const gone = t.throwsAsync(limits.reserve({}, 5_000, 0, leave.signal), { message: 'no longer' });
-  const late = t.throwsAsync(limits.reserve({}, 300), {
+  const gone = t.throwsAsync(limits.reserve({}, 60_000, 0, leave.signal), { message: 'no longer' });
+  const late = t.throwsAsync(limits.reserve({}, 2_000), {
     code: 'limited',
-    message: /1 model calls in 60 seconds\) is reached; it waited 0.3 s \(LLM_QUEUE_TIMEOUT\)/,
+    message: /1 model calls in 60 seconds\) is reached; it waited 2 s \(LLM_QUEUE_TIMEOUT\)/,
   });
   await t.throwsAsync(limits.reserve({}, 300), { code: 'unavailable', message: /LLM_QUEUE_MAX/ });
   leave.abort(new Error('no longer'));
   await gone;
   await late;
-  t.true(Date.now() - began < 4_000);
+  t.true(Date.now() - began < 30_000);
   t.is((await limits.metrics[0]?.llmQueueDepth.get())?.values[0]?.value, 0);
 });
 

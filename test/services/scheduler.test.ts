@@ -111,7 +111,7 @@ test('a scheduler begins with what was kept, and does nothing twice', async (t) 
   const { bus, runsOf } = world;
   for (const name of ['a', 'b', 'c']) await register(bus, agentSpec({ name }));
   const first = await world.scheduler('one');
-  await eventually(() => runsOf('dispatched').length === 2, 10_000);
+  await eventually(() => runsOf('dispatched').length === 2);
   const logger = { warn: t.log } as never;
   const kept = await eventually(async () => {
     const found = await readSnapshot(bus, logger);

@@ -255,7 +255,7 @@ stackTest('three runners share the work, and Prometheus finds each', async (t) =
   const up = await eventually(async () => {
     const found = await stack.query('up{job="agent-runner"} == 1');
     return found.length === 3 && found;
-  }, 30_000);
+  });
   t.is(up.length, 3);
   t.is((await stack.query('up == 1')).length, 8, 'five services, two more runners, Prometheus');
 });
@@ -264,7 +264,7 @@ stackTest('a runner is killed, NATS restarted, Redis stopped for a while: all en
   t.timeout(300_000);
   const stack = opened();
   const names = await putToWork(stack, 'survivor', 8);
-  await eventually(async () => (await runsOf(stack, names)).some(({ status }) => status === 'running'), 30_000);
+  await eventually(async () => (await runsOf(stack, names)).some(({ status }) => status === 'running'));
   const [runner = ''] = await stack.containers('agent-runner');
   const { State } = await inspect(runner);
   process.kill(State.Pid, 'SIGKILL'); // as a crash would, so that the restart policy applies
@@ -274,7 +274,7 @@ stackTest('a runner is killed, NATS restarted, Redis stopped for a while: all en
   await stack.compose('start', 'redis');
   const runs = await allWell(stack, names, 200_000);
   t.is(runs.length, 16);
-  await eventually(async () => (await inspect(runner)).State.Status === 'running', 30_000);
+  await eventually(async () => (await inspect(runner)).State.Status === 'running');
   t.true((await stack.ask<{ intact: boolean }>('/audit/verify')).intact);
 });
 
@@ -282,7 +282,7 @@ stackTest('runners that are stopped hand back what they are at', async (t) => {
   t.timeout(240_000);
   const stack = opened();
   const names = await putToWork(stack, 'handed', 6);
-  await eventually(async () => (await runsOf(stack, names)).some(({ status }) => status === 'running'), 30_000);
+  await eventually(async () => (await runsOf(stack, names)).some(({ status }) => status === 'running'));
   const startedMs = Date.now();
   await stack.up('--scale', 'agent-runner=1', '--no-recreate');
   t.true(Date.now() - startedMs < 60_000, 'the two that go drain within their grace');
@@ -304,7 +304,7 @@ stackTest('down and up keeps everything', async (t) => {
   t.is((await stack.ask<{ items: unknown[] }>('/runs?limit=200')).items.length, runs);
   t.is(await stack.shell('nats', 'cat /data/nats-auth/password'), password);
   t.true((await stack.ask<{ intact: boolean }>('/audit/verify')).intact);
-  await eventually(async () => Number((await stack.query('max(toka_redis_keys)'))[0]?.value[1]) >= keys, 30_000);
+  await eventually(async () => Number((await stack.query('max(toka_redis_keys)'))[0]?.value[1]) >= keys);
   t.true(
     (await stack.query('toka_archive_sequence offset 1m or max_over_time(toka_archive_sequence[30m])')).length > 0,
   );
@@ -320,7 +320,7 @@ stackTest('every expression of every panel and rule gives data', async (t) => {
     'toka_agent_runs_active{agent="last-1"}',
     'toka_agent_memory_peak_bytes{agent="last-1"}',
   ])
-    await eventually(async () => (await stack.query(metric)).length > 0, 60_000);
+    await eventually(async () => (await stack.query(metric)).length > 0);
   const { data } = (await (await fetch(`${stack.prometheus}/api/v1/rules`)).json()) as {
     data: { groups: { rules: { type: string; name: string; query: string; health: string; lastError?: string }[] }[] };
   };

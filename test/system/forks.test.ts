@@ -38,7 +38,7 @@ test('a run goes on from a step of another, with what was said and what was in t
   await toka.createAgent({
     body: agentInput({ capabilities: { primary: ['filesystem-write', 'shell'], secondary: [] } }),
   });
-  const { subject } = await system.saw(({ type }) => type === 'toka.run.completed.v1', 60_000);
+  const { subject } = await system.saw(({ type }) => type === 'toka.run.completed.v1');
   const id = subject.slice('run/'.length);
   const wrote = system.events.find(
     ({ type, data }) =>

@@ -38,7 +38,7 @@ onDisk('on a full disk new work is refused at once and the rest goes on, and wit
   await using disk = await smallDisk(256);
   writeFileSync(join(disk.path, 'agents.toml'), agents('It is not empty'));
   await using launched = await launch(disk.path);
-  await eventually(() => launched.output().includes('Toka is up'), 60_000);
+  await eventually(() => launched.output().includes('Toka is up'));
   const ask = callerOf(disk.path, launched);
   const begin = (input = 'Say hello') => ask('/agents/anna/runs', { input });
   /** Once a run is answered with `status`. */
@@ -46,9 +46,9 @@ onDisk('on a full disk new work is refused at once and the rest goes on, and wit
     eventually(async () => {
       const answer = await begin();
       return answer.status === status && answer;
-    }, 30_000);
+    });
   const completes = ({ json: { id } }: Answer) =>
-    eventually(async () => (await ask(`/runs/${id}`)).json.status === 'completed', 30_000);
+    eventually(async () => (await ask(`/runs/${id}`)).json.status === 'completed');
   const first = await begun(202);
   await completes(first);
 
@@ -70,7 +70,7 @@ onDisk('on a full disk new work is refused at once and the rest goes on, and wit
   disk.leave(0);
   const gateway = childrenIn(disk.path).find(({ name }) => name === 'gateway');
   process.kill(gateway?.pid ?? 0, 'SIGKILL');
-  await eventually(async () => gateway && !isRunning(gateway) && (await ask('/agents/anna')).status === 200, 30_000);
+  await eventually(async () => gateway && !isRunning(gateway) && (await ask('/agents/anna')).status === 200);
   t.is((await begin()).json.code, 'disk-full');
   t.is(alive(disk.path), 7);
 

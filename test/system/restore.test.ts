@@ -97,7 +97,7 @@ test.serial(
     const runs = async (api: string) => ((await ask(`${api}/runs?limit=200`, bearer)).json as { items: Run[] }).items;
     for (let count = 0; count < 12; count++)
       t.is((await ask(`${before.api}/agents/anna/runs`, bearer, { input: `Look at the files, ${count}` })).status, 202);
-    await eventually(async () => (await runs(before.api)).some(({ status }) => status === 'completed'), 60_000);
+    await eventually(async () => (await runs(before.api)).some(({ status }) => status === 'completed'));
     const made = await toka(['backup', kept, '--data', data, '--json']);
     t.is(made.code, 0, made.err);
     const backup = JSON.parse(made.out) as { seq: number; chainHead: string; artifacts: number; missing: string[] };

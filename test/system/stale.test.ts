@@ -77,13 +77,13 @@ test.serial(
       await hold.hit;
       await stopped.signal('SIGSTOP');
       await system.start('agent-runner');
-      await system.saw(completed(first), 60_000);
+      await system.saw(completed(first));
       await system.kill('agent-runner');
       await stopped.signal('SIGCONT');
       hold.letGo();
       // What it had in hand when it was stopped comes before anything new.
       const second = await begin(system, `second-${turn}`);
-      await system.saw(completed(second), 60_000);
+      await system.saw(completed(second));
       await stopped.signal('SIGKILL');
       const asked = provider.requests
         .filter(({ conversation }) => conversation.includes(`Work as first-${turn}.`))

@@ -41,7 +41,7 @@ test.serial('Ctrl-C ends every process, and no second start takes the folder bef
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const first = await launch(folder.path);
-  await eventually(() => first.output().includes('Toka is up'), 30_000);
+  await eventually(() => first.output().includes('Toka is up'));
   const marks = childrenIn(folder.path);
   t.deepEqual(marks.map(({ name }) => name).toSorted(), [
     'agent-runner',
@@ -69,7 +69,7 @@ test.serial('Ctrl-C while it starts ends it, and a second one ends all at once',
   early.child.kill('SIGINT');
   t.is(await early.code, 0, early.output());
   const twice = await launch(folder.path);
-  await eventually(() => twice.output().includes('Toka is up'), 30_000);
+  await eventually(() => twice.output().includes('Toka is up'));
   const marks = childrenIn(folder.path);
   twice.child.kill('SIGINT');
   twice.child.kill('SIGTERM');
@@ -83,7 +83,7 @@ test.serial(
     await using folder = await temporaryFolder();
     writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
     const first = await launch(folder.path);
-    await eventually(() => first.output().includes('Toka is up'), 30_000);
+    await eventually(() => first.output().includes('Toka is up'));
     const marks = childrenIn(folder.path);
     first.child.kill('SIGKILL');
     await first.code;
@@ -98,7 +98,7 @@ test.serial('a service that dies is started again', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const launched = await launch(folder.path);
-  await eventually(() => launched.output().includes('Toka is up'), 30_000);
+  await eventually(() => launched.output().includes('Toka is up'));
   const scheduler = childrenIn(folder.path).find(({ name }) => name === 'scheduler');
   process.kill(scheduler?.pid ?? 0, 'SIGKILL');
   await eventually(() => {
@@ -114,7 +114,7 @@ test.serial('nats-server and redis-server that are killed are started again, on 
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   await using launched = await launch(folder.path);
-  await eventually(() => launched.output().includes('anna/next  ✔ completed'), 60_000);
+  await eventually(() => launched.output().includes('anna/next  ✔ completed'));
   const tokenOf = ['shared/dev/toka.ts', 'token', '--data', join(folder.path, 'data')];
   const token = execFileSync(process.execPath, tokenOf, { env: { PATH: process.env.PATH }, encoding: 'utf8' }).trim();
   const read = async (path: string) => {
@@ -131,7 +131,7 @@ test.serial('nats-server and redis-server that are killed are started again, on 
       return now && now.pid !== killed?.pid && isRunning(now);
     });
     t.regex(launched.output(), new RegExp(`! ${server} ended with SIGKILL; it is started again`));
-    await eventually(async () => (await read('/status')).ready === true, 30_000);
+    await eventually(async () => (await read('/status')).ready === true);
   }
   t.true(((await read('/status')).log?.seq ?? 0) >= before);
   t.deepEqual(
@@ -170,7 +170,7 @@ test.serial('each service is given its own settings and nothing of the others', 
     ANTHROPIC_API_KEY: 'sk-of-the-test',
     SOMETHING_ELSE: 'x',
   });
-  await eventually(() => launched.output().includes('Toka is up'), 30_000);
+  await eventually(() => launched.output().includes('Toka is up'));
   for (const { name, pid } of childrenIn(folder.path)) {
     const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
       .split('\0')
@@ -188,7 +188,7 @@ test.serial('the token that it names opens the API', async (t) => {
   await using folder = await temporaryFolder();
   writeFileSync(join(folder.path, 'agents.toml'), agents('It is not empty'));
   const launched = await launch(folder.path);
-  const api = await eventually(() => /Agent API +(\S+)\s/.exec(launched.output())?.[1], 60_000);
+  const api = await eventually(() => /Agent API +(\S+)\s/.exec(launched.output())?.[1]);
   const toka = ['shared/dev/toka.ts', 'token', '--data', join(folder.path, 'data'), '--scope', 'agents:read'];
   const token = execFileSync(process.execPath, toka, { env: { PATH: process.env.PATH }, encoding: 'utf8' }).trim();
   const get = (path: string) => fetch(`${api}${path}`, { headers: { authorization: `Bearer ${token}` } });

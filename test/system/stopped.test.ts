@@ -52,10 +52,9 @@ async function begin({ api, saw }: System, name: string): Promise<string> {
 }
 
 const ended = ({ events }: System, run: string) =>
-  eventually(
-    () => events.some(({ type, subject }) => subject === run && type === 'toka.run.completed.v1'),
-    60_000,
-  ).catch((error) => {
-    const types = events.filter(({ subject }) => subject === run).map(({ type }) => type);
-    throw new Error(types.join('\n'), { cause: error });
-  });
+  eventually(() => events.some(({ type, subject }) => subject === run && type === 'toka.run.completed.v1')).catch(
+    (error) => {
+      const types = events.filter(({ subject }) => subject === run).map(({ type }) => type);
+      throw new Error(types.join('\n'), { cause: error });
+    },
+  );

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { getCompileCacheDir } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -51,6 +52,12 @@ const systemFiles = [
 /** Toka's own code, which the executor runs; never its data, keys or settings, which may lie beside it. */
 const code = ['services', 'shared', 'node_modules', 'package.json'].map((name) => join(project, name));
 
+/**
+ * Where this process has its code compiled (NODE_COMPILE_CACHE), the executor finds its own: it starts in half the time. It cannot write there,
+ * and reads it where it lies among the code.
+ */
+const compiled = getCompileCacheDir();
+
 /** The command that runs the executor confined: Landlock, seccomp, limits. */
 export const confined = (confine: string, workspace: string, scratch: string, homes: string): string[] => [
   confine,
@@ -98,7 +105,9 @@ export function startBubblewrap(confine: string, { diskBytes }: SandboxSize): Sa
       '/homes',
     ],
     ...binds,
-    ...['--setenv', 'PATH', '/usr/bin:/bin', '--chdir', '/workspace', '--'],
+    ...['--setenv', 'PATH', '/usr/bin:/bin'],
+    ...(compiled === undefined ? [] : ['--setenv', 'NODE_COMPILE_CACHE', dirname(compiled)]),
+    ...['--chdir', '/workspace', '--'],
     ...confined(confine, '/workspace', '/tmp', '/homes'),
   ];
   return started('bwrap', args);

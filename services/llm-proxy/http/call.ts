@@ -45,6 +45,8 @@ export type Call = {
   headers: IncomingHttpHeaders;
   query: string;
   raw: Buffer;
+  /** What `raw` takes as a text. */
+  textBytes: number;
   /** What we have read of `raw`, held to LLM_MAX_OUTPUT_TOKENS. */
   body: JsonObject;
   /** Whether the provider must be sent `body`, and not `raw`. */

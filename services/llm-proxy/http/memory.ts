@@ -1,13 +1,14 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Failure } from '#shared/errors.ts';
 import type { Metrics } from '#shared/metrics.ts';
 
-/**
- * What a byte of a body takes until its call has ended: itself, the text that it is read as (two bytes a letter where one letter needs
- * them), and what goes out of it.
- */
+/** What a byte of a body takes until its call has ended, if all its letters are of one: itself, its text, what is parsed of that, and what goes out. */
 export const bytesPerByte = 4;
 /** A connection and its call, however small the body is. */
 const callBytes = 32 * 1_024;
+/** What a call leaves behind counts from this on: less than that goes young, and V8 collects it as it goes. */
+const leftBytesMin = 256 * 1_024;
 
 /** Memory that a call holds. */
 export type Held = {
@@ -29,11 +30,12 @@ export type Memory = {
 
 /**
  * All calls together have `bytesMax`. A key has half of it, or one call that needs more: so one of any size goes through, and what one key
- * sends keeps out no other.
+ * sends keeps out no other. What calls have given back takes memory until `collect` frees it, which is done where there is no room beside it.
  */
-export function createMemory(bytesMax: number, metrics: Metrics): Memory {
+export function createMemory(bytesMax: number, metrics: Metrics, collect: () => void = collectGarbage): Memory {
   const owned = new Map<string, number>();
   let all = 0;
+  let left = 0;
   metrics.llmMemoryMax.set(bytesMax);
   const add = (key: string, bytes: number) => {
     all += bytes;
@@ -78,6 +80,10 @@ export function createMemory(bytesMax: number, metrics: Metrics): Memory {
       let holders = 1;
       const grow = (more: number) => {
         check(key, more, held);
+        if (left > 0 && all + left + more > bytesMax) {
+          collect();
+          left = 0;
+        }
         held += more;
         add(key, more);
       };
@@ -88,6 +94,7 @@ export function createMemory(bytesMax: number, metrics: Metrics): Memory {
         give() {
           if (--holders > 0) return;
           add(key, -held);
+          if (held >= leftBytesMin) left += held;
           held = 0;
         },
       };
@@ -96,4 +103,19 @@ export function createMemory(bytesMax: number, metrics: Metrics): Memory {
 }
 
 const retryAfterMs = 1_000;
+
+let collector: (() => void) | undefined;
+
+/**
+ * V8 begins to mark once 64 MiB of buffers have come, beside the work and in steps: where the processors are busy that takes a second and more,
+ * in which other large bodies come (Node 24.21, --trace-gc).
+ */
+function collectGarbage(): void {
+  if (!collector) {
+    setFlagsFromString('--expose-gc');
+    collector = runInNewContext('gc') as () => void;
+  }
+  collector();
+}
+
 const inMib = (bytes: number) => `${Math.ceil(bytes / 1_048_576)} MiB`;

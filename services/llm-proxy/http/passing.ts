@@ -24,6 +24,8 @@ type Options = {
   rewrite: boolean;
   /** What the provider must be told that the answer may have at most, for the client named no limit. */
   outputMax: number | undefined;
+  /** Writes a body anew. */
+  write(body: JsonObject): Buffer;
 };
 
 /** For a client that speaks its provider's wire: the bytes go through as they are, both ways. */
@@ -57,16 +59,15 @@ export function createPassing(options: Options): Adapter {
 }
 
 /** What we pay for we must know, whether or not the client wants to, and bound, whether or not it did. */
-function bodyFor({ route, remote, raw, body, model, rewrite, outputMax }: Options, spliced: boolean): Buffer {
-  const { stream_options: options } = body;
+function bodyFor(options: Options, spliced: boolean): Buffer {
+  const { route, remote, raw, body, model, rewrite, outputMax } = options;
+  const { stream_options: wanted } = body;
   const limit = outputMax === undefined ? {} : { [limitNameOf(route, remote)]: outputMax };
-  const usage = spliced
-    ? { stream_options: { ...(options instanceof Object ? options : {}), include_usage: true } }
-    : {};
+  const usage = spliced ? { stream_options: { ...(wanted instanceof Object ? wanted : {}), include_usage: true } } : {};
   const added = { ...usage, ...limit };
   const names = Object.keys(added);
   if (rewrite || model !== body.model || names.some((name) => name in body))
-    return Buffer.from(JSON.stringify({ ...body, model, ...added }));
+    return options.write({ ...body, model, ...added });
   if (names.length === 0) return raw;
   const brace = raw.indexOf(openBrace) + 1;
   const text = Buffer.from(`${JSON.stringify(added).slice(1, -1)},`);

@@ -11,7 +11,7 @@ const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
-  const { route, body, raw, stream, rewrite } = call;
+  const { route, body, raw, textBytes, stream, rewrite, memory } = call;
   const { endpoint, model } = target;
   const remote = parts.upstreams.remote(endpoint);
   const native = remote?.native === route.native;
@@ -20,15 +20,20 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     throw new Failure('invalid', `model: "${call.model}" is of ${endpoint.name}, where ${what}`);
   }
   if (!remote) return runTyped(parts, call, target);
+  const write = (value: object) => {
+    // Beside its bytes, which are counted, there is the text that they are made of.
+    memory.grow(textBytes);
+    return Buffer.from(JSON.stringify(value));
+  };
   const adapter = native
     ? createPassing({
-        ...{ route, remote, body, model, raw, stream },
+        ...{ route, remote, body, model, raw, stream, write },
         versions: versionsOf(call),
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
         rewrite: rewrite || parts.models.rules().length > 1,
         outputMax: outputMaxOf(call, target),
       })
-    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target) });
+    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target), write });
   return runRemote(parts, call, remote, adapter);
 }
 

@@ -26,7 +26,8 @@ export async function readBody(incoming: IncomingMessage, held: Held, timeoutMs:
     checkSize(size + part.length);
     if (whole) part.copy(whole, size);
     else {
-      held.grow(part.length * bytesPerByte);
+      // Its parts, and then the whole.
+      held.grow(part.length * (bytesPerByte + 1));
       parts.push(part);
     }
     size += part.length;

@@ -81,12 +81,12 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
   const { id, route, key, query, incoming } = asked;
   const raw = await readBody(incoming, memory, parts.requestMs);
   const beganMs = performance.now();
-  const { body, isAmbiguous } = readRequest(raw, memory);
+  const { body, textBytes, isAmbiguous } = readRequest(raw, memory);
   const model = modelOf(body, key);
   const output = boundOutput(route.kind, body, parts.maxOutputTokens);
   if (output.isLowered) response.setHeader('x-toka-max-output-tokens', output.tokens);
   return {
-    ...{ id, beganMs, route, key, query, raw, model, memory, response },
+    ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response },
     body: output.body,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
@@ -105,15 +105,20 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
   };
 }
 
+type Read = { body: JsonObject; textBytes: number; isAmbiguous: boolean };
+
 /** A body that is safe to go on with: not more than its memory, with no name that providers may read otherwise, and of nothing that they keep. */
-function readRequest(raw: Buffer, memory: Held): { body: JsonObject; isAmbiguous: boolean } {
+function readRequest(raw: Buffer, memory: Held): Read {
   const { structureBytes, isAmbiguous } = scanJson(raw, structureBytesMax);
-  memory.grow(structureBytes);
-  const body = parseObject(raw.toString());
+  const text = raw.toString();
+  // Where one letter needs two bytes in memory, each has them: as long as it is all ASCII, there are as many letters as bytes.
+  const textBytes = text.length === raw.length ? text.length : 2 * text.length;
+  memory.grow(structureBytes + 2 * Math.max(0, textBytes - raw.length));
+  const body = parseObject(text);
   if (!body) throw new Failure('invalid', 'the body must be a JSON object');
   checkSpelling(body, spelled);
   checkStateless(body);
-  return { body, isAmbiguous };
+  return { body, textBytes, isAmbiguous };
 }
 
 function modelOf({ model }: JsonObject, key: Key): string {

@@ -17,13 +17,15 @@ type Options = {
   body: JsonObject;
   target: Target;
   maxTokensDefault: number;
+  /** Writes a body anew. */
+  write(body: object): Buffer;
 };
 
 const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as const;
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
-export function createTranslating({ route, remote, body, target, maxTokensDefault }: Options): Adapter {
+export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
   const { client } = route;
   const { wire, tokenLimitName } = remote;
   const request = client.readRequest(body);
@@ -33,7 +35,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
   return {
     path: remote.basePath + paths[remote.native],
-    body: Buffer.from(JSON.stringify(written)),
+    body: write(written),
     headers:
       remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
     speaksAlike: false,
@@ -42,7 +44,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
       const reader = wire.createEventReader();
       const writer = client.createEventWriter(reply);
       const told = newTold();
-      const write = (events: PivotEvent[]) => {
+      const tell = (events: PivotEvent[]) => {
         for (const event of events) note(event, told);
         return events.map((event) => writer.write(event)).join('');
       };
@@ -51,13 +53,13 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
         push: (chunk) =>
           parser
             .push(chunk)
-            .map((event) => write(reader.read(event)))
+            .map((event) => tell(reader.read(event)))
             .join(''),
         end(broken) {
           const last =
             broken && !told.failure && !told.ended
-              ? write([{ type: 'error', error: toWireError(broken) }])
-              : write(reader.end());
+              ? tell([{ type: 'error', error: toWireError(broken) }])
+              : tell(reader.end());
           return { last: last + writer.end(), failure: broken ?? told.failure };
         },
       };

@@ -9,7 +9,7 @@ import { keyNamesIn } from '../../../services/llm-proxy/models/key-names.ts';
 export type Environment = Record<string, string>;
 
 /** What any program may need to know of the machine. */
-const common = ['PATH', 'HOME', 'TZ', 'LANG', 'TMPDIR', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE'];
+const common = ['PATH', 'HOME', 'TZ', 'LANG', 'TMPDIR', 'NODE_COMPILE_CACHE', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE'];
 /** Only the service that talks to providers reaches outside. */
 const outside = [
   'HTTP_PROXY',

@@ -9,7 +9,7 @@ export async function startModule(
   env: Record<string, string> = {},
 ): Promise<{ pid: number; first: unknown } & AsyncDisposable> {
   const child = fork(file, args, {
-    env: { PATH: process.env.PATH ?? '', ...env },
+    env: { PATH: process.env.PATH ?? '', NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? '', ...env },
     stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
   });
   const first = await new Promise<unknown>((resolve, reject) => {
