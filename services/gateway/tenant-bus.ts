@@ -2,7 +2,9 @@ import type { Context } from 'koa';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { FollowedEvent } from '#shared/bus/follow.ts';
 import type { TokaEvent } from '#shared/contracts/events.ts';
+import { filtersOf } from '#shared/contracts/events.ts';
 import { entitySubject } from '#shared/contracts/subjects.ts';
+import type { Thing } from '#shared/domain/ownership.ts';
 import { thingOf, workstreamGiven } from '#shared/domain/ownership.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Caller } from './auth.ts';
@@ -66,6 +68,12 @@ const unlimited = (bus: Parts): TenantBus => ({
 
 const isTaken = (bus: Parts) => async (agent: string) => (await bus.lastSeq(entitySubject('agent', agent))) > 0;
 
+/** Whether anything lies in the log of a thing: of a run, also what people said of it. */
+async function isThere(bus: Pick<Bus, 'lastSeq'>, { entity, id }: Thing): Promise<boolean> {
+  const found = await Promise.all(filtersOf(`${entity}/${id}`).map((subject) => bus.lastSeq(subject)));
+  return found.some((seq) => seq > 0);
+}
+
 const queries = 'toka.store.query.';
 
 function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidden: (what: string) => void): TenantBus {
@@ -84,12 +92,12 @@ function limited(bus: Parts, owners: Owners, allowed: ReadonlySet<string>, hidde
     },
     async read(entity, id, from, until) {
       if (await owners.has(allowed, { entity, id })) return bus.read(entity, id, from, until);
-      if ((await bus.lastSeq(entitySubject(entity, id))) > 0) hidden(`${entity}/${id}`);
+      if (await isThere(bus, { entity, id })) hidden(`${entity}/${id}`);
       return [];
     },
     async history(entity, id, part) {
       if (await owners.has(allowed, { entity, id })) return bus.history(entity, id, part);
-      if ((await bus.lastSeq(entitySubject(entity, id))) > 0) hidden(`${entity}/${id}`);
+      if (await isThere(bus, { entity, id })) hidden(`${entity}/${id}`);
       // An append next to what is not there for them is refused: something else is the last.
       return { events: [], last: 0, lastDecision: 0 };
     },
@@ -131,8 +139,7 @@ async function checkAppend(
   if (await owners.has(allowed, thing)) return;
   const begins = begun !== undefined && event.type !== 'toka.agent.updated.v1';
   if (!begins) throw forbidden(`${event.subject} is not the caller's`);
-  if ((await bus.lastSeq(entitySubject(thing.entity, thing.id))) > 0)
-    throw new Failure('conflict', `${event.subject} is taken`);
+  if (await isThere(bus, thing)) throw new Failure('conflict', `${event.subject} is taken`);
 }
 
 /** The events that belong to these workstreams, in order. */

@@ -34,9 +34,10 @@ function createFindAgent(bus: Pick<Bus, 'read'>) {
     const about = agentOf(event);
     if (about?.entity !== 'run') return about?.id ?? null;
     if (!runs.has(about.id)) {
-      const [first] = await bus.read('run', about.id, 1, 1);
-      const agent = first && agentOf(first);
-      if (agent?.entity === 'agent') runs.set(about.id, agent.id);
+      // The first on each of its subjects: it was queued on one of them.
+      const agents = (await bus.read('run', about.id, 1, 1)).map(agentOf);
+      const agent = agents.find((each) => each?.entity === 'agent');
+      if (agent) runs.set(about.id, agent.id);
     }
     return runs.get(about.id) ?? null;
   };

@@ -12,7 +12,7 @@ import { openPeople, peopleTableNames, peopleTables } from './people.ts';
 import { openSpending, spendingTable } from './spending.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 8;
+const version = 9;
 const textCharsMax = 4_000;
 
 const tables = `

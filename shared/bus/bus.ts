@@ -65,6 +65,8 @@ export type Bus = LogLook & {
   lastSeq(subject?: string): Promise<number>;
   /** Of the oldest event that the stream still keeps. */
   firstSeq(): Promise<number>;
+  /** The last sequence of a log that is older than the rules of who may say what: see log-event.ts. */
+  rulesSince: number;
   /** Whether events may be appended. */
   gate: Gate;
   follow(options: FollowOptions): AsyncGenerator<FollowedEvent>;
@@ -127,16 +129,15 @@ export async function openBus(
   })();
   const jsm = await jetStreamReady(manager, 30_000);
   if (options.declares ?? true) await declareStreams(nc, jsm, options);
-  const readMessage = createReader(await streamsDeclared(jsm, 30_000), passedOver);
+  const rulesSince = await streamsDeclared(jsm, 30_000);
+  const readMessage = createReader(rulesSince, passedOver);
   const readEvent = (raw: RawEvent) => {
     const reading = readMessage(raw);
     return 'event' in reading ? reading.event : undefined;
   };
   const gate = createGate(nc);
   const answering: { drain(): Promise<void> }[] = [];
-  const drain = async () => {
-    await Promise.all(answering.splice(0).map((each) => each.drain()));
-  };
+  const drain = () => drained(answering.splice(0));
   const unsubscriber = (sub: { unsubscribe(): void }) => ({
     unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
   });
@@ -148,6 +149,7 @@ export async function openBus(
     lastSeq: (subject) => lastSeq(nc, jsm, subject),
     firstSeq: () => firstSeq(jsm),
     ...createLook(nc, jsm),
+    rulesSince,
     gate,
     follow: (followOptions) => follow(nc, jsm, followOptions),
     readMessage,
@@ -186,6 +188,8 @@ export async function openBus(
     },
   };
 }
+
+const drained = async (each: { drain(): Promise<void> }[]) => void (await Promise.all(each.map((one) => one.drain())));
 
 /** Connects as who may all, to put events back into the log. */
 export async function openRestorer(options: BusOptions): Promise<Restorer & AsyncDisposable> {

@@ -98,8 +98,10 @@ async function backfill(bus: TenantBus, agent: Agent, { works, times }: ReturnTy
   return { queued, already };
 }
 
-function queueTime(bus: TenantBus, agent: Agent, work: Work, time: string, writer: Writer) {
+async function queueTime(bus: TenantBus, agent: Agent, work: Work, time: string, writer: Writer) {
   const { runId, since, trigger } = scheduled(agent, work.id, time);
+  const known = foldRun(await bus.read('run', runId));
+  if (known) return { run: known, isNew: false };
   const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
   return queueRun(bus, runId, data, writer);
 }
