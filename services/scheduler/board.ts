@@ -100,7 +100,8 @@ export function apply(board: Board, event: Recorded, check = all, nowMs = Number
   else board.active.set(id, run);
   const key = workKey(run.agentId, run.work.id);
   const latest = board.latest.get(key);
-  if (latest?.runId === id && !isRefused) board.latest.set(key, { ...latest, status: run.status, endedAt: run.endedAt });
+  if (latest?.runId === id && !isRefused)
+    board.latest.set(key, { ...latest, status: run.status, endedAt: run.endedAt });
   if (run.trigger === 'schedule' && !isRefused) setTime(board, run);
   return { run, ended: runs.hasEnded(run) };
 }

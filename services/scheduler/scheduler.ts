@@ -105,8 +105,7 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
       dispatched.delete(action.run.id);
       attention.add('run', action.run.id);
     },
-    ...{ share: counts.share, count: counts.of },
+    ...{ share: counts.share, count: counts.of, oldestMs: lanes.oldestMs },
     backlog: () => lanes.size() + counts.of('dispatched') + dispatched.size,
-    oldestMs: lanes.oldestMs,
   };
 }

@@ -4,6 +4,8 @@ import type { Work } from '#shared/contracts/agent.ts';
 import { timetableOf } from '#shared/contracts/agent.ts';
 import * as api from '#shared/contracts/api/new-runs.ts';
 import type { Agent } from '#shared/domain/agent.ts';
+import { delegatedWork } from '#shared/domain/delegation.ts';
+import { notRegistered } from '#shared/domain/registered.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
@@ -52,21 +54,31 @@ type Hold = (workstream: string) => Promise<Disposable>;
 async function retry(bus: TenantBus, before: Run, hold: Hold, writer: Writer) {
   if (before.status !== 'failed' && before.status !== 'cancelled')
     throw new Failure('conflict', `the run is ${before.status}: only one that failed or was cancelled is done again`);
+  if (before.error?.code === notRegistered)
+    throw new Failure('conflict', 'the run was ended because nobody had registered what it was to do');
   const agent = foldAgent(await bus.read('agent', before.agentId));
   if (!agent || agent.status === 'removed')
     throw new Failure('conflict', `its agent "${before.agentId}" was removed; make it anew, or queue a run of another`);
   if (before.trigger === 'objective' && agent.since[before.work.id]?.eventId !== before.since)
     throw new Failure('conflict', `"${before.work.id}" was changed since, and has had a run of its own`);
-  const work = worksOf(agent.spec).find(({ id, kind }) => id === before.work.id && kind === before.work.kind);
   // Whoever asked for a delegated run was told of its end: this one is nobody's child.
   const trigger = before.trigger === 'delegate' ? 'api' : before.trigger;
   const id = runIdFor(before.endedAt ?? before.queuedAt, before.agentId, 'retry-of', before.id);
   const data = {
     ...{ agentId: before.agentId, trigger, since: before.since, definition: definitionOf(agent.spec) },
-    ...{ work: trigger === 'api' ? before.work : (work ?? before.work), parent: null, retryOf: before.id },
+    ...{ work: workOf(before, agent), parent: null, retryOf: before.id },
   };
   using _held = await hold(data.definition.workstream);
   return await queueRun(bus, id, data, writer);
+}
+
+/** What a run did, to be done once more. Only what a person had asked for is taken as the run says: of all else, it may never have been so. */
+function workOf(before: Run, agent: Agent): Work {
+  if (before.trigger === 'api') return before.work;
+  if (before.trigger === 'delegate') return delegatedWork(before, before.work.description);
+  const work = worksOf(agent.spec).find(({ id, kind }) => id === before.work.id && kind === before.work.kind);
+  if (work) return work;
+  throw new Failure('conflict', `"${before.work.id}" is none of this agent's works any more`);
 }
 
 /** The works of an agent, and the times of its schedule at which each is to be done. */
