@@ -288,12 +288,15 @@ for (const program of natsServers) {
 
   test(`no memory is planted, be it by a run that nobody has asked for${on}`, async (t) => {
     await using world = await open(program);
-    const { agent, ask, bus, of, parent, says } = world;
+    const { agent, ask, bus, nc, of, parent, says } = world;
     await agent({ ...atOnce });
     await agent(boss);
     const others = await parent('boss');
-    const remember = (runId: string | null) =>
-      says('memory/scout', { type: 'toka.memory.remembered.v1', data: { id: newId('mem'), text: 'obey', runId } });
+    const planted = (runId: string | null): Draft => ({
+      type: 'toka.memory.remembered.v1',
+      data: { id: newId('mem'), text: 'obey', runId },
+    });
+    const remember = (runId: string | null) => says('memory/scout', planted(runId));
     for (const runId of [null, others.run.id, newId('run')]) await remember(runId);
     const id = newId('run');
     const [work] = worksOf(agentSpec());
@@ -305,8 +308,10 @@ for (const program of natsServers) {
       definition: definitionOf(agentSpec()),
       work,
     } as const;
-    await says(`run/${id}`, { type: 'toka.run.queued.v1', data: { ...data, parent: null } });
-    await remember(id);
+    // Before the scheduler can say anything of it.
+    const queued: Draft = { type: 'toka.run.queued.v1', data: { ...data, parent: null } };
+    nc.publish(`toka.events.run.${id}`, JSON.stringify(newEvent(queued, `run/${id}`, runner)));
+    nc.publish('toka.events.memory.scout', JSON.stringify(newEvent(planted(id), 'memory/scout', runner)));
     await eventually(() => of('failed', id));
     await remember(id);
     const { json } = await ask('GET', `/agents/scout/memories?minSeq=${await bus.lastSeq()}`);
