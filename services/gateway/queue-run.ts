@@ -1,6 +1,7 @@
 import type { Log } from '#shared/command.ts';
 import { foldRun } from '#shared/command.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
+import { notRegistered } from '#shared/domain/registered.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
@@ -24,4 +25,10 @@ export async function queueRun(
   const run = foldRun(events);
   if (!run) throw new Failure('internal', `run ${id} was queued and cannot be read`);
   return { run, isNew: events.find(({ type }) => type === event.type)?.id === event.id };
+}
+
+/** Throws `conflict` for a run that was ended because nobody had asked for it: what it holds is no person's to go on from unawares. */
+export function checkRegistered({ error }: Run): void {
+  if (error?.code === notRegistered)
+    throw new Failure('conflict', 'the run was ended because nobody had registered what it was to do');
 }

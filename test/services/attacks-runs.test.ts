@@ -277,7 +277,13 @@ for (const program of natsServers) {
       t.like(of('failed', id)?.data, { code: 'not-registered' }, id);
       t.is(of('failed', id)?.actor, 'service:scheduler');
     }
-    t.is((await ask('POST', `/runs/${refused[0]}/retry`, {})).status, 409);
+    const at = (await bus.read('run', refused[0] ?? ''))[0]?.seq;
+    for (const [how, body] of [
+      ['retry', {}],
+      ['fork', {}],
+      ['fork', { at }],
+    ] as const)
+      t.is((await ask('POST', `/runs/${refused[0]}/${how}`, body)).status, 409, how);
     for (const id of ids) {
       t.is((await ask('GET', `/runs/${id}?minSeq=${await bus.lastSeq()}`)).status, 404);
       t.deepEqual(await bus.read('run', id), []);

@@ -5,7 +5,6 @@ import { timetableOf } from '#shared/contracts/agent.ts';
 import * as api from '#shared/contracts/api/new-runs.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import { delegatedWork } from '#shared/domain/delegation.ts';
-import { notRegistered } from '#shared/domain/registered.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
@@ -16,7 +15,7 @@ import { scheduled, timesBetween } from '#shared/occasion.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import { refusal } from '../input.ts';
-import { queueRun } from '../queue-run.ts';
+import { checkRegistered, queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { TenantBus } from '../tenant-bus.ts';
@@ -54,8 +53,7 @@ type Hold = (workstream: string) => Promise<Disposable>;
 async function retry(bus: TenantBus, before: Run, hold: Hold, writer: Writer) {
   if (before.status !== 'failed' && before.status !== 'cancelled')
     throw new Failure('conflict', `the run is ${before.status}: only one that failed or was cancelled is done again`);
-  if (before.error?.code === notRegistered)
-    throw new Failure('conflict', 'the run was ended because nobody had registered what it was to do');
+  checkRegistered(before);
   const agent = foldAgent(await bus.read('agent', before.agentId));
   if (!agent || agent.status === 'removed')
     throw new Failure('conflict', `its agent "${before.agentId}" was removed; make it anew, or queue a run of another`);

@@ -16,7 +16,7 @@ import { conversationOf, eventsUntil } from '#shared/whole-event.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import type { Claim } from '../once.ts';
-import { queueRun } from '../queue-run.ts';
+import { checkRegistered, queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { TenantBus } from '../tenant-bus.ts';
@@ -35,6 +35,7 @@ export const historyRoutes = (writer: Writer, backlog: Backlog): Route[] => [
     ...forkRun,
     async handle({ params: { id }, body, bus, caller, ctx, once }) {
       const before = folded(foldRun(await eventsUntil(bus, id, body?.at ?? Number.MAX_SAFE_INTEGER)));
+      checkRegistered(folded(foldRun(await bus.read('run', id))));
       const agent = await agentOf(bus, before);
       using _held = await backlog.hold(caller, agent.spec.workstream, 1);
       const run = await fork({ bus, before, agent }, body, once, on(writer, caller));
