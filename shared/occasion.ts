@@ -18,13 +18,28 @@ export function occasionOf(agent: Agent, workId: string, nowMs: number): Occasio
   const since = agent.since[workId];
   if (!since) return undefined;
   const timetable = timetableOf(agent.spec);
-  if (!timetable) {
-    return { runId: runIdFor(since.time, agent.id, workId, since.eventId), since: since.eventId, trigger: 'objective' };
-  }
+  if (!timetable) return introduced(agent, workId, since);
   const { latestMs } = spanAt(timetable, nowMs);
   if (latestMs === undefined || latestMs <= Date.parse(since.time)) return undefined;
   return scheduled(agent, workId, new Date(latestMs).toISOString());
 }
+
+/** The occasion that is called this for a work of an agent, as long as the agent is as it is: its introduction, or one of its times after that. */
+export function occasionAt(agent: Agent, workId: string, name: string): Occasion | undefined {
+  const since = agent.since[workId];
+  if (!since) return undefined;
+  const timetable = timetableOf(agent.spec);
+  if (!timetable) return since.eventId === name ? introduced(agent, workId, since) : undefined;
+  const atMs = Date.parse(name);
+  const isTime = atMs > Date.parse(since.time) && timesBetween(timetable, atMs, atMs, 1)[0] === name;
+  return isTime ? scheduled(agent, workId, name) : undefined;
+}
+
+const introduced = (agent: Agent, workId: string, { eventId, time }: Agent['since'][string]): Occasion => ({
+  runId: runIdFor(time, agent.id, workId, eventId),
+  since: eventId,
+  trigger: 'objective',
+});
 
 /** The run of a scheduled work at one of its times (ISO 8601), whoever asks for it. */
 export const scheduled = (agent: Agent, workId: string, time: string): Occasion => ({

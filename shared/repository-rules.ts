@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { RepositoryRule } from './contracts/repository.ts';
 import { isFor } from './contracts/repository.ts';
-import { matches } from './glob.ts';
+import { matches } from './domain/glob.ts';
 
 export const isUrl = (repository: string) => /^[a-z][a-z0-9+.-]*:\/\//i.test(repository);
 

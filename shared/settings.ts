@@ -140,3 +140,10 @@ function isSecret(schema: z.ZodObject, name: string): boolean {
   // Not `has`: a secret with further checks inherits that it is one.
   return type instanceof z.ZodType && secrets.get(type as z.ZodString)?.secret === true;
 }
+
+/** What runners hold a run to that asks for another, and the scheduler once more: the word of one runner is not enough. */
+export const delegationSettings = {
+  /** Input and output tokens of a run, where the agent sets no limits.max_tokens. */
+  AGENT_MAX_TOKENS: setting.integer(1, 1_000_000_000).default(2_000_000),
+  CAPABILITY_VALIDATION: z.enum(['strict', 'warn', 'off']).default('strict'),
+};

@@ -49,7 +49,8 @@ export async function wholeEvent(bus: Source, event: Recorded<RunEvent>): Promis
 /** A run's events up to sequence `at`. Throws `not-found` where the log no longer has its beginning. */
 export async function eventsUntil(bus: Pick<Bus, 'read'>, runId: string, at: number): Promise<Recorded<RunEvent>[]> {
   const events = (await bus.read('run', runId, 1, at)).filter(isRunEvent).filter(({ seq }) => seq <= at);
-  if (events[0]?.type === 'toka.run.queued.v1') return events;
+  const first = events.findIndex(({ type }) => type === 'toka.run.queued.v1');
+  if (first >= 0) return events.slice(first);
   throw new Failure('not-found', `the log has no run "${runId}" as of event ${at}`);
 }
 

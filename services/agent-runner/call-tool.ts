@@ -1,12 +1,12 @@
 import type { DataOf } from '#shared/contracts/events.ts';
 import type { ToolCall } from '#shared/contracts/llm.ts';
+import type { Leave } from '#shared/domain/grants.ts';
+import { leaveFor } from '#shared/domain/grants.ts';
 import type { PendingCall } from '#shared/domain/run.ts';
 import { idFor } from '#shared/ids.ts';
 import { clip } from '#shared/text.ts';
 import { deliverableName } from './deliverable.ts';
 import type { Runner } from './execute.ts';
-import type { Leave } from './grants.ts';
-import { leaveFor } from './grants.ts';
 import type { Journal } from './journal.ts';
 import type { LeaveText } from './leave-text.ts';
 import { isStill, leaveText } from './leave-text.ts';

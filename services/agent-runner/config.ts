@@ -1,9 +1,10 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { Bytes } from '#shared/contracts/agent.ts';
 import { EgressExempt } from '#shared/egress/exempt.ts';
-import { CommonConfig, setting } from '#shared/settings.ts';
+import { CommonConfig, delegationSettings, setting } from '#shared/settings.ts';
 
 export const Config = CommonConfig.extend({
+  ...delegationSettings,
   /** Runs that this runner executes at a time. */
   MAX_CONCURRENT_AGENTS: setting.integer(1, 1_000).default(8),
   /** Processes for tools that may run at a time; a run takes one at its first tool call. */
@@ -22,8 +23,6 @@ export const Config = CommonConfig.extend({
   AGENT_TIMEOUT: setting.number(1, 604_800).default(3_600),
   /** Model calls of a run, where the agent sets no limits.max_steps. */
   AGENT_MAX_STEPS: setting.integer(1, 1_000).default(50),
-  /** Input and output tokens of a run, where the agent sets no limits.max_tokens. */
-  AGENT_MAX_TOKENS: setting.integer(1, 1_000_000_000).default(2_000_000),
   /** Tokens of a conversation from which on it is compacted; below the window of the smallest model in use. */
   CONTEXT_TOKENS_MAX: setting.integer(1_000, 10_000_000).default(120_000),
   /** Seconds that one tool call may take. */
@@ -35,7 +34,6 @@ export const Config = CommonConfig.extend({
   /** Private addresses that agents may reach all the same, where their own list has them: see shared/egress/exempt.ts. */
   EGRESS_EXEMPT: EgressExempt,
   AGENT_SANDBOX_ENABLED: setting.flag().default(true),
-  CAPABILITY_VALIDATION: z.enum(['strict', 'warn', 'off']).default('strict'),
   /** How often a run is put back after a passing fault before it fails. */
   RUN_RETRIES: setting.integer(0, 100).default(5),
   /** Seconds before the first retry; doubled for each further one. */

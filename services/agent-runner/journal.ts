@@ -138,6 +138,7 @@ async function openView(bus: Bus, { events, last }: Past, seenAt: Moment): Promi
 
 function fold(view: View, event: WholeEvent): void {
   view.run = evolve(view.run, event);
+  if (!view.run) return; // what was put there before it was queued is no part of it
   view.messages = conversation(view.messages, event);
 }
 

@@ -1,3 +1,5 @@
+import { covers } from '#shared/domain/capabilities.ts';
+import { grantsOf, mayReachOut } from '#shared/domain/grants.ts';
 import { exemptionsFor } from '#shared/egress/rules.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Config } from './config.ts';
@@ -5,9 +7,7 @@ import { refuse } from './egress/answer.ts';
 import type { Egress } from './egress/egress.ts';
 import { openEgress } from './egress/egress.ts';
 import type { Runner } from './execute.ts';
-import { grantsOf, mayReachOut } from './grants.ts';
 import type { Journal } from './journal.ts';
-import { covers } from './tools/capabilities.ts';
 
 /** Private addresses that whoever runs Toka lets a workstream's agents reach. */
 export const exemptOf = ({ EGRESS_EXEMPT }: Config, workstream: string): string[] =>

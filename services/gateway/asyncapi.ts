@@ -67,7 +67,9 @@ const channel = (name: string) => ({ $ref: `#/channels/${name}` });
 const eventChannel = (entity: Entity, types: readonly EventType[]) => ({
   address: entitySubject(entity, '{id}'),
   description: 'In the stream EVENTS: follow it with a consumer for a history without gaps.',
-  parameters: { id: { description: `Of the ${entity === 'decision' ? 'run that a person decided about' : entity}` } },
+  parameters: {
+    id: { description: `Of the ${entity === 'decision' ? 'run that a person has said something of' : entity}` },
+  },
   messages: Object.fromEntries(types.map((type) => [type, ref('messages', type)])),
 });
 

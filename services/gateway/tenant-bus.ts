@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { FollowedEvent } from '#shared/bus/follow.ts';
 import type { TokaEvent } from '#shared/contracts/events.ts';
+import { filtersOf } from '#shared/contracts/events.ts';
 import { entitySubject } from '#shared/contracts/subjects.ts';
 import type { Thing } from '#shared/domain/ownership.ts';
 import { thingOf, workstreamGiven } from '#shared/domain/ownership.ts';
@@ -60,9 +61,11 @@ const unlimited = (bus: Parts): TenantBus => ({
 
 const isTaken = (bus: Parts) => (agent: string) => isThere(bus, { entity: 'agent', id: agent });
 
-/** Whether anything of it is in the log, or has been. */
-const isThere = async (bus: Pick<Bus, 'lastSeq' | 'first'>, { entity, id }: Thing): Promise<boolean> =>
-  (await bus.lastSeq(entitySubject(entity, id))) > 0 || (await bus.first(entity, id)) !== undefined;
+/** Whether anything of a thing is in the log, or has been: of a run, also what people said of it. */
+async function isThere(bus: Pick<Bus, 'lastSeq' | 'first'>, { entity, id }: Thing): Promise<boolean> {
+  const found = await Promise.all(filtersOf(`${entity}/${id}`).map((subject) => bus.lastSeq(subject)));
+  return found.some((seq) => seq > 0) || (await bus.first(entity, id)) !== undefined;
+}
 
 const queries = 'toka.store.query.';
 

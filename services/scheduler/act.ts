@@ -1,6 +1,6 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import type { Task } from '#shared/bus/tasks.ts';
-import { commandAgent } from '#shared/command.ts';
+import { commandAgent, foldRun } from '#shared/command.ts';
 import type { Draft, RunDraft } from '#shared/contracts/events.ts';
 import type { Run } from '#shared/domain/run.ts';
 import type { RunCommand } from '#shared/domain/run-commands.ts';
@@ -24,7 +24,7 @@ export async function act(bus: Bus, writer: Writer, action: Action): Promise<voi
     const { agent, work, occasion } = action;
     const { runId, since, trigger } = occasion;
     const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
-    await append(bus, writer, { id: runId, head: 0, trace: null }, { type: 'toka.run.queued.v1', data });
+    await append(bus, writer, { id: runId, head: 0, version: 0, trace: null }, { type: 'toka.run.queued.v1', data });
     return;
   }
   const { run } = action;
@@ -61,15 +61,24 @@ function commandOf(action: Exclude<Action, { do: 'queue' | 'quarantine' }>): Run
   }
 }
 
-type At = Pick<Run, 'id' | 'head' | 'trace'>;
+type At = Pick<Run, 'id' | 'head' | 'version' | 'trace'>;
 
 /** Undefined: another writer was first. */
-async function append(bus: Bus, writer: Writer, { id, head, trace }: At, draft: RunDraft) {
-  const event = newEvent(draft as Draft, `run/${id}`, writer, { correlationid: id, trace });
-  try {
-    return { seq: await bus.append(event, head), eventId: event.id };
-  } catch (error) {
-    if (error instanceof Failure && error.code === 'conflict') return undefined;
-    throw error;
-  }
+async function append(bus: Bus, writer: Writer, at: At, draft: RunDraft) {
+  const event = newEvent(draft as Draft, `run/${at.id}`, writer, { correlationid: at.id, trace: at.trace });
+  const appendTo = async (head: number) => {
+    const seq = await bus.append(event, head).catch((error) => {
+      if (error instanceof Failure && error.code === 'conflict') return undefined;
+      throw error;
+    });
+    return seq === undefined ? undefined : { seq, eventId: event.id };
+  };
+  return (await appendTo(at.head)) ?? (await appendBehind(bus, at, appendTo));
+}
+
+/** A runner may have put there what is no part of the run before it was queued: that must not keep it from going. */
+async function appendBehind<T>({ history }: Pick<Bus, 'history'>, at: At, appendTo: (head: number) => Promise<T>) {
+  const { events, last } = await history('run', at.id);
+  const isAsKnown = (foldRun(events)?.version ?? 0) === at.version;
+  return isAsKnown && last !== at.head ? appendTo(last) : undefined;
 }

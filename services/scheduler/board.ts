@@ -3,6 +3,7 @@ import { isAgentEvent, isRunEvent } from '#shared/contracts/events.ts';
 import { entitySubject } from '#shared/contracts/subjects.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import * as agents from '#shared/domain/agent.ts';
+import { notRegistered } from '#shared/domain/registered.ts';
 import type { Run, RunStatus } from '#shared/domain/run.ts';
 import * as runs from '#shared/domain/run.ts';
 import { clip } from '#shared/text.ts';
@@ -21,6 +22,8 @@ type ChildEnded = DataOf<'toka.run.child-ended.v1'>;
 /** What the scheduler knows: a fold of the log. Of runs that have ended, no more than the newest of each work is kept. */
 export type Board = {
   agents: Map<string, Agent>;
+  /** Agents as they were before their last changes, the newest first: whoever queued a run may not have seen these. */
+  former: Map<string, readonly Agent[]>;
   active: Map<string, Run>;
   /** By `workKey`. */
   latest: Map<string, Latest>;
@@ -30,6 +33,8 @@ export type Board = {
   endedChildren: Map<string, ChildEnded>;
   /** Who queued them, by run. */
   queuedBy: Map<string, string>;
+  /** Why runs are not to be carried out, by run: what they are to do is not what was registered. */
+  refused: Map<string, string>;
   /** Runs in a row that failed, by agent. */
   failures: Map<string, number>;
   session: Session | null;
@@ -37,11 +42,13 @@ export type Board = {
 
 export const emptyBoard = (): Board => ({
   agents: new Map(),
+  former: new Map(),
   active: new Map(),
   latest: new Map(),
   times: new Map(),
   endedChildren: new Map(),
   queuedBy: new Map(),
+  refused: new Map(),
   failures: new Map(),
   session: null,
 });
@@ -50,19 +57,29 @@ export const workKey = (agentId: string, workId: string) => `${agentId}/${workId
 /** `time`: one of a schedule's, ISO 8601. */
 export const timeKey = (agentId: string, workId: string, time: string) => `${workKey(agentId, workId)}@${time}`;
 
+const formerMax = 3;
 const timesMax = 10_000;
 const timesPerSweep = 1_000;
 
 /** What an event was about: the agent, the run as it is after it, and whether the run ended by it. */
 export type Touched = { agent?: Agent; run?: Run; ended?: boolean };
 
-/** Folds one event into the board, in place. */
-export function apply(board: Board, event: Recorded): Touched {
+/** Why the run that an event queues is not to be carried out, on the board as it was before, at `nowMs`; undefined: it is. */
+export type Check = (board: Board, run: Run, event: Recorded, nowMs: number) => string | undefined;
+
+const all: Check = () => undefined;
+
+/** Folds one event into the board, in place. `check`: whether a run that is queued is to be carried out; `nowMs`: epoch milliseconds. */
+export function apply(board: Board, event: Recorded, check = all, nowMs = Number.POSITIVE_INFINITY): Touched {
   const id = event.subject.slice(event.subject.indexOf('/') + 1);
   if (isAgentEvent(event)) {
-    const agent = agents.evolve(board.agents.get(id), event);
+    const former = board.agents.get(id);
+    const agent = agents.evolve(former, event);
     if (!agent) return {};
     board.agents.set(id, agent);
+    if (event.type === 'toka.agent.registered.v1') board.former.delete(id);
+    if (event.type === 'toka.agent.updated.v1' && former)
+      board.former.set(id, [former, ...(board.former.get(id) ?? [])].slice(0, formerMax));
     // Whoever resumes or changes an agent gives it a fresh start.
     if (event.type !== 'toka.agent.quarantined.v1') board.failures.delete(id);
     return { agent };
@@ -72,14 +89,20 @@ export function apply(board: Board, event: Recorded): Touched {
   // What comes for a run that has ended changes nothing.
   const run = runs.evolve(before, event);
   if (!run) return {};
-  if (!before) begin(board, run, event.actor);
+  if (!before) {
+    const why = check(board, run, event, nowMs);
+    if (why !== undefined) board.refused.set(id, why);
+    begin(board, run, event.actor);
+  }
+  const isRefused = board.refused.has(id);
   if (event.type === 'toka.run.child-ended.v1') board.endedChildren.delete(event.data.runId);
   if (runs.hasEnded(run)) end(board, run);
   else board.active.set(id, run);
   const key = workKey(run.agentId, run.work.id);
   const latest = board.latest.get(key);
-  if (latest?.runId === id) board.latest.set(key, { ...latest, status: run.status, endedAt: run.endedAt });
-  if (run.trigger === 'schedule') setTime(board, run);
+  if (latest?.runId === id && !isRefused)
+    board.latest.set(key, { ...latest, status: run.status, endedAt: run.endedAt });
+  if (run.trigger === 'schedule' && !isRefused) setTime(board, run);
   return { run, ended: runs.hasEnded(run) };
 }
 
@@ -108,7 +131,7 @@ function begin(board: Board, run: Run, actor: string): void {
     board.session = { id: run.id, startedAt: run.queuedAt, queued: 0, completed: 0, failed: 0 };
   }
   if (board.session) board.session = { ...board.session, queued: board.session.queued + 1 };
-  if (run.trigger !== 'objective' && run.trigger !== 'schedule') return;
+  if ((run.trigger !== 'objective' && run.trigger !== 'schedule') || board.refused.has(run.id)) return;
   const key = workKey(run.agentId, run.work.id);
   const before = board.latest.get(key);
   // A time of the past that is made up for is not the newest.
@@ -122,11 +145,13 @@ const blameless: ReadonlySet<string> = new Set([
   'workstream-timeout',
   'spawn-timeout',
   'branch-circle',
+  notRegistered,
 ]);
 
 function end(board: Board, run: Run): void {
   board.active.delete(run.id);
   board.queuedBy.delete(run.id);
+  board.refused.delete(run.id);
   for (const child of run.children) board.endedChildren.delete(child.runId);
   if (run.parent && board.active.has(run.parent.runId))
     board.endedChildren.set(run.id, childEnded(run, run.parent.callId));

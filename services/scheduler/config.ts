@@ -1,6 +1,7 @@
-import { CommonConfig, setting } from '#shared/settings.ts';
+import { CommonConfig, delegationSettings, setting } from '#shared/settings.ts';
 
 export const Config = CommonConfig.extend({
+  ...delegationSettings,
   /** Runs that may lie on the queue beyond the runners' free slots: few, so that it is decided late who goes. */
   TASKS_AHEAD: setting.integer(1, 1_000).default(2),
   /** Seconds in which a runner must start a dispatched run. */

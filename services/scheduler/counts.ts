@@ -29,7 +29,8 @@ export function createCounts(board: Board): Counts {
   const set = ({ id, status, definition }: Run, ended: boolean) => {
     for (const key of counted.get(id) ?? []) add(key, -1);
     counted.delete(id);
-    if (ended) return;
+    // What is not to be carried out is nobody's.
+    if (ended || board.refused.has(id)) return;
     const place = { workstream: definition.workstream, actor: board.queuedBy.get(id) ?? '' };
     const keys = [status, ...keysOf(place)];
     for (const key of keys) add(key, 1);

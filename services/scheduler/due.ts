@@ -3,6 +3,7 @@ import { timetableOf } from '#shared/contracts/agent.ts';
 import type { Decided } from '#shared/contracts/approval.ts';
 import type { DataOf, RunError } from '#shared/contracts/events.ts';
 import type { Agent } from '#shared/domain/agent.ts';
+import { notRegistered } from '#shared/domain/registered.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { heldMsOf, waitsForPerson } from '#shared/domain/run.ts';
 import { worksOf } from '#shared/domain/works.ts';
@@ -116,6 +117,8 @@ function newsFor(run: Run, board: Board, nowMs: number): Action | undefined {
 
 /** What ends a run, or puts it back, whatever a runner does. */
 function endOf(run: Run, board: Board, nowMs: number, limits: Limits): Action | undefined {
+  const refused = board.refused.get(run.id);
+  if (refused !== undefined) return { do: 'fail', run, error: { code: notRegistered, message: refused } };
   const agent = board.agents.get(run.agentId);
   if (!agent || agent.status === 'removed') return { do: 'cancel', run, reason: 'its agent was removed' };
   if (run.parent && !board.active.has(run.parent.runId))

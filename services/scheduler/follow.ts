@@ -18,21 +18,21 @@ export async function followLog(
   scheduler: Scheduler,
   position: Position,
   bell: Bell,
-  signal: AbortSignal,
+  { now, signal }: { now: () => number; signal: AbortSignal },
 ): Promise<void> {
   const startedMs = Date.now();
   for await (const raw of bus.follow({ from: position.seq + 1, signal })) {
-    const { run, ended } = fold(bus, scheduler, raw, logger);
+    const { run, ended } = fold(bus, scheduler, raw, now(), logger);
     if (run && ended && Date.parse(run.endedAt ?? '') >= startedMs) countEnded(metrics, run);
     position.seq = raw.seq;
     bell.ring();
   }
 }
 
-function fold(bus: Bus, scheduler: Scheduler, raw: RawEvent, logger: Logger) {
+function fold(bus: Bus, scheduler: Scheduler, raw: RawEvent, nowMs: number, logger: Logger) {
   const event = bus.readEvent(raw);
   try {
-    if (event) return scheduler.apply(event);
+    if (event) return scheduler.apply(event, nowMs);
   } catch (error) {
     // A bug: what it is about stands still, and nothing else.
     const reason = messageOf(error).slice(0, 300);

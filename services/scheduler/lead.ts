@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Lease } from '#shared/bus/lease.ts';
+import { notRegistered } from '#shared/domain/registered.ts';
 import { messageOf } from '#shared/errors.ts';
 import type { Context } from '#shared/service.ts';
 import { act } from './act.ts';
@@ -37,6 +38,13 @@ export async function lead({ context, scheduler, position, bell, lease, slots, r
   const run = async (action: Action) => {
     try {
       if (action.do === 'put-back') context.metrics.spawnTimeouts.inc();
+      if (action.do === 'fail' && action.error.code === notRegistered) {
+        const { id: runId, agentId } = action.run;
+        logger.warn(
+          { runId, agentId, reason: action.error.message },
+          'a run was queued that nobody registered; it is ended',
+        );
+      }
       await act(bus, context.writer, action);
     } catch (error) {
       logger.warn({ reason: messageOf(error) }, 'scheduling will be tried again');

@@ -27,12 +27,12 @@ export async function startWith(context: SchedulerContext, now: () => number): P
   const { bus, config, instance, logger, metrics, stack } = context;
   const { board, seq } = await readSnapshot(bus, logger);
   const position = { seq };
-  const scheduler = createScheduler(board, limitsOf(config));
+  const scheduler = createScheduler(board, limitsOf(config, bus.rulesSince));
   const bell = createBell();
   const slots = hearSlots(bus, bell.ring);
   const stop = new AbortController();
   const { signal } = stop;
-  const following = followLog(context, scheduler, position, bell, signal);
+  const following = followLog(context, scheduler, position, bell, { now, signal });
   await caughtUp(await bus.lastSeq(), position, bell, signal);
 
   const lease = bus.lead('scheduler', instance, bell.ring);
@@ -61,11 +61,12 @@ export async function startWith(context: SchedulerContext, now: () => number): P
   });
 }
 
-const limitsOf = (config: SchedulerContext['config']) => ({
+const limitsOf = (config: SchedulerContext['config'], since: number) => ({
   spawnTimeoutS: config.AGENT_SPAWN_TIMEOUT,
   workstreamTimeoutS: config.WORKSTREAM_TIMEOUT,
   quarantineAfter: config.QUARANTINE_AFTER,
   ahead: config.TASKS_AHEAD,
+  rules: { since, maxTokens: config.AGENT_MAX_TOKENS, validation: config.CAPABILITY_VALIDATION },
   caps: {
     workstreams: config.WORKSTREAM_RUNS_MAX ?? new Map<string, number>(),
     models: config.MODEL_RUNS_MAX ?? new Map<string, number>(),

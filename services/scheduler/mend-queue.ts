@@ -9,7 +9,9 @@ import type { Board } from './board.ts';
 export function createQueueMender(bus: Bus, logger: Logger, board: Board): () => Promise<void> {
   let seen = new Map<string, number>();
   return async () => {
-    const underWay = [...board.active.values()].filter(({ status }) => status === 'dispatched' || status === 'running');
+    const underWay = [...board.active.values()].filter(
+      ({ id, status }) => (status === 'dispatched' || status === 'running') && !board.refused.has(id),
+    );
     const queued = underWay.length > 0 ? await bus.tasks.queued() : new Set<string>();
     const missing = underWay.filter(({ id, version }) => !queued.has(id) && board.active.get(id)?.version === version);
     for (const run of missing.filter(({ id, version }) => seen.get(id) === version)) {

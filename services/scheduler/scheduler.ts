@@ -10,15 +10,17 @@ import type { Action, Limits } from './due.ts';
 import { dueForAgent, dueForRun } from './due.ts';
 import type { Caps } from './keys.ts';
 import { createLanes } from './lanes.ts';
+import type { CheckRules } from './registered.ts';
+import { createCheck } from './registered.ts';
 
 /** `ahead`: runs that may lie on the queue beyond the runners' free slots. */
-export type SchedulerLimits = Limits & { caps: Caps; ahead: number };
+export type SchedulerLimits = Limits & { caps: Caps; ahead: number; rules: CheckRules };
 
 /** Decides who goes next. It does no I/O and has no clock: the same events and times give the same actions. */
 export type Scheduler = {
   board: Board;
-  /** Folds an event in. */
-  apply(event: Recorded): Touched;
+  /** Folds an event in, at `nowMs` (epoch milliseconds). */
+  apply(event: Recorded, nowMs?: number): Touched;
   /**
    * Everything that is due at `nowMs` (epoch milliseconds) while runners have `slots` in all; each action is told once, and again
    * only when something has happened to what it is about, or after `again`.
@@ -42,6 +44,7 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
   const lanes = createLanes(limits.caps, (id) => board.active.get(id)?.parent?.runId);
   const circleOf = createCircleFinder(board.active, lanes.rivals);
   const counts = createCounts(board);
+  const check = createCheck(limits.rules);
   /** Runs that were dispatched here at this version, until the log shows it. */
   const dispatched = new Map<string, number>();
 
@@ -78,8 +81,8 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
 
   return {
     board,
-    apply(event) {
-      const touched = apply(board, event);
+    apply(event, nowMs) {
+      const touched = apply(board, event, check, nowMs);
       attention.touched(touched);
       counts.touched(touched);
       const { run, ended } = touched;
@@ -102,8 +105,7 @@ export function createScheduler(board: Board, limits: SchedulerLimits): Schedule
       dispatched.delete(action.run.id);
       attention.add('run', action.run.id);
     },
-    ...{ share: counts.share, count: counts.of },
+    ...{ share: counts.share, count: counts.of, oldestMs: lanes.oldestMs },
     backlog: () => lanes.size() + counts.of('dispatched') + dispatched.size,
-    oldestMs: lanes.oldestMs,
   };
 }

@@ -9,10 +9,12 @@ import type { Board } from './board.ts';
 import { emptyBoard } from './board.ts';
 
 /** Raise it when the board or a fold changes: an older snapshot is then left aside. */
-const version = 3;
+const version = 4;
 const snapshotName = 'scheduler';
 const linesPerTurn = 200;
-const mapNames = ['agents', 'active', 'latest', 'times', 'endedChildren', 'queuedBy', 'failures'] as const;
+const mapNames = [
+  ...['agents', 'former', 'active', 'latest', 'times', 'endedChildren', 'queuedBy', 'refused', 'failures'],
+] as const;
 
 /** A board as of a sequence, in compressed lines of JSON: a head, then one for each entry. It is made in turns, so that nothing waits for it. */
 export async function pack(board: Board, seq: number): Promise<Uint8Array> {

@@ -2,6 +2,7 @@ import type { MemoryEvent, Recorded, RunEvent } from '#shared/contracts/events.t
 import { isAgentEvent, isMemoryEvent, isRunEvent } from '#shared/contracts/events.ts';
 import type { ApprovalView, Memory } from '#shared/contracts/store.ts';
 import type { Agent } from '#shared/domain/agent.ts';
+import { notRegistered } from '#shared/domain/registered.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { hasEnded } from '#shared/domain/run.ts';
 import type { Database } from './database.ts';
@@ -44,6 +45,10 @@ export function openPeople(db: Database, known: Known) {
     db.prepare('DELETE FROM memory_words WHERE rowid = ?'),
   ];
 
+  const forgetRun = [
+    db.prepare('DELETE FROM memory_words WHERE rowid IN (SELECT number FROM memories WHERE run = ?)'),
+    db.prepare('DELETE FROM memories WHERE run = ?'),
+  ];
   const forgetAll = [
     db.prepare('DELETE FROM memory_words WHERE rowid IN (SELECT number FROM memories WHERE agent = ?)'),
     db.prepare('DELETE FROM memories WHERE agent = ?'),
@@ -73,6 +78,9 @@ export function openPeople(db: Database, known: Known) {
       const decided = { ...event.data, by: event.actor, at: event.time };
       if (row) decide.run(JSON.stringify({ ...JSON.parse(row.state), decided }), event.data.approvalId);
     } else if (hasEnded(run)) close.run(run.id);
+    // Nobody had asked for it: what it has put into its agent's memory meanwhile is not the agent's.
+    if (event.type === 'toka.run.failed.v1' && event.data.code === notRegistered)
+      for (const statement of forgetRun) statement.run(run.id);
   };
   return {
     apply(event: Recorded, run: Run | undefined): void {

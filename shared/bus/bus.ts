@@ -62,6 +62,8 @@ export type BusOptions = {
 /** What services meet on. Everything that knows NATS is behind it. */
 export type Bus = Log &
   LogLook & {
+    /** The last sequence of a log that is older than the rules of who may say what: see log-event.ts. */
+    rulesSince: number;
     /** Whether events may be appended. */
     gate: Gate;
     archives: Archives;
@@ -124,22 +126,22 @@ export async function openBus(
   })();
   const jsm = await jetStreamReady(manager, 30_000);
   if (options.declares ?? true) await declareStreams(nc, jsm, options);
-  const readMessage = createReader(await streamsDeclared(jsm, 30_000), passedOver);
+  const rulesSince = await streamsDeclared(jsm, 30_000);
+  const readMessage = createReader(rulesSince, passedOver);
   const readEvent = (raw: RawEvent) => {
     const reading = readMessage(raw);
     return 'event' in reading ? reading.event : undefined;
   };
   const gate = createGate(nc);
   const answering: { drain(): Promise<void> }[] = [];
-  const drain = async () => {
-    await Promise.all(answering.splice(0).map((each) => each.drain()));
-  };
+  const drain = () => drained(answering.splice(0));
   const unsubscriber = (sub: { unsubscribe(): void }) => ({
     unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
   });
   return {
     ...openLog({ nc, gate, ends: createEnds(jsm), readEvent }),
     ...createLook(nc, jsm),
+    rulesSince,
     gate,
     archives: openArchives(nc),
     readMessage,
@@ -178,6 +180,8 @@ export async function openBus(
     },
   };
 }
+
+const drained = async (each: { drain(): Promise<void> }[]) => void (await Promise.all(each.map((one) => one.drain())));
 
 /** Connects as who may all, to put events back into the log. */
 export async function openRestorer(options: BusOptions): Promise<Restorer & AsyncDisposable> {

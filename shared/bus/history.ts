@@ -145,15 +145,22 @@ export async function readFirst(
   const subjects =
     entity === 'run' ? [entitySubject('run', id), entitySubject('decision', id)] : [entitySubject(entity, id)];
   const found = await Promise.all(subjects.map((subject) => firstOn(nc, readEvent, subject)));
-  const [first] = found.filter((event) => event !== undefined).toSorted((a, b) => a.seq - b.seq);
-  if (first && beginnings.has(first.type)) return first;
-  if ((await ends.now()).first === 1) return first;
-  for await (const raw of readArchived(nc, { from: 1, subjects, holds: (await ends.now()).first - 1 })) {
-    const event = readEvent(raw);
-    if (event) return event;
-  }
-  return first;
+  // Whoever may write on one of the subjects can have written there before.
+  const isBeginning = ({ type }: Recorded) => beginnings.has(type);
+  const [first] = found
+    .filter((event) => event && isBeginning(event))
+    .toSorted((a, b) => (a?.seq ?? 0) - (b?.seq ?? 0));
+  if (first) return first;
+  const begin = (await ends.now()).first;
+  if (begin > 1)
+    for await (const raw of readArchived(nc, { from: 1, subjects, holds: begin - 1 })) {
+      const event = readEvent(raw);
+      if (event && (isBeginning(event) || !hasBeginning.has(entity))) return event;
+    }
+  return found.find((event) => event !== undefined);
 }
+
+const hasBeginning: ReadonlySet<Entity> = new Set<Entity>(['agent', 'run', 'key', 'webhook', 'token']);
 
 async function firstOn(nc: NatsConnection, readEvent: Read, subject: string): Promise<Recorded | undefined> {
   for (let seq = 1; ; ) {

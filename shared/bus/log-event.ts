@@ -12,7 +12,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * Reads a message of the log. Whoever may write on a subject may write anything there, so an event counts only where it belongs: on the
- * subject of what it is about, and what a person decided only where the gateway alone may write. `decisionsSince`: the last sequence of a
+ * subject of what it is about, and what a person says of a run only where the gateway alone may write. `decisionsSince`: the last sequence of a
  * log that is older than that rule.
  */
 export function readLogEvent({ seq, subject, bytes }: RawEvent, decisionsSince: number): Reading {
@@ -42,5 +42,5 @@ export function readLogEvent({ seq, subject, bytes }: RawEvent, decisionsSince: 
 function isInPlace(event: TokaEvent): boolean {
   if (isDecision(event) !== (event.decision ?? false)) return false;
   const ofPerson = event.subject.startsWith('run/') && event.actor.startsWith('user:');
-  return !ofPerson || isDecision(event) || event.type === 'toka.run.queued.v1' || event.type === 'toka.run.forked.v1';
+  return !ofPerson || isDecision(event);
 }

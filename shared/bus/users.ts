@@ -51,8 +51,8 @@ type Permissions = { publish: string[]; subscribe: string[] };
 const own: Record<ServiceUser, Permissions> = {
   gateway: {
     publish: [
-      // `decision`: what people say of a run is written by nobody else.
-      ...events('agent', 'run', 'decision', 'memory', 'key', 'webhook', 'token'),
+      // `decision`: what people say of runs is written by nobody else, and is all that it says of them.
+      ...events('agent', 'decision', 'memory', 'key', 'webhook', 'token'),
       ...readsOf(objectStream(artifactsBucket)),
       keySubject(notesBucket, '*'),
       ...bucketReads(notesBucket, leasesBucket, positionsBucket),

@@ -272,14 +272,16 @@ export function parseEvent(value: unknown): TokaEvent {
   return { ...event, data: eventData[event.type].parse(event.data) } as TokaEvent;
 }
 
-/** The stream subject of an event: `run/run_1` lives on `toka.events.run.run_1`, what people decide about it on `toka.events.decision.run_1`. */
+/** The stream subject of an event: `run/run_1` lives on `toka.events.run.run_1`, what people say about it on `toka.events.decision.run_1`. */
 export function subjectOf(event: Pick<TokaEvent, 'subject' | 'decision'>): string {
   const [entity = '', id = ''] = event.subject.split('/');
   return entitySubject(event.decision ? 'decision' : (entity as Entity), id);
 }
 
-/** Types of what a person says about a run; some of them come from the scheduler, too. */
+/** Types of what a person says about a run; some of them come from other services, too. */
 export const decisionTypes = [
+  'toka.run.queued.v1',
+  'toka.run.forked.v1',
   'toka.run.approval-decided.v1',
   'toka.run.cancelled.v1',
   'toka.run.message-received.v1',
@@ -287,9 +289,15 @@ export const decisionTypes = [
   'toka.run.resumed.v1',
 ] as const satisfies readonly EventType[];
 
-/** Whether it is what a person says about a run. The scheduler, too, may end one, or say that a person's time to answer is over. */
+/**
+ * Whether it is what a person says about a run. The scheduler, too, may queue and end one, or say that a person's time to answer is over, and a
+ * run may ask for another.
+ */
 export function isDecision({ type, actor, data }: Draft & { actor: string }): boolean {
   switch (type) {
+    case 'toka.run.queued.v1':
+      return actor.startsWith('user:') || (data as DataOf<typeof type>).trigger === 'api';
+    case 'toka.run.forked.v1':
     case 'toka.run.message-received.v1':
     case 'toka.run.paused.v1':
     case 'toka.run.resumed.v1':

@@ -31,6 +31,7 @@ export const workText = ({ description, deliverable, validation }: Work) =>
 export function conversation(messages: readonly ChatMessage[], event: WholeEvent): readonly ChatMessage[] {
   switch (event.type) {
     case 'toka.run.queued.v1': {
+      if (messages.length > 0) return messages; // the first counts, as for the run
       const { work, forkOf } = event.data;
       const before = event.before ?? [firstMessage(work)];
       return forkOf?.message === undefined ? before : [...before, { role: 'user', text: forkOf.message }];

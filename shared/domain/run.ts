@@ -114,7 +114,7 @@ export type Run = {
   dispatch: number;
   /** Sequence of its last event. */
   version: number;
-  /** Sequence of the last message on its own subject, where people's decisions are not: the expectation of the next append. */
+  /** Sequence of the last message on its own subject, where what people say is not; 0: none yet. The expectation of the next append. */
   head: number;
 };
 
@@ -138,9 +138,10 @@ export const tookMsOf = (run: Run, nowMs: number): number =>
 
 /** What has happened: folds one event into the run. */
 export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run | undefined {
-  if (event.type === 'toka.run.queued.v1') return before ?? queued(event);
-  if (!before) return undefined;
+  if (!before) return event.type === 'toka.run.queued.v1' ? queued(event) : undefined;
   const run = { ...before, version: event.seq, head: event.decision ? before.head : event.seq };
+  // A person and the scheduler may ask for the same run, on two subjects: the first counts.
+  if (event.type === 'toka.run.queued.v1') return run;
   // Two who write at the same time may both be taken: what comes for a run that has ended changes nothing of it.
   if (hasEnded(run) && event.type !== 'toka.run.workspace-kept.v1') return run;
   return holding(after(run, event), event.time);
@@ -267,7 +268,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     first: event.seq,
     dispatch: 0,
     version: event.seq,
-    head: event.seq,
+    head: event.decision ? 0 : event.seq,
     ...(forkOf && goingOn(forkOf, event.seq)),
   };
 }

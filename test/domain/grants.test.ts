@@ -3,12 +3,12 @@ import { foldRun } from '#shared/command.ts';
 import type { AgentInput } from '#shared/contracts/agent.ts';
 import { Bytes } from '#shared/contracts/agent.ts';
 import type { Recorded, RunEvent } from '#shared/contracts/events.ts';
+import type { Capability } from '#shared/domain/capabilities.ts';
+import { mayDelegate, narrowed } from '#shared/domain/delegation.ts';
+import { leaveFor } from '#shared/domain/grants.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
 import { recorded } from '#test/helpers/events.ts';
-import { leaveFor } from '../../services/agent-runner/grants.ts';
-import type { Capability } from '../../services/agent-runner/tools/capabilities.ts';
-import { mayDelegate, narrowed } from '../../services/agent-runner/tools/delegate.ts';
 
 const limits = { maxSteps: 9, maxTokens: 1_000, maxCostUsd: null, timeoutS: 100, contextTokens: 1_000 };
 const definition = (agent: Partial<AgentInput>) => definitionOf(agentSpec(agent));

@@ -2,7 +2,7 @@ import test from 'ava';
 import type { RawEvent } from '#shared/bus/log-event.ts';
 import { readLogEvent } from '#shared/bus/log-event.ts';
 import { matches } from '#shared/bus/matches.ts';
-import type { Draft, TokaEvent } from '#shared/contracts/events.ts';
+import type { DataOf, Draft, TokaEvent } from '#shared/contracts/events.ts';
 import { filtersOf, subjectOf } from '#shared/contracts/events.ts';
 import { newEvent } from '#shared/event.ts';
 import { agentSpec } from '#test/helpers/agents.ts';
@@ -22,14 +22,14 @@ const read = (event: object, subject: string, decisionsSince = 0) =>
   readLogEvent(lying(event, subject), decisionsSince);
 
 test('an event counts on its own subject, with its sequence', (t) => {
-  const event = newEvent(queued, `run/${id}`, ann);
+  const event = newEvent(queued, `run/${id}`, service);
   t.deepEqual(read(event, `toka.events.run.${id}`), { event: { ...event, seq: 10 } as never });
   for (const elsewhere of ['toka.events.run.run_other', 'toka.events.agent.scout', `toka.events.decision.${id}`])
     t.true('odd' in read(event, elsewhere), elsewhere);
 });
 
 test('an event of a type that is not known is of a newer version; all else is odd, and nothing throws', (t) => {
-  const event = newEvent(queued, `run/${id}`, ann);
+  const event = newEvent(queued, `run/${id}`, service);
   t.deepEqual(read({ ...event, type: 'toka.run.dreamt.v1' }, `toka.events.run.${id}`), { newer: 'toka.run.dreamt.v1' });
   t.deepEqual(read({ ...event, type: 'toka.run.queued.v2' }, `toka.events.run.${id}`), { newer: 'toka.run.queued.v2' });
   for (const odd of [
@@ -59,6 +59,27 @@ test('what a person says counts only where the gateway alone may write, and what
   t.true('odd' in read(forged, `toka.events.run.${id}`));
   const failed = newEvent({ type: 'toka.run.failed.v1', data: { code: 'x', message: 'x' } }, `run/${id}`, ann);
   t.true('odd' in read(failed, `toka.events.run.${id}`), 'no person writes what a runner does');
+});
+
+test('what a person asks for counts only where the gateway alone may write, whoever it is said to be of', (t) => {
+  const data = queued.data as DataOf<'toka.run.queued.v1'>;
+  const byPerson = newEvent(queued, `run/${id}`, ann);
+  const byNobody = newEvent({ type: 'toka.run.queued.v1', data: { ...data, trigger: 'api' } }, `run/${id}`, service);
+  const forked = newEvent({ type: 'toka.run.forked.v1', data: { runId: id, at: 1 } }, `run/${id}`, service);
+  for (const event of [byPerson, byNobody, forked]) {
+    t.true(event.decision);
+    t.true('event' in read(event, `toka.events.decision.${id}`));
+    t.true('odd' in read(event, `toka.events.run.${id}`));
+    const { decision: _, ...unmarked } = event;
+    t.true('odd' in read(unmarked, `toka.events.run.${id}`));
+    t.true('event' in read(unmarked, `toka.events.run.${id}`, 10), 'as versions before that rule wrote it');
+  }
+  const due = newEvent(queued, `run/${id}`, service);
+  t.is(due.decision, undefined);
+  t.true(
+    'odd' in read({ ...due, decision: true }, `toka.events.decision.${id}`),
+    'what is due by itself is no decision',
+  );
 });
 
 test('the scheduler may cancel a run and end the time for an answer, and that is no decision of a person', (t) => {

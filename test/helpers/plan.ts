@@ -11,6 +11,7 @@ export const planLimits: PlanLimits = {
   spawnTimeoutS: 60,
   workstreamTimeoutS: 3_600,
   quarantineAfter: 0,
+  rules: { since: 0, maxTokens: 2_000_000, validation: 'strict' },
   criticalAlone: false,
 };
 

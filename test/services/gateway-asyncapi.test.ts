@@ -18,6 +18,7 @@ test('what is on NATS is documented: every event on its subject, every question 
   const decisions = document.channels['events-decision'];
   t.is(decisions.address, 'toka.events.decision.{id}');
   t.truthy(decisions.messages['toka.run.approval-decided.v1']);
+  t.truthy(decisions.messages['toka.run.queued.v1']);
   t.is(document.channels.listRuns.address, 'toka.store.query.runs');
   t.is(document.operations.listRuns.reply.channel.$ref, '#/channels/listRuns-reply');
   const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/((?:channels|components)\/[^"]+)"/g)];

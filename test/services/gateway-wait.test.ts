@@ -13,7 +13,7 @@ const writer = { source: '/toka/test/1', actor: 'service:test' };
 
 /** Does what a runner would: starts each run that is queued, and ends it. */
 async function work({ bus }: Gateway, end: Draft, signal: AbortSignal): Promise<void> {
-  for await (const raw of bus.follow({ from: 1, subjects: ['toka.events.run.*'], signal })) {
+  for await (const raw of bus.follow({ from: 1, subjects: ['toka.events.decision.*'], signal })) {
     const { type, subject } = JSON.parse(new TextDecoder().decode(raw.bytes));
     if (type !== 'toka.run.queued.v1') continue;
     for (const draft of [started, end]) await bus.append(newEvent(draft, subject, writer));
@@ -121,7 +121,7 @@ test('who has left before they could be served keeps no place', async (t) => {
     leave('GET /events?type=toka.key.revoked.v1', '\r\n');
     leave('POST /agents/scout/runs', run);
   }
-  await eventually(async () => (await bus.lastSeq('toka.events.run.*')) > 0);
+  await eventually(async () => (await bus.lastSeq('toka.events.decision.*')) > 0);
   const abort = new AbortController();
   const open = () => fetch(`${url}/events`, { headers: { authorization: `Bearer ${admin}` }, signal: abort.signal });
   const all = await eventually(async () => {

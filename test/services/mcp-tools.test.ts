@@ -1,9 +1,9 @@
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { foldRun } from '#shared/command.ts';
+import { leaveFor } from '#shared/domain/grants.ts';
 import { connect, fixture, never } from '#test/fixtures/mcp/start.ts';
 import { queued, recorded } from '#test/helpers/events.ts';
-import { leaveFor } from '../../services/agent-runner/grants.ts';
 import { createCheck } from '../../services/agent-runner/mcp/arguments.ts';
 import type { McpConnection } from '../../services/agent-runner/mcp/connect.ts';
 import { aliasesOf, namesOf } from '../../services/agent-runner/mcp/names.ts';

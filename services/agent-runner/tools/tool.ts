@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { Killed } from '#shared/contracts/events.ts';
+import type { Capability } from '#shared/domain/capabilities.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Jobs } from '../sandbox/jobs.ts';
 import type { Processes } from '../sandbox/processes.ts';
-import type { Capability } from './capabilities.ts';
 import { quote } from './words.ts';
 
 export type Handed = { bytes: Uint8Array; mediaType: string; summary: string; path?: string };

@@ -4,6 +4,7 @@ import type { Work } from '#shared/contracts/agent.ts';
 import { timetableOf } from '#shared/contracts/agent.ts';
 import * as api from '#shared/contracts/api/new-runs.ts';
 import type { Agent } from '#shared/domain/agent.ts';
+import { delegatedWork } from '#shared/domain/delegation.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
 import { definitionOf, worksOf } from '#shared/domain/works.ts';
@@ -14,7 +15,7 @@ import { scheduled, timesBetween } from '#shared/occasion.ts';
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import { refusal } from '../input.ts';
-import { queueRun } from '../queue-run.ts';
+import { checkRegistered, queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { TenantBus } from '../tenant-bus.ts';
@@ -52,21 +53,30 @@ type Hold = (workstream: string) => Promise<Disposable>;
 async function retry(bus: TenantBus, before: Run, hold: Hold, writer: Writer) {
   if (before.status !== 'failed' && before.status !== 'cancelled')
     throw new Failure('conflict', `the run is ${before.status}: only one that failed or was cancelled is done again`);
+  checkRegistered(before);
   const agent = foldAgent(await bus.read('agent', before.agentId));
   if (!agent || agent.status === 'removed')
     throw new Failure('conflict', `its agent "${before.agentId}" was removed; make it anew, or queue a run of another`);
   if (before.trigger === 'objective' && agent.since[before.work.id]?.eventId !== before.since)
     throw new Failure('conflict', `"${before.work.id}" was changed since, and has had a run of its own`);
-  const work = worksOf(agent.spec).find(({ id, kind }) => id === before.work.id && kind === before.work.kind);
   // Whoever asked for a delegated run was told of its end: this one is nobody's child.
   const trigger = before.trigger === 'delegate' ? 'api' : before.trigger;
   const id = runIdFor(before.endedAt ?? before.queuedAt, before.agentId, 'retry-of', before.id);
   const data = {
     ...{ agentId: before.agentId, trigger, since: before.since, definition: definitionOf(agent.spec) },
-    ...{ work: trigger === 'api' ? before.work : (work ?? before.work), parent: null, retryOf: before.id },
+    ...{ work: workOf(before, agent), parent: null, retryOf: before.id },
   };
   using _held = await hold(data.definition.workstream);
   return await queueRun(bus, id, data, writer);
+}
+
+/** What a run did, to be done once more. Only what a person had asked for is taken as the run says: of all else, it may never have been so. */
+function workOf(before: Run, agent: Agent): Work {
+  if (before.trigger === 'api') return before.work;
+  if (before.trigger === 'delegate') return delegatedWork(before, before.work.description);
+  const work = worksOf(agent.spec).find(({ id, kind }) => id === before.work.id && kind === before.work.kind);
+  if (work) return work;
+  throw new Failure('conflict', `"${before.work.id}" is none of this agent's works any more`);
 }
 
 /** The works of an agent, and the times of its schedule at which each is to be done. */
@@ -98,8 +108,10 @@ async function backfill(bus: TenantBus, agent: Agent, { works, times }: ReturnTy
   return { queued, already };
 }
 
-function queueTime(bus: TenantBus, agent: Agent, work: Work, time: string, writer: Writer) {
+async function queueTime(bus: TenantBus, agent: Agent, work: Work, time: string, writer: Writer) {
   const { runId, since, trigger } = scheduled(agent, work.id, time);
+  const known = foldRun(await bus.read('run', runId));
+  if (known) return { run: known, isNew: false };
   const data = { agentId: agent.id, trigger, since, definition: definitionOf(agent.spec), work, parent: null };
   return queueRun(bus, runId, data, writer);
 }

@@ -16,7 +16,7 @@ import { checkForkable, conversationOf, eventsUntil } from '#shared/whole-event.
 import { on } from '../auth.ts';
 import type { Backlog } from '../backlog.ts';
 import type { Claim } from '../once.ts';
-import { queueRun } from '../queue-run.ts';
+import { checkRegistered, queueRun } from '../queue-run.ts';
 import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { TenantBus } from '../tenant-bus.ts';
@@ -36,6 +36,7 @@ export const historyRoutes = (writer: Writer, backlog: Backlog): Route[] => [
     async handle({ params: { id }, body, bus, caller, ctx, once }) {
       const events = await eventsUntil(bus, id, body?.at ?? Number.MAX_SAFE_INTEGER);
       const before = folded(foldRun(events));
+      checkRegistered(folded(foldRun(await bus.read('run', id))));
       const agent = await agentOf(bus, before);
       await checkForkable(bus, events, forkOf(before, body?.message).state);
       using _held = await backlog.hold(caller, agent.spec.workstream, 1);

@@ -29,7 +29,12 @@ export const names = {
   artifacts: 'artifacts',
 } as const;
 
-type Source = { databaseFile: string; admin: Admin; home: string; settings: Pick<KeeperConfig, 'DELIVERABLES_MAX_AGE'> };
+type Source = {
+  databaseFile: string;
+  admin: Admin;
+  home: string;
+  settings: Pick<KeeperConfig, 'DELIVERABLES_MAX_AGE'>;
+};
 
 /** `aged`: artifacts that are no longer kept, as is meant to be; `missing`: those that are needed, and are not there all the same. */
 export type Backup = Pick<Manifest, 'seq' | 'chainHead'> & { artifacts: number; aged: number; missing: string[] };

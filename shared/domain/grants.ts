@@ -1,9 +1,11 @@
 import type { Definition } from '#shared/contracts/agent.ts';
-import type { AskedApproval, Run } from '#shared/domain/run.ts';
-import { matches } from '#shared/glob.ts';
-import type { Config } from './config.ts';
-import type { Capability } from './tools/capabilities.ts';
-import { allowed, covers, isAbout } from './tools/capabilities.ts';
+import type { Capability } from './capabilities.ts';
+import { allowed, covers, isAbout } from './capabilities.ts';
+import { matches } from './glob.ts';
+import type { AskedApproval, Run } from './run.ts';
+
+/** CAPABILITY_VALIDATION: whether what is not granted is refused, let through with a word of it, or without. */
+export type Validation = 'strict' | 'warn' | 'off';
 
 /** What a tool needs, and how it is called (`aliases`: in rules too): all that decides whether an agent may use it. */
 export type Wanted = { name: string; aliases?: readonly string[]; needs: Capability | null };
@@ -30,7 +32,7 @@ export function isOffered(definition: Definition, { needs }: Wanted): boolean {
 }
 
 /** Checked where a call is made, whatever was offered. */
-export function leaveFor(run: Run, callId: string, tool: Wanted, validation: Config['CAPABILITY_VALIDATION']): Leave {
+export function leaveFor(run: Run, callId: string, tool: Wanted, validation: Validation): Leave {
   const { definition, approvals } = run;
   const { primary, secondary } = grantsOf(definition);
   const needs = tool.needs;
@@ -51,7 +53,7 @@ export function leaveFor(run: Run, callId: string, tool: Wanted, validation: Con
 }
 
 /** Whether what runs in a sandbox may reach out now: as http_fetch may, by what a person has last said of it in this run. */
-export function mayReachOut(run: Run, validation: Config['CAPABILITY_VALIDATION']): boolean {
+export function mayReachOut(run: Run, validation: Validation): boolean {
   const tool: Wanted = { name: 'http_fetch', needs: 'network-access' };
   const said = run.approvals.findLast((each) => each.kind === 'tool' && each.tool === tool.name && each.decided);
   const leave = leaveFor(run, said?.callId ?? '', tool, validation);
