@@ -3,7 +3,6 @@ import type { Bus } from '#shared/bus/bus.ts';
 import type { FollowedEvent } from '#shared/bus/follow.ts';
 import type { TokaEvent } from '#shared/contracts/events.ts';
 import { filtersOf } from '#shared/contracts/events.ts';
-import { entitySubject } from '#shared/contracts/subjects.ts';
 import type { Thing } from '#shared/domain/ownership.ts';
 import { thingOf, workstreamGiven } from '#shared/domain/ownership.ts';
 import { Failure } from '#shared/errors.ts';
