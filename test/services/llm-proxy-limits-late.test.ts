@@ -13,7 +13,9 @@ const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 /** Calls to a model on one limit; `times`: when each was really asked. */
 async function setUp() {
   await using stack = new AsyncDisposableStack();
-  const text = [endpointEntry('a', '', 'http://127.0.0.1:9'), modelEntry('m', 'openai', 'endpoints = ["a"]')].join('\n');
+  const text = [endpointEntry('a', '', 'http://127.0.0.1:9'), modelEntry('m', 'openai', 'endpoints = ["a"]')].join(
+    '\n',
+  );
   const { models } = stack.use(await startModels(text, {}));
   const { all } = stack.use(await startLimits([rule]));
   const [limits] = all;

@@ -73,9 +73,8 @@ export function createLimits(
 
   const grantOf = (shares: readonly Share[], taking: Taking, leave: () => void): Grant => {
     let isOpen = true;
-    const usableMs = Math.min(...shares.map(({ counter }) => usableMsOf(counter.rule)));
     return {
-      isLate: () => performance.now() - taking.askedMs > usableMs,
+      isLate: () => isTooOld(shares, taking),
       settle(used) {
         if (!isOpen) return;
         isOpen = false;
@@ -139,6 +138,9 @@ export function createLimits(
     },
   };
 }
+
+const isTooOld = (shares: readonly Share[], { askedMs }: Taking) =>
+  performance.now() - askedMs > Math.min(...shares.map(({ counter }) => usableMsOf(counter.rule)));
 
 function gotBy(tried: Tried<Grant>): Grant {
   if ('got' in tried) return tried.got;

@@ -14,7 +14,10 @@ const dayMs = 86_400_000;
 export type Split = { bucketMs: number; heldMs: number };
 
 export function splitOf(windowMs: number): Split {
-  return { bucketMs: Math.max(1, Math.ceil(windowMs / bucketsWanted)), heldMs: Math.ceil(windowMs + slackOf(windowMs)) };
+  return {
+    bucketMs: Math.max(1, Math.ceil(windowMs / bucketsWanted)),
+    heldMs: Math.ceil(windowMs + slackOf(windowMs)),
+  };
 }
 
 const slackOf = (windowMs: number) => Math.min(wayMs + leaseMs, windowMs / 4);
