@@ -16,6 +16,7 @@ import { execute } from './execute.ts';
 import { startIntake } from './intake.ts';
 import { removeLeftovers } from './repository.ts';
 import { openSandboxes } from './sandbox/sandboxes.ts';
+import { workOnce } from './work-once.ts';
 
 const slotsMs = 2_000;
 
@@ -59,7 +60,10 @@ export async function start(context: Context<Config>) {
     max: config.MAX_CONCURRENT_AGENTS,
     stopping,
     take: bus.tasks.take,
-    work: (lease) => hold(runner, lease, stopping, giveUp.signal),
+    work: workOnce({
+      work: (lease) => hold(runner, lease, stopping, giveUp.signal),
+      isOurs: async (runId) => foldRun((await bus.history('run', runId)).events)?.runner === instance,
+    }),
     changed: (active) => metrics.runsActive.set(active),
   });
   repeat(stack, slotsMs, tellSlots);

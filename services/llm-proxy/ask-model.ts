@@ -4,7 +4,7 @@ import type { Breakers } from './failover/breakers.ts';
 import type { FailoverOptions } from './failover/first-that-answers.ts';
 import { firstThatAnswers } from './failover/first-that-answers.ts';
 import type { Asking } from './limits/counters.ts';
-import type { Limits, Used } from './limits/limits.ts';
+import type { Grant, Limits, Used } from './limits/limits.ts';
 import type { Target } from './models/target.ts';
 
 /** What all questions share. */
@@ -48,11 +48,7 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
         usd: target.estimateCost(inputTokens, outputTokens),
       };
       const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate };
-      const grant = await limits.reserve(asking, more ? 0 : waitMs, signal);
-      await check?.().catch((thrown: unknown) => {
-        grant.settle(undefined);
-        throw thrown;
-      });
+      const grant = await usableGrant(() => limits.reserve(asking, more ? 0 : waitMs, signal), check);
       return (progress, failure) => {
         if (progress.firstMs !== undefined) onFirst(target, progress.firstMs);
         const isFree = failure !== undefined && !signal.aborted && !mayHaveCost(failure);
@@ -60,6 +56,29 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
       };
     },
   });
+}
+
+const attemptsMax = 5;
+const sureMs = 500;
+
+/**
+ * Leave for a call that can be used at once, with a check that was made a moment ago. This process may have been stopped between them, or the
+ * log slow to answer: leave that has become old is given back and asked for again. Where all is slow, the last counts.
+ */
+async function usableGrant(reserve: () => Promise<Grant>, check: (() => Promise<void>) | undefined): Promise<Grant> {
+  let checkedMs = Number.NEGATIVE_INFINITY;
+  for (let attempt = 1; ; attempt++) {
+    const grant = await reserve();
+    if (check && performance.now() - checkedMs > sureMs) {
+      await check().catch((thrown: unknown) => {
+        grant.settle(undefined);
+        throw thrown;
+      });
+      checkedMs = performance.now();
+    }
+    if (!grant.isLate() || attempt === attemptsMax) return grant;
+    grant.settle(undefined);
+  }
 }
 
 const nothing: Used = { tokens: 0, usd: 0 };

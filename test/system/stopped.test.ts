@@ -40,6 +40,32 @@ test('a runner that was stopped while it waited to ask a model again asks nothin
   t.true(turns.length > 0);
 });
 
+test('a runner that gets its own run a second time, for it was stopped longer than its lease, goes on with it', async (t) => {
+  await using provider = await startFakeProvider({ delayMs: 4_000, script: agentScript });
+  await using system = await startSystem({
+    agents: '',
+    environment: {
+      LLM_PROVIDER: 'anthropic',
+      ANTHROPIC_API_KEY: 'key-of-the-tests',
+      ANTHROPIC_BASE_URL: provider.url,
+      LLM_MODEL: 'claude-test',
+      RESPONSE_CACHE_ENABLED: 'false',
+    },
+  });
+  await system.kill('agent-runner');
+  const runner = await system.another('agent-runner');
+  const run = await begin(system, 'alone');
+  await eventually(() => provider.requests.length === 1);
+  await runner.signal('SIGSTOP');
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  await runner.signal('SIGCONT');
+  await ended(system, run);
+  const starts = system.events.filter(({ type, subject }) => type === 'toka.run.started.v1' && subject === run);
+  t.is(starts.length, 1);
+  const firsts = provider.requests.filter(({ turns, forced }) => turns === 0 && forced === undefined);
+  t.is(firsts.length, 1, 'the answer that it waited for is the one that counts');
+});
+
 /** A new agent with one objective; answers its run's subject. */
 async function begin({ api, saw }: System, name: string): Promise<string> {
   const headers = { authorization: `Bearer ${await tokenOf('admin')}`, 'content-type': 'application/json' };

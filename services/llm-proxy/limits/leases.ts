@@ -47,7 +47,7 @@ export function createLeases(): Leases {
       if (shares.length === 0 || !shares.every(isLarge)) return take(1);
       let lease = leases.get(shares);
       if (!lease) {
-        const taking = { nowMs: 0, blocked: undefined, waitMs: 0, sums: [] };
+        const taking = { nowMs: 0, askedMs: 0, blocked: undefined, waitMs: 0, sums: [] };
         lease = { left: 0, size: 1, taking, untilMs: 0, coming: undefined };
         leases.set(shares, lease);
       }

@@ -15,12 +15,15 @@ import type { Tried } from './queue.ts';
 import { createQueue } from './queue.ts';
 import type { Rule } from './rule.ts';
 import type { Taking } from './shared-counts.ts';
+import { usableMsOf } from './window.ts';
 
 /** What a call took; `usd` is null where that is not known: then the estimate stands. */
 export type Used = { tokens: number; usd: number | null };
 
 /** Leave for one call to one endpoint. */
 export type Grant = {
+  /** Too much time has passed since it was counted: used now, it could come closer to later ones than a window allows. */
+  isLate(): boolean;
   /** The call has ended; undefined: it did not reach its endpoint. Counts once. */
   settle(used: Used | undefined): void;
 };
@@ -71,6 +74,7 @@ export function createLimits(
   const grantOf = (shares: readonly Share[], taking: Taking, leave: () => void): Grant => {
     let isOpen = true;
     return {
+      isLate: () => isTooOld(shares, taking),
       settle(used) {
         if (!isOpen) return;
         isOpen = false;
@@ -134,6 +138,9 @@ export function createLimits(
     },
   };
 }
+
+const isTooOld = (shares: readonly Share[], { askedMs }: Taking) =>
+  performance.now() - askedMs > Math.min(...shares.map(({ counter }) => usableMsOf(counter.rule)));
 
 function gotBy(tried: Tried<Grant>): Grant {
   if ('got' in tried) return tried.got;

@@ -72,7 +72,7 @@ export function createLocalCounts(instances: () => number): LocalCounts {
           sums[at] = (sums[at] ?? 0) + amount;
         }
       }
-      return { nowMs, blocked, waitMs, sums };
+      return { nowMs, askedMs: performance.now(), blocked, waitMs, sums };
     },
     correct({ counter, place, amount }) {
       const known = counts.get(counter.id);

@@ -14,10 +14,12 @@ const Announced = z.tuple([z.number(), z.number()]);
 
 /**
  * What became of taking: `blocked` is the share that is in the way, for `waitMs`. `sums` are the counts after it, in Redis' `nowMs`;
- * `epochs`, of periods, are when their sums were read from the ledger. Without them it was not taken in Redis.
+ * `epochs`, of periods, are when their sums were read from the ledger. Without them it was not taken in Redis. `askedMs`, by
+ * `performance.now()`: it was counted after that.
  */
 export type Taking = {
   nowMs: number;
+  askedMs: number;
   blocked: Share | undefined;
   waitMs: number;
   sums: readonly number[];
@@ -40,11 +42,14 @@ export function createSharedCounts(redis: Redis, instance: string, ledger: Ledge
   const begin = createBegin(redis, ledger);
   return {
     async take(shares, times, nowMs) {
-      if (shares.length === 0) return { nowMs, blocked: undefined, waitMs: 0, sums: [] };
+      let askedMs = performance.now();
+      if (shares.length === 0) return { nowMs, askedMs, blocked: undefined, waitMs: 0, sums: [] };
       const keys = shares.map(({ counter }) => keyOf(counter, nowMs));
       const values = shares.flatMap(({ counter, limit, amount }) => [limit, amount * times, ...spanOf(counter, nowMs)]);
-      const ask = async (goOn: boolean) =>
-        Taken.parse(await redis.takeLimits(keys.length, ...keys, ...values, goOn ? 1 : 0));
+      const ask = async (goOn: boolean) => {
+        askedMs = performance.now();
+        return Taken.parse(await redis.takeLimits(keys.length, ...keys, ...values, goOn ? 1 : 0));
+      };
       let taken = await ask(false);
       if (taken[1] === -1) {
         const unread = shares.filter(({ counter: { rule } }, at) => rule.kind === 'usd' && taken[4][at] === 0);
@@ -55,7 +60,7 @@ export function createSharedCounts(redis: Redis, instance: string, ledger: Ledge
       const blocked = shares[blockedAt - 1];
       const waitMs =
         wait >= 0 || blocked?.counter.rule.kind !== 'usd' ? wait : leftOf(blocked.counter.rule.per, timeMs);
-      return { nowMs: timeMs, blocked, waitMs, sums, epochs };
+      return { nowMs: timeMs, askedMs, blocked, waitMs, sums, epochs };
     },
     async correct(corrections, nowMs) {
       // What belongs to a period that is over is corrected in its own key.

@@ -14,9 +14,17 @@ const dayMs = 86_400_000;
 export type Split = { bucketMs: number; heldMs: number };
 
 export function splitOf(windowMs: number): Split {
-  const slackMs = Math.min(wayMs + leaseMs, windowMs / 4);
-  return { bucketMs: Math.max(1, Math.ceil(windowMs / bucketsWanted)), heldMs: Math.ceil(windowMs + slackMs) };
+  return {
+    bucketMs: Math.max(1, Math.ceil(windowMs / bucketsWanted)),
+    heldMs: Math.ceil(windowMs + slackOf(windowMs)),
+  };
 }
+
+const slackOf = (windowMs: number) => Math.min(wayMs + leaseMs, windowMs / 4);
+
+/** How long after it was asked for leave still counts where it was counted; of a period always. */
+export const usableMsOf = (rule: Rule): number =>
+  rule.kind === 'usd' ? Number.POSITIVE_INFINITY : slackOf(rule.windowMs);
 
 /** Where something is counted that happens at `nowMs`: a bucket of the window, or the period's first millisecond. */
 export const placeOf = (rule: Rule, nowMs: number): number =>
