@@ -1,6 +1,7 @@
 import type { ArchiveEnd } from '#shared/bus/archives.ts';
 import type { Bus, BusOptions } from '#shared/bus/bus.ts';
 import { openArtifactKeeper, openBus, openTrimmer } from '#shared/bus/bus.ts';
+import type { Trimmable } from '#shared/bus/trim.ts';
 import { messageOf } from '#shared/errors.ts';
 import { repeat } from '#shared/repeat.ts';
 import { collectArtifacts } from './collect-artifacts.ts';
@@ -29,16 +30,22 @@ type Parts = {
 
 /**
  * The one who may change streams, and does all the time what has to be done there: fills up what the log has lost at its end, takes away
- * events that are older than the settings say, once every archive has them, and artifacts that nothing needs any more. `npm start` is one, and
+ * events that are older than the settings say, once every archive has them, artifacts that nothing needs any more, and tasks that are done. `npm start` is one, and
  * in the stack the container `keeper`. Two at a time do no harm.
  */
 export async function startKeeper({ stack, admin, settings, files, say }: Parts): Promise<void> {
   const bus = stack.use(await openBus({ ...admin, declares: false }, () => undefined));
   keepFilled({ stack, bus, admin, files, say });
-  const trim = await createTrim(stack, admin, bus, settings);
+  const log = stack.use(await openTrimmer(admin));
+  const trim = createTrim(log, bus, settings);
+  const sweep = async () => {
+    const swept = await log.sweepTasks();
+    return swept > 0 ? `${swept} tasks that were done were still on the queue, and are swept` : '';
+  };
   const collect = await createCollect(stack, admin, bus, settings);
   for (const [what, work] of [
     ['the log could not be trimmed', trim],
+    ['the queue could not be swept', sweep],
     ['artifacts could not be collected', collect],
   ] as const) {
     let told = '';
@@ -58,13 +65,11 @@ export async function startKeeper({ stack, admin, settings, files, say }: Parts)
 /** Both answer what there is to say, if anything. */
 type Work = () => Promise<string>;
 
-async function createTrim(
-  stack: AsyncDisposableStack,
-  admin: BusOptions,
+function createTrim(
+  log: Trimmable,
   bus: Bus,
   { EVENTS_MAX_AGE: days, EVENTS_MAX_BYTES: maxBytes }: KeeperConfig,
-): Promise<Work> {
-  const log = stack.use(await openTrimmer(admin));
+): Work {
   return async () => {
     // Log and archive must be known to belong together.
     if ((days === 0 && maxBytes === 0) || (await bus.gate.state()) !== 'ok') return '';

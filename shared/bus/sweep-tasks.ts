@@ -1,6 +1,6 @@
 import type { JetStreamManager } from 'nats';
-import { runnersConsumer } from '#shared/bus/streams.ts';
 import { tasksStream } from '#shared/contracts/subjects.ts';
+import { runnersConsumer } from './streams.ts';
 
 /** At a time; what is left is for the next sweep. */
 const removedMax = 1_000;
