@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
  */
 const NODE_COMPILE_CACHE = fileURLToPath(new URL('node_modules/.cache/tests', import.meta.url));
 if (!existsSync(NODE_COMPILE_CACHE)) {
+  mkdirSync(NODE_COMPILE_CACHE, { recursive: true });
   const services = ['agent-runner', 'gateway', 'llm-proxy', 'scheduler', 'store'].map((name) => `${name}/main.ts`);
   const executor = ['answer', 'jobs', 'processes', 'workspace'].map((name) => `agent-runner/sandbox/${name}.ts`);
   const imports = [...services, ...executor].map((file) => {
@@ -19,7 +20,8 @@ if (!existsSync(NODE_COMPILE_CACHE)) {
   const args = ['--input-type=module', '--eval', `${imports.join('\n')} process.exit();`];
   spawnSync(process.execPath, args, { env: { NODE_COMPILE_CACHE }, stdio: 'inherit' });
   const [own] = readdirSync(NODE_COMPILE_CACHE);
-  if (own) symlinkSync(own, join(NODE_COMPILE_CACHE, own.replace(/\d+$/, '10001')));
+  const there = own?.replace(/\d+$/, '10001');
+  if (own && there && there !== own) symlinkSync(own, join(NODE_COMPILE_CACHE, there));
 }
 
 /** Those that take minutes begin first: what is left at the end is short, and both processors have it. */

@@ -61,8 +61,9 @@ test('one that is never answered, one that is slow and one that is away hold up 
   await using gateway = await startGateway({ ...inside, WEBHOOK_TIMEOUT: '60', SHUTDOWN_GRACE: '1' });
   for (const url of [never.url, slow.url, 'http://127.0.0.1:9/', good.url]) await makeWebhook(gateway, { url });
   const reasons = await tellAll(gateway, 50);
-  await good.got(50);
-  t.deepEqual(good.reasons(), reasons);
+  // On a busy machine the lease may lapse, and then one comes twice.
+  await eventually(() => firsts(good.reasons()).length === 50);
+  t.deepEqual(firsts(good.reasons()), reasons);
   t.true(slow.all.length < 50);
   await slow.got(3);
   t.deepEqual(slow.reasons().slice(0, 3), ['1', '2', '3']);
@@ -155,7 +156,7 @@ test('a log that fails half of the time is delivered whole and in order over gat
 test('who tries out a receiver that does not answer, however often, holds up no delivery', async (t) => {
   await using silent = await startReceiver(() => undefined);
   await using receiver = await startReceiver();
-  await using gateway = await startGateway({ ...inside, WEBHOOKS_MAX: '2', WEBHOOK_TIMEOUT: '4' });
+  await using gateway = await startGateway({ ...inside, WEBHOOKS_MAX: '2', WEBHOOK_TIMEOUT: '10' });
   const { id } = await makeWebhook(gateway, { url: silent.url, types: ['toka.key.*'] });
   const other = await makeWebhook(gateway, { url: receiver.url });
   const tries = Array.from({ length: 30 }, () => gateway.call('POST', `/webhooks/${id}/test`));
