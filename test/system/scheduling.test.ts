@@ -248,5 +248,6 @@ test.serial('a cancelled run ends a command in its sandbox in less than a second
   const tookMs = performance.now() - cancelledMs;
   t.log(`gone after ${Math.round(tookMs)} ms`);
   t.true(tookMs < 1_000, `${tookMs}`);
+  await system.saw(({ type, subject }) => type === 'toka.run.cancelled.v1' && subject === `run/${run}`);
   t.is(of(system.events, run).at(-1)?.type, 'toka.run.cancelled.v1');
 });
