@@ -49,7 +49,7 @@ test('a run as it should be passes every check', (t) => {
     [],
   );
   t.deepEqual(allEnded(whole, [item]), []);
-  t.deepEqual(takenFromHarmed(evidence(whole)), []);
+  t.deepEqual(takenFromHarmed(evidence(whole), 4_000), []);
   t.deepEqual(askedOnce(evidence(whole, { calls: [call(2_500)] }), late), []);
 });
 
@@ -88,15 +88,28 @@ test('a call with two results, or two beginnings, is found', (t) => {
 
 test('a run that is taken from a runner to which nothing was done is found', (t) => {
   const messages = log([started(), started('agent-runner-2-1')]);
-  t.is(takenFromHarmed(evidence(messages)).length, 1);
+  t.is(takenFromHarmed(evidence(messages), 4_000).length, 1);
   for (const on of ['agent-runner-1', 'agent-runner-1 > nats', 'nats', 'machine'])
     t.deepEqual(
-      takenFromHarmed(evidence(messages, { incidents: [{ on, what: 'stop', fromMs: 2_100, untilMs: 2_900 }] })),
+      takenFromHarmed(evidence(messages, { incidents: [{ on, what: 'stop', fromMs: 2_100, untilMs: 2_900 }] }), 4_000),
       [],
     );
   const elsewhere = [{ on: 'agent-runner-3', what: 'stop', fromMs: 2_100, untilMs: 2_900 }];
-  t.is(takenFromHarmed(evidence(messages, { incidents: elsewhere })).length, 1);
-  t.deepEqual(takenFromHarmed(evidence(log([started(), ['dispatched'], started('agent-runner-2-1')]))), []);
+  t.is(takenFromHarmed(evidence(messages, { incidents: elsewhere }), 4_000).length, 1);
+  t.deepEqual(takenFromHarmed(evidence(log([started(), ['dispatched'], started('agent-runner-2-1')])), 4_000), []);
+});
+
+test('a run may be taken long after its runner was silent for a lease, and not where it never was', (t) => {
+  const steps = Array.from({ length: 12 }, () => step);
+  const messages = log([started(), ...steps, started('agent-runner-2-1')]);
+  const found = (what: string, forMs: number, fromMs = 2_500) => {
+    const incidents = [{ on: 'agent-runner-1', what, fromMs, untilMs: fromMs + forMs }];
+    return takenFromHarmed(evidence(messages, { incidents }), 4_000).length;
+  };
+  t.is(found('stop', 3_000), 0);
+  t.is(found('stop', 2_000), 1, 'too short for its lease');
+  t.is(found('clock', 3_000), 1, 'that costs no lease');
+  t.is(found('stop', 3_000, -2_000), 1, 'before it had the run');
 });
 
 test('an answer that is asked for after it was recorded is found, and one that was never asked', (t) => {
@@ -109,8 +122,24 @@ test('an answer that is asked for after it was recorded is found, and one that w
 test('a window with more requests than the limit is found, wherever it lies', (t) => {
   const calls = [-1_000, 5_000, 9_000, 9_100, 12_000, 30_000].map((atMs) => call(atMs));
   t.deepEqual(fullest(calls, 10_000), { count: 4, untilMs: 12_000 });
-  t.deepEqual(limitHolds(evidence([], { calls }), { requests: 4, windowMs: 10_000 }, 400), []);
-  t.is(limitHolds(evidence([], { calls }), { requests: 3, windowMs: 10_000 }, 400).length, 1);
+  const limit = { requests: 3, windowMs: 10_000, lateMs: 400, senders: late.senders };
+  t.deepEqual(limitHolds(evidence([], { calls }), { ...limit, requests: 4 }), []);
+  t.is(limitHolds(evidence([], { calls }), limit).length, 1);
+});
+
+test('requests that came together are excused where the machine held them up, or their sender was without Redis', (t) => {
+  const calls = [1_000, 1_100, 1_200, 9_000, 9_100, 9_200].map((atMs) => call(atMs));
+  const limit = { requests: 3, windowMs: 7_000, lateMs: 400, senders: new Map([...late.senders, [2, 'llm-proxy-2']]) };
+  const found = (incidents: Evidence['incidents']) => limitHolds(evidence([], { calls, incidents }), limit).length;
+  const incident = (on: string, what: string, fromMs: number, untilMs: number) => ({ on, what, fromMs, untilMs });
+  calls.push(...[15_000, 15_100, 15_200].map((atMs) => call(atMs)));
+  t.is(found([]), 1);
+  const stall = incident('llm-proxy-1', 'busy', 1_500, 9_000);
+  t.is(found([stall]), 0, 'the second three may have been sent before');
+  t.is(found([stall, incident('llm-proxy-1', 'stop', 1_500, 9_000)]), 1, 'what was stopped had to ask again');
+  t.is(found([incident('llm-proxy-2', 'busy', 1_500, 9_000)]), 1, 'another was held up');
+  t.is(found([incident('llm-proxy-2 > redis', 'cut', 9_000, 9_500)]), 1, 'its share is one, and there are three more');
+  t.is(found([incident('llm-proxy-2 > provider', 'cut', 9_000, 9_500)]), 1);
 });
 
 test('an archive that lacks an event, has another one, or is behind is found; and a broken chain', (t) => {

@@ -23,7 +23,7 @@ import type { Descendants } from './orphans.ts';
 import { watchDescendants } from './orphans.ts';
 import { slowMsMax } from './plan.ts';
 import type { World } from './world.ts';
-import { limit } from './world.ts';
+import { limit, taskLeaseMs } from './world.ts';
 
 /** What is seen of a world from outside, and what must hold at any time. */
 export type Observation = {
@@ -111,9 +111,9 @@ export async function openObservation(world: World): Promise<Observation> {
         ...onlyItsRunnerWrites(messages),
         ...toolsOnce(messages),
         ...doneOnce(messages),
-        ...takenFromHarmed(evidence()),
+        ...takenFromHarmed(evidence(), taskLeaseMs),
         ...askedOnce(evidence(), { lateMs: slowMsMax + wayMs, senders }),
-        ...limitHolds(evidence(), limit, slowMsMax),
+        ...limitHolds(evidence(), { ...limit, lateMs: slowMsMax, senders }),
         ...natsRefusedNobody(refusals(world.nats)),
         ...nobodyCrashed(world.crashes),
         ...[...world.databases].flatMap(([name, file]) => {

@@ -44,6 +44,7 @@ export async function startLimits(
   const connect = async () => {
     const redis = new Redis(server.url, {
       ...{ lazyConnect: true, maxRetriesPerRequest: 0, enableOfflineQueue: false, scripts: limitScripts },
+      commandTimeout: 1_000,
       retryStrategy: () => 50,
     });
     redis.on('error', () => undefined);

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { createMetrics } from '#shared/metrics.ts';
+import { eventually } from '#test/helpers/eventually.ts';
 import { startLimits } from '#test/helpers/limits.ts';
 import { endpointEntry, modelEntry, startModels } from '#test/helpers/models.ts';
 import { askModel } from '../../services/llm-proxy/ask-model.ts';
@@ -69,4 +70,21 @@ test('where every check is slow, calls are made all the same', async (t) => {
   });
   t.is(system.times.length, 1);
   t.true(checks < 5, 'leave is asked for again, and the check was made a moment ago');
+});
+
+test('who stood still for a while does not take Redis to be away, and counts alone', async (t) => {
+  await using limits = await startLimits([rule], { instances: 2 });
+  await eventually(async () => (await limits.redis.zcard('{toka:limit}:instances')) === 2);
+  await limits.reserve();
+  // Both are under way while this process is stopped for longer than Redis is waited for.
+  const taking = limits.reserve();
+  await new Promise(setImmediate);
+  const untilMs = performance.now() + 2_500;
+  while (performance.now() < untilMs);
+  await taking;
+  t.is(limits.all[0]?.state(), 'shared');
+  // Where it is away, that is seen.
+  await limits.server.kill();
+  await limits.reserve().catch(() => undefined);
+  t.is(limits.all[0]?.state(), 'local');
 });

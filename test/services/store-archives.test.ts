@@ -7,6 +7,7 @@ import { cutLog } from '#test/helpers/log-damage.ts';
 import { natsServers, passwordOf, startNatsWithUsers } from '#test/helpers/servers.ts';
 import { toka } from '#test/helpers/toka.ts';
 import { copyArchive } from '../../services/store/copy.ts';
+import { createTeller } from '../../services/store/tell-end.ts';
 
 // Several stores, whose archives end differently.
 
@@ -130,4 +131,25 @@ test('a store that stops says how far it has come, and a copy of its archive spe
   const second = await openStore(nats, copy);
   await second[Symbol.asyncDispose]();
   t.is(new Set((await bus.archives.list()).map(({ id }) => id)).size, 2);
+});
+
+test('an end is told where it is news, and anew where nats-server may have forgotten', async (t) => {
+  await using world = await openWorld();
+  const { bus } = world;
+  const archive = { id: 'one', seq: 3 };
+  const tell = createTeller(bus, archive);
+  const told = async () => (await bus.archives.list())[0];
+  await tell();
+  const first = await told();
+  t.is(first?.seq, 3);
+  await tell();
+  t.deepEqual(await told(), first);
+  archive.seq = 4;
+  await tell();
+  t.is((await told())?.seq, 4);
+  await bus.archives.forget('one');
+  await tell();
+  t.is(await told(), undefined);
+  await tell({ anew: true });
+  t.is((await told())?.seq, 4);
 });

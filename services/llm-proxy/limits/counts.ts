@@ -31,6 +31,9 @@ export type Counts = {
 };
 
 const lookMs = 1_000;
+/** Redis is not waited for so long (see redis.ts): whoever was, stood still himself, and has learnt nothing of Redis. */
+const stillMs = 2_000;
+const awayText = 'limits hold by share: Redis cannot be reached';
 
 /** `shown`: what to look at now and then, with amounts of 0. */
 export function createCounts(
@@ -49,9 +52,9 @@ export function createCounts(
   const left = createShowLeft(metrics);
   const nowMs = () => Math.round(performance.now() + known.offsetMs);
 
-  const leave = (error: unknown) => {
-    const { instances, isAway } = known;
-    if (!isAway) logger.warn({ reason: messageOf(error), instances }, 'limits hold by share: Redis cannot be reached');
+  const leave = (error: unknown, askedMs: number) => {
+    if (performance.now() - askedMs > stillMs) return;
+    if (!known.isAway) logger.warn({ reason: messageOf(error), instances: known.instances }, awayText);
     known.isAway = true;
     leases.drop();
     metrics.llmLimitsLocal.set(1);
@@ -63,10 +66,8 @@ export function createCounts(
     return taking;
   };
   const learn = createLearner(local, ledger, nowMs);
-  const takeHere = async (shares: readonly Share[]) => {
-    await learn(shares);
-    return takeLocally(shares, local, left, pending, nowMs());
-  };
+  const takeHere = (shares: readonly Share[]) =>
+    learn(shares).then(() => takeLocally(shares, local, left, pending, nowMs()));
   const comeBack = async () => {
     await pending.flush();
     known.isAway = false;
@@ -82,28 +83,29 @@ export function createCounts(
     // Calls of other instances, and time, change what is left.
     await takeShared(shown(), 1);
   };
-  const looking = setInterval(() => look().catch(leave), lookMs).unref();
   metrics.llmLimitsLocal.set(0);
   left.note(shown(), { sums: [] });
-  look().catch(leave);
+  const looking = repeatNow(look, leave);
+  const take = (shares: readonly Share[]): Promise<Taking> => {
+    if (known.isAway) return takeHere(shares);
+    const askedMs = performance.now();
+    return leases
+      .take(shares, nowMs, (times) => takeShared(shares, times))
+      .catch((error: unknown) => {
+        leave(error, askedMs);
+        return known.isAway ? takeHere(shares) : take(shares);
+      });
+  };
 
   return {
-    take(shares) {
-      if (known.isAway) return takeHere(shares);
-      return leases
-        .take(shares, nowMs, (times) => takeShared(shares, times))
-        .catch((error: unknown) => {
-          leave(error);
-          return takeHere(shares);
-        });
-    },
+    take,
     correct(change) {
       const correction = correctionOf(change);
       pending.add(correction);
       if (known.isAway) local.correct(correction);
       else pending.flushSoon();
     },
-    flush: () => void (known.isAway || pending.flush().catch(leave)),
+    flush: () => (known.isAway ? undefined : pending.flushNow()),
     state: () => (known.isAway ? 'local' : 'shared'),
     [Symbol.dispose]() {
       clearInterval(looking);
@@ -111,6 +113,16 @@ export function createCounts(
       if (!known.isAway) pending.flush().catch(() => undefined);
     },
   };
+}
+
+/** Looks now and every `lookMs`. */
+function repeatNow(look: () => Promise<void>, failed: (error: unknown, askedMs: number) => void): NodeJS.Timeout {
+  const lookOnce = () => {
+    const askedMs = performance.now();
+    look().catch((error: unknown) => failed(error, askedMs));
+  };
+  lookOnce();
+  return setInterval(lookOnce, lookMs).unref();
 }
 
 function takeLocally(

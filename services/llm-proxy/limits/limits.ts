@@ -83,8 +83,7 @@ export function createLimits(
         changes.filter(isNews).forEach(counts.correct);
         const given = changes.filter(({ amount }) => amount < 0);
         if (given.length > 0 && queue.count() > 0) counts.flush();
-        for (const { counter } of given) queue.free(counter.id);
-        queue.free(room);
+        for (const need of [...given.map(({ counter }) => counter.id), room]) queue.free(need);
       },
     };
   };

@@ -9,14 +9,16 @@ export type Pending = {
   add(correction: Correction): void;
   /** Sends it in a moment, with what comes until then. */
   flushSoon(): void;
+  /** As soon as can be; `failed` hears of an error. */
+  flushNow(): void;
   /** Sends all of it. Throws what `send` throws, and keeps what was not sent. */
   flush(): Promise<void>;
 };
 
-/** Corrections of one place and epoch are one. */
+/** Corrections of one place and epoch are one. `failed` hears of errors, and since when, by `performance.now()`, what failed was under way. */
 export function createPending(
   send: (corrections: readonly Correction[]) => Promise<void>,
-  failed: (error: unknown) => void,
+  failed: (error: unknown, askedMs: number) => void,
 ): Pending & Disposable {
   let pending = new Map<string, Correction>();
   let flushing: NodeJS.Timeout | undefined;
@@ -42,14 +44,17 @@ export function createPending(
       }
     }
   };
+  const flushNow = () => {
+    const askedMs = performance.now();
+    flush().catch((error) => failed(error, askedMs));
+  };
   return {
-    add,
-    flush,
+    ...{ add, flush, flushNow },
     flushSoon() {
       if (pending.size === 0) return;
       flushing ??= setTimeout(() => {
         flushing = undefined;
-        flush().catch(failed);
+        flushNow();
       }, soonMs);
     },
     [Symbol.dispose]: () => clearTimeout(flushing),

@@ -1,5 +1,5 @@
 import type { Call } from '../network-client.ts';
-import type { Evidence, Violation } from './evidence.ts';
+import type { Evidence, Incident, Violation } from './evidence.ts';
 import { harmIn } from './evidence.ts';
 import { runsByMark } from './runs.ts';
 
@@ -76,12 +76,54 @@ export function fullest(calls: readonly Call[], windowMs: number): { count: numb
   return most;
 }
 
-/** No window at the provider has more requests than the limit, save for how much later than others they may have come. */
-export function limitHolds({ calls, incidents }: Evidence, { requests, windowMs }: Limit, lateMs: number): Violation[] {
-  const { count, untilMs } = fullest(calls, windowMs - lateMs);
-  if (count <= requests) return [];
-  const harm = incidents.filter((each) => each.fromMs <= untilMs && each.untilMs >= untilMs - windowMs - 2_000);
+type LimitOptions = Limit & CallOptions;
+
+/**
+ * No window at the provider has more requests than the limit, save for how much later than others they may have come: `lateMs` each, and those
+ * that came when a process was let go on that the machine had not let run. One that was stopped by us is not excused: what it was allowed
+ * before, it may not send afterwards. An llm-proxy that has lost Redis alone adds its share to what the others take.
+ */
+export function limitHolds({ calls, incidents }: Evidence, options: LimitOptions): Violation[] {
+  const { requests, windowMs, lateMs, senders } = options;
+  if (fullest(calls, windowMs - lateMs).count <= requests) return [];
+  const sent = calls.map((call) => ({ fromMs: sentAfter(call, incidents, options), atMs: call.atMs }));
+  const windows = sent.map(({ fromMs }) => {
+    const untilMs = fromMs + windowMs;
+    const inIt = sent.filter((each) => each.fromMs >= fromMs && each.atMs <= untilMs);
+    const alone = [...new Set(senders.values())].filter((name) => wasAlone(incidents, name, fromMs, untilMs));
+    const share = Math.floor(requests / Math.max(1, new Set(senders.values()).size));
+    return { over: inIt.length - requests - alone.length * share, count: inIt.length, fromMs, untilMs, alone };
+  });
+  const [worst] = windows.toSorted((a, b) => b.over - a.over);
+  if (!worst || worst.over <= 0) return [];
+  const { count, fromMs, untilMs, alone } = worst;
+  const harm = incidents.filter((each) => each.fromMs <= untilMs && each.untilMs >= fromMs - 2_000);
   const around = harm.map(({ on, what }) => `${what} ${on}`).join(', ');
-  const text = `${count} requests reached the provider in ${windowMs - lateMs} ms up to ${new Date(untilMs).toISOString()}, of ${requests} in ${windowMs} ms; around it: ${around || 'nothing'}`;
+  const text = `${count} requests were sent in ${windowMs} ms up to ${new Date(untilMs).toISOString()}, of ${requests}${alone.length > 0 ? ` (${alone.join(', ')} without Redis)` : ''}; around it: ${around || 'nothing'}`;
   return [{ check: 'limits hold upstream', text }];
 }
+
+/** Since when a request may have been under way. */
+function sentAfter({ atMs, via }: Call, incidents: readonly Incident[], { lateMs, senders }: CallOptions): number {
+  const sender = senders.get(via);
+  const isStopped = (stall: Incident) =>
+    incidents.some(({ on, what, fromMs, untilMs }) => {
+      return on === stall.on && what === 'stop' && fromMs <= stall.untilMs && untilMs >= stall.fromMs;
+    });
+  const held = incidents.filter(
+    (each) =>
+      each.what === 'busy' &&
+      (each.on === 'machine' || each.on === sender) &&
+      each.fromMs <= atMs &&
+      each.untilMs + lateMs >= atMs &&
+      !isStopped(each),
+  );
+  return Math.min(atMs, ...held.map(({ fromMs }) => fromMs)) - lateMs;
+}
+
+/** How long Redis is waited for, and until an llm-proxy looks again whether it is back. */
+const aloneMs = 4_000;
+
+/** Whether an llm-proxy may have lost Redis while the others had it. */
+const wasAlone = (incidents: readonly Incident[], name: string, fromMs: number, untilMs: number) =>
+  harmIn(incidents, [`${name} > redis`], { fromMs, untilMs, feltMs: aloneMs }).length > 0;

@@ -118,11 +118,23 @@ export function doneOnce(messages: readonly Message[]): Violation[] {
 /** What ended a runner's lease may be over by the time that it writes again: a lease, and a moment for another to take the task. */
 const feltMs = 6_000;
 
-/** A run is taken over only from a runner to which something was done. */
-export function takenFromHarmed({ messages, incidents }: Evidence): Violation[] {
+/** What keeps a runner from renewing its lease for as long as it lasts. */
+const silences: ReadonlySet<string> = new Set(['kill', 'stop', 'restart', 'cut', 'drop', 'disk', 'busy']);
+
+/**
+ * A run is taken over only from a runner to which something was done. Where that lasted longer than a lease without its last renewal, the task
+ * is on the queue again, and it may lie there for any time until somebody takes it: renewals do not call it back.
+ */
+export function takenFromHarmed({ messages, incidents }: Evidence, leaseMs: number): Violation[] {
+  const wasSilent = (names: readonly string[], sinceMs: number, untilMs: number) =>
+    harmIn(incidents, names, { fromMs: sinceMs, untilMs, feltMs: 0 }).some(
+      (each) =>
+        (each.on === 'machine' || silences.has(each.what)) &&
+        Math.min(untilMs, each.untilMs) - each.fromMs >= (leaseMs * 2) / 3,
+    );
   const violations: Violation[] = [];
   for (const [subject, run] of runsOf(messages)) {
-    let held: { runner: string; fromMs: number } | undefined;
+    let held: { runner: string; fromMs: number; sinceMs: number } | undefined;
     for (const { event, timeMs } of run) {
       if (event.type === 'toka.run.retry-scheduled.v1' || event.type === 'toka.run.dispatched.v1') held = undefined;
       // It was well at that time: only what came since can have cost it the run.
@@ -131,11 +143,12 @@ export function takenFromHarmed({ messages, incidents }: Evidence): Violation[] 
         continue;
       }
       const before = held;
-      held = { runner: event.data.runner, fromMs: timeMs };
+      held = { runner: event.data.runner, fromMs: timeMs, sinceMs: timeMs };
       if (!before) continue;
       const process = before.runner.replace(/-\d+$/, '');
       const names = [process, `${process} > nats`, 'nats', 'machine'];
       if (harmIn(incidents, names, { fromMs: before.fromMs, untilMs: timeMs, feltMs }).length > 0) continue;
+      if (wasSilent(names, before.sinceMs, timeMs)) continue;
       const afterS = ((timeMs - before.fromMs) / 1000).toFixed(1);
       const text = `${subject}: ${event.seq}: ${held.runner} took it from ${before.runner}, which nothing had been done to, after ${afterS} s`;
       violations.push({ check: 'a run stays with its runner', text });
