@@ -25,8 +25,9 @@ export async function compareWhole(archive: Archived, log: LogLook, until: numbe
     for (const [index, message] of (await log.messagesAt(sequences)).entries()) {
       const seq = from + index;
       found.checked += 1;
-      if (!message) miss(seq, 1);
-      else if (archive.bytesAt(seq)?.equals(message.bytes) === false) found.differsAt ??= seq;
+      // It may have left the log meanwhile.
+      if (!message && seq >= (await log.logSight()).firstSeq) miss(seq, 1);
+      if (message && archive.bytesAt(seq)?.equals(message.bytes) === false) found.differsAt ??= seq;
     }
   }
   if (lastSeq < until) miss(lastSeq + 1, until - lastSeq);

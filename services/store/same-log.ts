@@ -28,6 +28,8 @@ export async function compareLog(archive: Archived, log: LogLook): Promise<Compa
   if (firstSeq > archived + 1)
     return { is: 'early', archived, what: `it begins with event ${firstSeq}, and the archive ${held}` };
   for (const [seq, found] of await probe(log, firstSeq, Math.min(archived, lastSeq))) {
+    // It has left the log meanwhile.
+    if (!found && seq < (await log.logSight()).firstSeq) return compareLog(archive, log);
     if (!found) return { is: 'damaged', archived, what: `event ${seq} is missing or cannot be read` };
     const bytes = archive.bytesAt(seq);
     if (bytes && !found.equals(bytes))
