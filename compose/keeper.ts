@@ -20,7 +20,8 @@ try {
       replicas: config.NATS_REPLICAS,
     },
     settings: config,
-    files: process.env.DATABASE_FILE ? [process.env.DATABASE_FILE] : [],
+    // Each store's, with commas between.
+    files: process.env.DATABASE_FILE?.split(',') ?? [],
     say: (line) => void process.stdout.write(`${line}\n`),
   });
   process.stdout.write('The keeper is at work.\n');

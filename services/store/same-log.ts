@@ -75,7 +75,7 @@ export function adviceOn(comparison: Exclude<Comparison, { is: 'same' }>): strin
   const { is, archived } = comparison;
   switch (is) {
     case 'short':
-      return `the log ends with event ${comparison.last}, and the archive holds ${archived - comparison.last} more: nats-server has lost them, as after a power cut. "toka log restore" puts them back at their places (so does the next npm start, and docker compose up -d)`;
+      return `the log ends with event ${comparison.last}, and the archive holds ${archived - comparison.last} more: nats-server has lost them, as after a power cut. npm start and the container keeper put them back at their places by themselves, or "toka log restore" does`;
     case 'behind': {
       const { id, seq, time } = comparison.further;
       return `the log ends with event ${comparison.last}, and an archive, ${id}, had come to event ${seq} at ${time}: nats-server has lost what lies between, as after a power cut. Start the store that has it, and "toka log restore" with its DATABASE_FILE puts it back. If that file is gone, "toka log archives --forget ${id}" goes on without these events`;
