@@ -1,6 +1,9 @@
-import type { JetStreamManager } from 'nats';
 import { runnersConsumer } from '#shared/bus/streams.ts';
+import type { openTasks } from '#shared/bus/tasks.ts';
 import { tasksStream } from '#shared/contracts/subjects.ts';
+
+/** JetStream's manager. */
+type Admin = Parameters<typeof openTasks>[1];
 
 /** At a time; what is left is for the next sweep. */
 const removedMax = 1_000;
@@ -13,7 +16,7 @@ const removedMax = 1_000;
  *
  * `jsm` is that of the admin's user, who alone may remove messages. Answers how many were removed. Throws what NATS answers.
  */
-export async function sweepTasks(jsm: JetStreamManager): Promise<number> {
+export async function sweepTasks(jsm: Admin): Promise<number> {
   // All up to its floor is acknowledged. A task that comes back, or a run's next one, lies above: the floor waits for the one, and the other
   // has a sequence of its own.
   const { ack_floor: floor } = await jsm.consumers.info(tasksStream, runnersConsumer);
