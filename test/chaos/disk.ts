@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** A small disk of its own, which can be filled. */
-export type Disk = { folder: string; fill(): void; free(): void; [Symbol.dispose](): void };
+export type Disk = { folder: string; fill(): void; free(): void | Promise<void>; [Symbol.dispose](): void };
 
 /** Undefined where this user may not mount. */
 export async function openDisk(folder: string, bytes: number): Promise<Disk | undefined> {

@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import type { JetStreamManager, NatsConnection } from 'nats';
 import { connect } from 'nats';
+import { sweepTasks } from '#shared/bus/sweep-tasks.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import { parseEvent } from '#shared/contracts/events.ts';
 import { eventsStream, tasksStream, tasksSubjects } from '#shared/contracts/subjects.ts';
@@ -17,6 +18,8 @@ export type Reader = {
   /** Reads everything anew. */
   anew(): Promise<Message[]>;
   tasks(): Promise<string[]>;
+  /** As whoever looks after NATS does now and then: see `sweepTasks`. Never throws. */
+  sweep(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -49,6 +52,9 @@ export async function openReader(port: number): Promise<Reader> {
     async tasks() {
       const { state } = await jsm.streams.info(tasksStream, { subjects_filter: tasksSubjects });
       return Object.keys(state.subjects ?? {}).map((subject) => subject.split('.').at(-1) ?? subject);
+    },
+    async sweep() {
+      await sweepTasks(jsm).catch(() => undefined);
     },
     [Symbol.asyncDispose]: () => nc.close(),
   };

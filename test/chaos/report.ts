@@ -34,6 +34,7 @@ export const checks = [
   'the log is kept',
   'SQLite equals the stream',
   'the hash chain holds',
+  'checkpoints hold',
   'nothing is left over',
   'memory is back',
   'NATS refuses no service',

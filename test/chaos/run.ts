@@ -3,6 +3,7 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { openAnchors } from './anchors.ts';
 import type { Violation } from './checks/evidence.ts';
 import { harm, heal } from './faults.ts';
 import { openObservation } from './observe.ts';
@@ -41,6 +42,7 @@ export async function runChaos(options: Options & { folder: string }, say: (line
     ...{ apis: world.apis, repository: join(folder, 'repository') },
     ...{ agents: options.agents, atOnce: options.atOnce, seed: options.seed },
   });
+  const anchors = await openAnchors(world.apis);
   tell(`${world.processes.size} services are up; ${plan.length} faults are planned, by seed ${options.seed}`);
 
   let foundMs: number | undefined;
@@ -75,6 +77,8 @@ export async function runChaos(options: Options & { folder: string }, say: (line
     works.approve(observation.approvals());
     if (Date.now() - lookedMs < lookMs) continue;
     note(observation.look());
+    void anchors.take();
+    void observation.reader.sweep();
     lookedMs = Date.now();
     if (options.untilFirst && foundMs !== undefined) break;
   }
@@ -82,7 +86,7 @@ export async function runChaos(options: Options & { folder: string }, say: (line
   await Promise.all(faults);
   await heal(world);
   const left = options.untilFirst && foundMs !== undefined;
-  const settled = left ? undefined : await settle(world, observation, works, tell);
+  const settled = left ? undefined : await settle(world, observation, { works, anchors }, tell);
   const violations = settled ? settled.violations : observation.look();
   note(violations);
   await observation.write(folder);

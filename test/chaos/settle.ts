@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Anchors } from './anchors.ts';
 import { archiveIsStream, chainHolds, logIsKept } from './checks/archive.ts';
 import type { Violation } from './checks/evidence.ts';
 import { memoryIsBack, noBugsLogged, nothingIsLeft } from './checks/leftovers.ts';
@@ -20,7 +21,7 @@ export type Settled = { violations: Violation[]; figures: Record<string, number>
 export async function settle(
   world: World,
   observation: Observation,
-  works: Works,
+  { works, anchors }: { works: Works; anchors: Anchors },
   tell: (line: string) => void,
 ): Promise<Settled> {
   const { reader, descendants } = observation;
@@ -38,11 +39,16 @@ export async function settle(
   await works.finish(drainMsMax);
   await until(() => allEnded(reader.messages, works.items).length === 0, drainMsMax);
   const drainSeconds = Math.round((Date.now() - drainedMs) / 1000);
-  await until(async () => (await reader.tasks()).length === 0, restMsMax);
+  await until(async () => {
+    await reader.sweep();
+    return (await reader.tasks()).length === 0;
+  }, restMsMax);
   const tasks = await reader.tasks();
   await until(() => descendants.alive().length === 0, restMsMax);
   const memory = await memoryOf(world.processes);
   const idle = descendants.alive();
+  await anchors.take();
+  const anchored = await anchors.verify();
 
   tell('services are stopped');
   works.stop();
@@ -63,6 +69,7 @@ export async function settle(
   const left = [...new Set([...idle, ...descendants.alive()])];
   const violations = [
     ...observation.look(),
+    ...anchored,
     ...logIsKept(reader.messages, all),
     ...allEnded(all, works.items),
     ...nothingIsLeft({ processes: left, files: world.scratch.flatMap(filesIn), tasks }),

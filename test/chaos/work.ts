@@ -1,11 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { SignJWT } from 'jose';
 import { agentInput } from '#test/helpers/agents.ts';
+import { adminToken } from './admin-token.ts';
 import type { Item } from './checks/evidence.ts';
 import type { WorkKind } from './model.ts';
 import { describe, validation, workKinds } from './model.ts';
 import { createRandom } from './random.ts';
-import { jwtSecret } from './world.ts';
 
 /** Agents that are made one after the other, and given work again and again. */
 export type Works = {
@@ -33,11 +32,7 @@ const againMs = 500;
 
 export async function openWorks({ apis, repository, agents, atOnce, seed }: Options): Promise<Works> {
   const random = createRandom(seed);
-  const token = await new SignJWT({ scope: 'admin' })
-    .setProtectedHeader({ alg: 'HS256' })
-    .setSubject('chaos')
-    .setExpirationTime('1d')
-    .sign(new TextEncoder().encode(jwtSecret));
+  const token = await adminToken();
   const items: Item[] = [];
   const sending = new Set<Promise<void>>();
   const approved = new Set<string>();

@@ -2,9 +2,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from '#shared/dev/launch/ports.ts';
 import type { TestServer } from '#test/helpers/servers.ts';
-import { passwordOf, startNatsWithUsers, startRedis } from '#test/helpers/servers.ts';
+import { passwordOf, startRedis } from '#test/helpers/servers.ts';
 import type { Disk } from './disk.ts';
 import { openDisk } from './disk.ts';
+import { startNatsOnDisk } from './nats-disk.ts';
 import type { Network } from './network-client.ts';
 import { startNetwork } from './network-client.ts';
 import type { Victims } from './plan.ts';
@@ -23,6 +24,8 @@ export const taskLeaseMs = 4_000;
 
 const storeDiskBytes = 128 * 1024 ** 2;
 const redisDiskBytes = 64 * 1024 ** 2;
+/** It counts as full with 64 MiB left. */
+const natsDiskBytes = 512 * 1024 ** 2;
 
 /** Real processes, real servers, and between any two of them a way that can be harmed. */
 export type World = {
@@ -62,7 +65,10 @@ export async function openWorld({ root, folder, sizes }: Options): Promise<World
     if (opened) disks.set(name, stack.use(opened));
     return path;
   };
-  const nats = stack.use(await startNatsWithUsers(undefined, { hasStore: true, leaseMs: taskLeaseMs }));
+  await disk('nats', natsDiskBytes);
+  const onDisk = stack.use(await startNatsOnDisk(taskLeaseMs, disks.get('nats')));
+  const { nats } = onDisk;
+  if (onDisk.disk) disks.set('nats', onDisk.disk);
   const redis = stack.use(await startRedis(await disk('redis', redisDiskBytes)));
   const network = stack.use(await startNetwork());
   const links: string[] = [];

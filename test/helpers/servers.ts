@@ -20,6 +20,8 @@ export type TestServer = {
   monitorPort: number;
   /** kill -9. */
   kill(): Promise<void>;
+  /** Resolves once it has ended. */
+  gone(): Promise<void>;
   /** Such as SIGSTOP and SIGCONT. */
   signal(name: NodeJS.Signals): void;
   /** Starts it again on its data and its port. */
@@ -36,13 +38,20 @@ export const natsServers: readonly string[] = ['nats-server', ...(process.env.NA
 /** `hasStore`: whether a store decides if events may be appended; else they may. `leaseMs`: as the runners' TASK_LEASE says. */
 type NatsOptions = { hasStore?: boolean; leaseMs?: number };
 
+/** `prepare` is given the server's folder before each start. `store`: where its data lies instead; `storeBytesMax`: how much it may hold. */
+type UsersOptions = NatsOptions & {
+  prepare?(folder: string): void;
+  store?: string | undefined;
+  storeBytesMax?(): number | undefined;
+};
+
 /** A real nats-server of this test's own, with JetStream on disk and its streams made. */
 export const startNats = (program?: string, options: NatsOptions = {}) =>
   startDeclared((...at) => natsCommand(program, ...at), {}, options);
 
-function natsCommand(program = 'nats-server', port: number, folder: string, monitor: number): string[] {
+function natsCommand(program = 'nats-server', port: number, folder: string, monitor: number, store = folder): string[] {
   const address = ['-a', '127.0.0.1', '-p', String(port), '-m', String(monitor)];
-  return [program, ...address, '-js', '-sd', folder, '-l', join(folder, 'log')];
+  return [program, ...address, '-js', '-sd', store, '-l', join(folder, 'log')];
 }
 
 /** Three nats-servers that keep each stream three times, with a user for each service. */
@@ -92,17 +101,19 @@ async function startDeclared(
 export const passwordOf = (user: string) => `the password of ${user} in "tests" \\ $1`;
 const passwords = Object.fromEntries(userNames.map((user) => [user, passwordOf(user)])) as Passwords;
 
-/** As the set-up starts it: each service has a user of its own, with its rights alone. `prepare` is given the folder of its data before. */
+/** As the set-up starts it: each service has a user of its own, with its rights alone. */
 export const startNatsWithUsers = (
   program?: string,
-  { prepare = () => undefined, ...options }: NatsOptions & { prepare?: (folder: string) => void } = {},
+  { prepare = () => undefined, store, storeBytesMax = () => undefined, ...options }: UsersOptions = {},
 ) =>
   startDeclared(
     (port, folder, monitor) => {
       prepare(folder);
       const file = join(folder, 'nats.conf');
-      writeFileSync(file, `max_payload: 8388608\n${authorization(passwords)}`);
-      return [...natsCommand(program, port, folder, monitor), '-c', file];
+      const bytesMax = storeBytesMax();
+      const jetstream = bytesMax === undefined ? '' : `jetstream { max_file_store: ${bytesMax} }\n`;
+      writeFileSync(file, `max_payload: 8388608\n${jetstream}${authorization(passwords)}`);
+      return [...natsCommand(program, port, folder, monitor, store), '-c', file];
     },
     { user: adminUser, password: passwordOf(adminUser) },
     options,
@@ -158,6 +169,9 @@ async function startServer(
   };
   await start();
   return {
+    async gone() {
+      if (child && child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    },
     url,
     port,
     folder: folder.path,
