@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ServiceUser } from '#shared/bus/users.ts';
 import { adminUser, authorization, serviceUsers } from '#shared/bus/users.ts';
 import { Failure } from '#shared/errors.ts';
+import { KeeperConfig } from '#shared/keeper/settings.ts';
 import { isPlaceholder, readSettings, setting } from '#shared/settings.ts';
 import { Config as AgentRunner } from '../services/agent-runner/config.ts';
 import { Config as Gateway } from '../services/gateway/config.ts';
@@ -70,7 +71,7 @@ function writeUsers(): void {
   write(usersFile, authorization(passwords));
 }
 
-const schemas: z.ZodObject[] = [Gateway, Scheduler, AgentRunner, LlmProxy, Store, Secrets];
+const schemas: z.ZodObject[] = [Gateway, Scheduler, AgentRunner, LlmProxy, Store, KeeperConfig, Secrets];
 if (process.argv.includes('--production')) schemas.push(Production);
 const problems = new Set(schemas.flatMap(problemsOf));
 if (problems.size > 0) {

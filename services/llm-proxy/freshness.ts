@@ -36,7 +36,9 @@ export function createCheckFresh(bus: Log, metrics: Metrics): CheckFresh {
 /** The sequence of the run's last event, where there is one after `seen`. */
 async function lastAfter(bus: Log, runId: string, seen: number): Promise<number> {
   try {
-    if ((await bus.lastSeq(entitySubject('run', runId))) <= seen) return seen;
+    const last = await bus.lastSeq(entitySubject('run', runId));
+    // None: all of it has left the stream.
+    if (last > 0 && last <= seen) return seen;
     // What lies there may be no event that counts, of which no runner ever knows.
     return (await bus.read('run', runId, seen + 1)).at(-1)?.seq ?? seen;
   } catch (cause) {

@@ -22,6 +22,10 @@ export type Guard = {
   state(): string;
   /** Hears each time that they have been compared. */
   onChange(handle: () => void): void;
+  /** Whether the archive is known to be that of the log, whatever else is wrong. */
+  isOurs(): boolean;
+  /** While the archive is not whole it says of itself that it holds nothing: then nothing leaves the log. */
+  trust(check: () => boolean): void;
 };
 
 /**
@@ -38,13 +42,14 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     if (!judged || judged.place !== bus.gate.place()) return 'waits until log and archive have been compared';
     return judged.comparison.is === 'same' ? 'ok' : adviceOn(judged.comparison);
   };
-  const tellEnd = createTeller(bus, archive);
+  let isWhole = () => true;
+  const tellEnd = createTeller(bus, { id: archive.id, end: () => (isWhole() ? archive.seq : 0) });
+  const isOne = (...of: Comparison['is'][]) =>
+    judged !== undefined && judged.place === bus.gate.place() && of.includes(judged.comparison.is);
   /** Of another log than the archive's, its end says nothing. */
-  const isOurs = () => judged?.place === bus.gate.place() && ['same', 'short'].includes(judged?.comparison.is ?? '');
+  const isOurs = () => isOne('same', 'short');
   const judge = async (place: string) => {
-    let comparison = await compareWithAll(archive, bus);
-    if (comparison.is === 'early' && (await seed(bus, archive, logger)))
-      comparison = await compareWithAll(archive, bus);
+    const comparison = await compareOrSeed(context, archive);
     if (place !== bus.gate.place()) return;
     const isNew = judged?.place !== place;
     const before = judged?.comparison;
@@ -68,6 +73,29 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     lookedMs = performance.now();
   };
 
+  const { first, end } = watch(async () => {
+    await turn();
+    return judged !== undefined;
+  }, logger);
+  repeat(stack, tellMs, async () => (isOurs() ? tellEnd() : undefined));
+  stack.defer(async () => {
+    await end();
+    // By now it has taken all that it will.
+    if (bus.connected() && isOurs()) await tellEnd();
+  });
+  await first;
+  return {
+    state,
+    onChange: (handle) => void handles.push(handle),
+    isOurs: () => isOne('same', 'short', 'behind'),
+    trust: (check) => {
+      isWhole = check;
+    },
+  };
+}
+
+/** Does `turn` again and again until `end`; `first` resolves once it has answered true. */
+function watch(turn: () => Promise<boolean>, logger: Context<unknown>['logger']) {
   const stop = new AbortController();
   const { signal } = stop;
   const first = Promise.withResolvers<void>();
@@ -75,8 +103,7 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     while (!signal.aborted) {
       let waitMs = lookMs;
       try {
-        await turn();
-        if (judged) first.resolve();
+        if (await turn()) first.resolve();
       } catch (error) {
         logger.warn({ reason: messageOf(error) }, 'log and archive could not be compared; trying again');
         waitMs = failedMs;
@@ -85,18 +112,35 @@ export async function guardLog(context: Context<unknown>, archive: Archive): Pro
     }
     first.resolve();
   })();
-  repeat(stack, tellMs, async () => (isOurs() ? tellEnd() : undefined));
-  stack.defer(async () => {
+  const end = async () => {
     stop.abort();
     await watching;
-    // By now it has taken all that it will.
-    if (bus.connected() && isOurs()) await tellEnd();
-  });
-  await first.promise;
-  return {
-    state,
-    onChange: (handle) => void handles.push(handle),
   };
+  return { first: first.promise, end };
+}
+
+/**
+ * Takes from another store what this archive lacks of what has left the log. Where they have no event in common, another store tells whether this
+ * is an archive of this log, or that it was known here before.
+ */
+async function compareOrSeed({ bus, logger }: Context<unknown>, archive: Archive): Promise<Comparison> {
+  const comparison = await compareWithAll(archive, bus);
+  const { firstSeq } = await bus.logSight();
+  const isApart = archive.seq > 0 && archive.seq < firstSeq;
+  if (comparison.is !== 'early' && !(comparison.is === 'same' && isApart)) return comparison;
+  const archived = archive.seq;
+  switch (await seed(bus, archive, logger)) {
+    case 'taken':
+      return compareWithAll(archive, bus);
+    case 'other':
+      return { is: 'other', archived, what: `event ${archived}, which has left it, was another than the archive's` };
+    case 'none': {
+      if (comparison.is === 'early' || (await bus.archives.list()).some(({ id }) => id === archive.id))
+        return comparison;
+      const what = `it begins with event ${firstSeq}, and nothing tells that the archive's ${archived} came before`;
+      return { is: 'early', archived, what };
+    }
+  }
 }
 
 /** Says what was found, unless another store has found a difference: that one's archive would lose events. */

@@ -32,7 +32,8 @@ export async function start(context: Context<Config>) {
   const damaged = (reason: string) => markDamaged(file, reason);
   const audit = createAudit({ archive, log: bus, checkpoints, metrics, logger, damaged });
   check('audit', audit.state);
-  answerQueries(bus, archive, inlet, audit, checkpoints);
+  guard.trust(() => audit.state() === 'ok');
+  answerQueries(bus, archive, guard, inlet, audit, checkpoints);
   if (config.AUDIT_VERIFY_INTERVAL > 0)
     repeat(stack, Math.min(config.AUDIT_VERIFY_INTERVAL * 1000, timerMsMax), async () => void (await audit.check()));
   watchArchive(stack, metrics, file, archive);

@@ -13,6 +13,7 @@ import { listStatus } from './agent-status.ts';
 import type { Archive } from './archive.ts';
 import type { Audit } from './audit.ts';
 import type { Checkpoints } from './checkpoints.ts';
+import type { Guard } from './guard.ts';
 import type { Inlet } from './inlet.ts';
 import { selectListed } from './listed.ts';
 import { logPage } from './log-page.ts';
@@ -28,6 +29,7 @@ import { answerWhole } from './whole-queries.ts';
 export function answerQueries(
   bus: Bus,
   archive: Archive,
+  guard: Pick<Guard, 'isOurs'>,
   inlet: Pick<Inlet, 'reach' | 'state'>,
   audit: Audit,
   checkpoints: Checkpoints,
@@ -43,6 +45,7 @@ export function answerQueries(
   answerHistory(archive, answer);
   answerWhole(archive, answer, inlet, audit, checkpoints);
   bus.answer(store.readLog, ({ holds, ...question }) => {
+    if (!guard.isOurs()) throw new Failure('unavailable', 'the archive is not known to be that of the log');
     if (holds > archive.seq)
       throw new Failure('unavailable', `the archive is at ${archive.seq} and not yet at ${holds}`);
     return { ...logPage(archive.db, question), seq: archive.seq };

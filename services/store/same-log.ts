@@ -25,6 +25,8 @@ export async function compareLog(archive: Archived, log: LogLook): Promise<Compa
   if (lastSeq === 0 && archived === 0) return { is: 'same' };
   if (lastSeq === 0) return { is: 'damaged', archived, what: `it is empty, and the archive holds ${archived} events` };
   const held = archived === 0 ? 'holds none' : `ends with ${archived}`;
+  if (messages === 0 && archived > 0)
+    return { is: 'damaged', archived, what: `it has none of its ${lastSeq} events, and the archive ${held}` };
   if (firstSeq > archived + 1)
     return { is: 'early', archived, what: `it begins with event ${firstSeq}, and the archive ${held}` };
   for (const [seq, found] of await probe(log, firstSeq, Math.min(archived, lastSeq))) {
@@ -83,7 +85,7 @@ export function adviceOn(comparison: Exclude<Comparison, { is: 'same' }>): strin
     case 'damaged':
       return `the log is damaged: ${comparison.what}. "toka log restore" makes it anew from the archive, once it has found that the archive is whole and holds everything that the log still has`;
     case 'other':
-      return `the log is not the archive's: ${comparison.what}. If NATS_URL or DATABASE_FILE leads to the wrong one, mend that. To keep the archive's ${archived} events, "toka log restore --replace" makes the log anew from them, and first writes what only the log has to a file. To go on with the log as it is, move DATABASE_FILE away: what only the archive holds is then in that file alone`;
+      return `the log is not the archive's: ${comparison.what}. If NATS_URL or DATABASE_FILE leads to the wrong one, mend that. To keep the archive's ${archived} events, "toka log restore --replace" makes the log anew from them, and first writes what only the log has to a file. To go on with the log as it is, move DATABASE_FILE away: what only the archive holds is then in that file alone (where events have left the log, another store, or its file, has to have them)`;
     case 'early':
       return `the archive is too old for this log: ${comparison.what}, so what lies between is in neither, and no other store answers that has it. Start one that has (it is then taken from there), or put a newer copy of the archive in its place: another store's file, or that of a backup`;
   }

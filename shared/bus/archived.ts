@@ -20,8 +20,8 @@ export type ArchivedOptions = {
   signal?: AbortSignal | undefined;
 };
 
-const answerMsMax = 5_000;
-const usualPatienceMs = 5_000;
+const answerMsMax = 10_000;
+const usualPatienceMs = 10_000;
 const againMs = 100;
 
 /**

@@ -139,7 +139,7 @@ export async function openBus(
     unsubscribe: () => (nc.isClosed() ? undefined : sub.unsubscribe()),
   });
   return {
-    ...openLog({ nc, gate, ends: createEnds(jsm), readEvent }),
+    ...openLog({ nc, gate, ends: createEnds(nc), readEvent }),
     ...createLook(nc, jsm),
     rulesSince,
     gate,

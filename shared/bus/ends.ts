@@ -1,5 +1,11 @@
-import type { JetStreamManager } from 'nats';
+import type { NatsConnection } from 'nats';
 import { eventsStream } from '#shared/contracts/subjects.ts';
+import { getEnds } from './stored.ts';
+
+/**
+ * Nothing younger leaves the log: see shared/keeper/trim-log.ts. Whoever counts on it does so for half as long at most, for clocks differ.
+ */
+export const youngMs = 3_600_000;
 
 /**
  * From which sequence to which the log goes. It begins at 1 until its oldest events have left it for the archive alone; where it has none, `first`
@@ -7,23 +13,25 @@ import { eventsStream } from '#shared/contracts/subjects.ts';
  */
 export type Ends = {
   now(): Promise<{ first: number; last: number }>;
-  /** Where it began some seconds ago at most: for who has seen the rest within the last hour, for nothing younger leaves. */
-  firstLately(): Promise<number>;
+  /** Whether anything from `seq` on may have left the log. What came lately cannot, so that mostly nobody has to be asked. */
+  mayHaveLeft(seq: number): Promise<boolean>;
 };
 
-const knownMsMax = 5_000;
-
-export function createEnds(jsm: JetStreamManager): Ends {
-  let known = { first: 1, atMs: Number.NEGATIVE_INFINITY };
+export function createEnds(nc: NatsConnection): Ends {
+  /** The log's last event as of some time within the last half an hour: all that came behind it is young. */
+  let mark: { last: number; steadyMs: number; clockMs: number } | undefined;
+  // A machine that sleeps may stop the one clock, and somebody may set the other.
+  const isFresh = ({ steadyMs, clockMs }: NonNullable<typeof mark>) =>
+    Math.max(performance.now() - steadyMs, Math.abs(Date.now() - clockMs)) < youngMs / 2;
   const now = async () => {
-    const atMs = performance.now();
-    const { first_seq: first, last_seq: last } = (await jsm.streams.info(eventsStream)).state;
+    const at = { steadyMs: performance.now(), clockMs: Date.now() };
+    const { first, last } = await getEnds(nc, eventsStream);
+    if (!mark || !isFresh(mark)) mark = { last, ...at };
     // A log that was never written on says 0 (nats-server 2.9 and 2.15).
-    known = { first: Math.max(1, first), atMs };
-    return { first: known.first, last };
+    return { first: Math.max(1, first), last };
   };
   return {
     now,
-    firstLately: async () => (performance.now() - known.atMs < knownMsMax ? known.first : (await now()).first),
+    mayHaveLeft: async (seq) => !(mark && seq > mark.last && isFresh(mark)) && (await now()).first > seq,
   };
 }

@@ -1,15 +1,20 @@
 import type { NatsConnection } from 'nats';
+import { decodeTime } from 'ulid';
 import type { EventType, Recorded } from '#shared/contracts/events.ts';
+import { subjectOf } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
 import { entitySubject, eventsStream } from '#shared/contracts/subjects.ts';
+import type { Thing } from '#shared/domain/ownership.ts';
 import type { ArchivedPart } from './archived.ts';
 import { readArchived } from './archived.ts';
 import type { Ends } from './ends.ts';
+import { youngMs } from './ends.ts';
 import type { RawEvent } from './log-event.ts';
 import type { Stored } from './stored.ts';
 import { getStored } from './stored.ts';
 
-/** What lies in the log of one entity. `last`, and of a run `lastDecision`: the sequences that the next appends expect, 0 for none. */
+/** What lies in the log of one entity. `last`, and of a run `lastDecision`: the sequences of the last
+ * messages on its subjects, in the stream or before: the next appends expect them. 0 for none. */
 export type History = { events: Recorded[]; last: number; lastDecision: number };
 
 /** Reads a message as an event; undefined where it is none that counts here. */
@@ -44,7 +49,7 @@ export async function readHistory(
   ]);
   const near = joined(readEvent, first, firstDecided, until);
   const oldest = Math.min(from, decisionsFrom);
-  const isCut = oldest > 1 ? (await ends.firstLately()) > oldest : await isBeginningGone(near.events[0], ends);
+  const isCut = await (oldest > 1 ? ends.mayHaveLeft(oldest) : isBeginningGone({ entity, id }, near.events[0], ends));
   if (!isCut && first.length < nearMax && firstDecided.length < nearMax) return near;
 
   const subjects = decided === undefined ? [own] : [own, decided];
@@ -53,26 +58,29 @@ export async function readHistory(
     if (isCut) throw error;
     return undefined;
   });
-  const after = (seen: readonly Stored[]) => Math.max(archived?.seq ?? 0, seen.at(-1)?.seq ?? 0) + 1;
-  const [rest, restDecided] = await Promise.all([
-    readSubject(nc, own, after(first), until),
-    decided === undefined ? [] : readSubject(nc, decided, after(firstDecided), until),
-  ]);
-  const late = joined(readEvent, rest, restDecided, until);
+  /** What the stream has behind the archive's end, and the last sequence on the subject: no newer than what is read. */
+  const readOn = async (subject: string, seen: readonly Stored[]) => {
+    const before = await getStored(nc, eventsStream, { last_by_subj: subject });
+    const rest = await readSubject(nc, subject, Math.max(archived?.seq ?? 0, seen.at(-1)?.seq ?? 0) + 1, until);
+    const left = archived?.events.findLast((event) => subjectOf(event) === subject);
+    return { rest, last: rest.at(-1)?.seq ?? before?.seq ?? left?.seq ?? 0 };
+  };
+  const late = await readOn(own, first);
+  const lateDecided = decided === undefined ? { rest: [], last: 0 } : await readOn(decided, firstDecided);
+  const { events: lateEvents } = joined(readEvent, late.rest, lateDecided.rest, until);
   const known = new Map(
-    [...near.events, ...(archived?.events ?? []), ...late.events].map((event) => [event.seq, event]),
+    [...near.events, ...(archived?.events ?? []), ...lateEvents].map((event) => [event.seq, event]),
   );
   const events = [...known.values()]
     .filter((event) => event.seq >= (event.decision ? decisionsFrom : from))
     .toSorted((a, b) => a.seq - b.seq);
-  const [last, lastDecision] = await Promise.all([own, decided].map((subject) => lastOn(nc, subject, until)));
-  return { events, last: last ?? 0, lastDecision: lastDecision ?? 0 };
+  return { events, last: late.last, lastDecision: lateDecided.last };
 }
 
 /** Messages that the stream is asked for before the archive is. */
 const nearMax = 64;
 
-/** The entities whose events are one whole ends with one of these. */
+/** The entities whose events are one whole begin with one of these. */
 const beginnings: ReadonlySet<EventType> = new Set<EventType>([
   'toka.agent.registered.v1',
   'toka.run.queued.v1',
@@ -81,26 +89,25 @@ const beginnings: ReadonlySet<EventType> = new Set<EventType>([
   'toka.token.revoked.v1',
 ]);
 
-/** Nothing younger than an hour leaves the log: see shared/keeper/trim-log.ts. */
-const youngMs = 1_800_000;
+/** Whether what belongs to this id came so lately that none of it can have left the log: an id of ours has its time in it. */
+export function isYoung(id: string): boolean {
+  const ulid = /^[a-z]{3}_([0-9A-HJKMNP-TV-Z]{26})$/.exec(id)?.[1];
+  return ulid !== undefined && Date.now() - decodeTime(ulid) < youngMs / 2;
+}
 
 /** Whether something of the entity had left the log when `first` was found, or has left it while the rest was read. */
-async function isBeginningGone(first: Recorded | undefined, ends: Ends): Promise<boolean> {
-  if (!first || !beginnings.has(first.type)) return (await ends.now()).first > 1;
-  if (Date.now() - Date.parse(first.time) < youngMs) return false;
-  return (await ends.now()).first > first.seq;
+async function isBeginningGone({ entity, id }: Thing, first: Recorded | undefined, ends: Ends): Promise<boolean> {
+  if (isYoung(id)) return false;
+  const begin = (await ends.now()).first;
+  // What looks like a run's beginning may have been put there once the true one had left: a runner may write on its subject.
+  if (!first || !beginnings.has(first.type) || entity === 'run') return begin > 1;
+  return begin > first.seq;
 }
 
 function joined(readEvent: Read, own: readonly Stored[], decided: readonly Stored[], until: number): History {
   const messages = [...own, ...decided].filter(({ seq }) => seq <= until).toSorted((a, b) => a.seq - b.seq);
   const events = messages.flatMap((message) => readEvent(message) ?? []);
   return { events, last: own.at(-1)?.seq ?? 0, lastDecision: decided.at(-1)?.seq ?? 0 };
-}
-
-/** Also of what does not count. */
-async function lastOn(nc: NatsConnection, subject: string | undefined, until: number): Promise<number> {
-  const found = subject === undefined ? undefined : await getStored(nc, eventsStream, { last_by_subj: subject });
-  return found && found.seq <= until ? found.seq : 0;
 }
 
 /** What the archive has, and the sequence that it has come to. */
@@ -136,7 +143,7 @@ async function readSubject(
   return found;
 }
 
-/** The first event of an entity, which says whose it is; undefined where there is none. */
+/** The event with which an entity begins, which says whose it is; undefined where there is none. */
 export async function readFirst(
   { nc, ends, readEvent }: Source,
   entity: Entity,
@@ -144,20 +151,17 @@ export async function readFirst(
 ): Promise<Recorded | undefined> {
   const subjects =
     entity === 'run' ? [entitySubject('run', id), entitySubject('decision', id)] : [entitySubject(entity, id)];
-  const found = await Promise.all(subjects.map((subject) => firstOn(nc, readEvent, subject)));
-  // Whoever may write on one of the subjects can have written there before.
-  const isBeginning = ({ type }: Recorded) => beginnings.has(type);
-  const [first] = found
-    .filter((event) => event && isBeginning(event))
-    .toSorted((a, b) => (a?.seq ?? 0) - (b?.seq ?? 0));
-  if (first) return first;
-  const begin = (await ends.now()).first;
+  const isBeginning = ({ type }: Recorded) => beginnings.has(type) || !hasBeginning.has(entity);
+  const begin = isYoung(id) ? 1 : (await ends.now()).first;
   if (begin > 1)
-    for await (const raw of readArchived(nc, { from: 1, subjects, holds: begin - 1 })) {
+    for await (const raw of readArchived(nc, { from: 1, until: begin - 1, subjects, holds: begin - 1 })) {
       const event = readEvent(raw);
-      if (event && (isBeginning(event) || !hasBeginning.has(entity))) return event;
+      if (event && isBeginning(event)) return event;
     }
-  return found.find((event) => event !== undefined);
+  const found = await Promise.all(subjects.map((subject) => firstOn(nc, readEvent, subject)));
+  const known = found.filter((event) => event !== undefined).toSorted((a, b) => a.seq - b.seq);
+  // Whoever may write on one of the subjects can have written there before.
+  return known.find(isBeginning) ?? known[0];
 }
 
 const hasBeginning: ReadonlySet<Entity> = new Set<Entity>(['agent', 'run', 'key', 'webhook', 'token']);
@@ -176,7 +180,7 @@ export async function readAt({ nc, ends, readEvent }: Source, sequences: readonl
   const found = await Promise.all(sequences.map((seq) => getStored(nc, eventsStream, { seq })));
   const messages: (RawEvent | undefined)[] = [...found];
   for (const [index, seq] of sequences.entries())
-    if (!messages[index] && seq < (await ends.firstLately()))
+    if (!messages[index] && seq < (await ends.now()).first)
       for await (const raw of readArchived(nc, { from: seq, until: seq, holds: seq })) messages[index] = raw;
   return messages.flatMap((message) => (message && readEvent(message)) ?? []);
 }

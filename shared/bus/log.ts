@@ -6,6 +6,7 @@ import { Failure } from '#shared/errors.ts';
 import { readArchived } from './archived.ts';
 import type { Ends } from './ends.ts';
 import type { Gate } from './gate.ts';
+import { isYoung } from './history.ts';
 import type { RawEvent, Reading } from './log-event.ts';
 import { readLogEvent } from './log-event.ts';
 import { publishUntil } from './publish.ts';
@@ -14,11 +15,11 @@ import { getStored } from './stored.ts';
 const payloadBytesMax = 7_500_000;
 
 /**
- * Appends an event and answers its sequence. `expected` is the sequence of the last message on its subject (0: none yet): if another
- * writer was first, it is refused with a `conflict`. While NATS is away it is tried again with the same id until `deadlineMs`.
+ * Appends an event and answers its sequence. `expected` is the sequence of the last message on its subject, in the stream or before (0: none
+ * yet): if another writer was first, it is refused with a `conflict`. While NATS is away it is tried again with the same id until `deadlineMs`.
  */
 export async function append(
-  { nc, gate, ends }: { nc: NatsConnection; gate: Gate; ends: Ends },
+  { nc, gate, ends }: Place & { gate: Gate },
   event: TokaEvent,
   expected: number | undefined,
   deadlineMs: number,
@@ -37,30 +38,41 @@ export async function append(
       { stream: eventsStream, subject, payload, id: event.id, expected: last, pass: gate.pass },
       deadlineMs,
     );
+  if (expected === 0 && !isYoung(subject.split('.').at(-1) ?? '')) {
+    await gate.pass(performance.now() + deadlineMs);
+    if (await hasBegun({ nc, ends }, subject)) throw new Failure('conflict', `another writer was first on ${subject}`);
+  }
   try {
     return await publish(expected);
   } catch (error) {
     const isConflict = error instanceof Failure && error.code === 'conflict';
-    if (isConflict && expected && (await hasLeft(nc, ends, subject, expected))) return publish(0);
+    if (isConflict && expected && (await hasLeft({ nc, ends }, subject, expected))) return publish(0);
     throw error;
   }
+}
+
+type Place = { nc: NatsConnection; ends: Ends };
+
+/** Whether something was on the subject that only the archive has: the stream knows of none. */
+async function hasBegun({ nc, ends }: Place, subject: string): Promise<boolean> {
+  const { first } = await ends.now();
+  if (first === 1) return false;
+  for await (const _ of readArchived(nc, { from: 1, until: first - 1, subjects: [subject], holds: first - 1 }))
+    return true;
+  return false;
 }
 
 /**
  * Whether the last message on the subject is the one at `seq`, and only the archive has it: to the stream there is then none on the subject, and
  * it expects 0 (seen with nats-server 2.9.10 and 2.15.1). An answer that was lost before is found by its own sequence: see publish.ts.
  */
-async function hasLeft(nc: NatsConnection, ends: Ends, subject: string, seq: number): Promise<boolean> {
-  const first = (await ends.now()).first;
+async function hasLeft({ nc, ends }: Place, subject: string, seq: number): Promise<boolean> {
+  const { first } = await ends.now();
   if (seq >= first || (await getStored(nc, eventsStream, { last_by_subj: subject }))) return false;
-  for await (const _later of readArchived(nc, {
-    from: seq + 1,
-    until: first - 1,
-    subjects: [subject],
-    holds: first - 1,
-  }))
-    return false;
-  return true;
+  const found: number[] = [];
+  const left = { from: seq, until: first - 1, subjects: [subject], holds: first - 1 };
+  for await (const message of readArchived(nc, left)) if (found.push(message.seq) > 1) break;
+  return found.length === 1 && found[0] === seq;
 }
 
 /** What lies in the log and does not count; `newer`: a newer version of Toka wrote it. */

@@ -19,10 +19,8 @@ export type Stored = {
   timeMs: number;
 };
 
-type Reply = {
-  message?: { seq: number; subject: string; data?: string; hdrs?: string; time: string };
-  error?: { err_code: number; description: string };
-};
+type Error = { err_code: number; description: string };
+type Message = { seq: number; time: string; subject: string; data?: string; hdrs?: string };
 
 /** JetStream's code for a message that is not there. */
 const noMessageFound = 10_037;
@@ -31,23 +29,52 @@ const noMessageFound = 10_037;
  * A message of a stream; undefined where there is none. Not by JetStream's direct get, which users.ts allows nobody. Throws `unavailable`
  * where NATS does not answer for about ten seconds.
  */
-export async function getStored(nc: NatsConnection, stream: string, query: Query): Promise<Stored | undefined> {
-  const question = inboxOf(nc).question(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query));
+export const getStored = (nc: NatsConnection, stream: string, query: Query): Promise<Stored | undefined> =>
+  askJetStream<{ message?: Message }, Stored | undefined>(
+    nc,
+    { stream, subject: `$JS.API.STREAM.MSG.GET.${stream}`, payload: JSON.stringify(query) },
+    ({ message, error }) => {
+      if (error?.err_code === noMessageFound) return { is: undefined };
+      return message && { is: storedOf(message) };
+    },
+  );
+
+/** From which sequence to which a stream goes. Throws as `getStored`. */
+export const getEnds = (nc: NatsConnection, stream: string): Promise<{ first: number; last: number }> =>
+  askJetStream<{ state?: { first_seq: number; last_seq: number } }, { first: number; last: number }>(
+    nc,
+    { stream, subject: `$JS.API.STREAM.INFO.${stream}`, payload: '' },
+    ({ state }) => state && { is: { first: state.first_seq, last: state.last_seq } },
+  );
+
+type Asked = { stream: string; subject: string; payload: string };
+
+async function askJetStream<Reply, T>(
+  nc: NatsConnection,
+  { stream, subject, payload }: Asked,
+  read: (reply: Reply & { error?: Error }) => { is: T } | undefined,
+): Promise<T> {
+  const question = inboxOf(nc).question(subject, payload);
   try {
-    return await untilAnswered(nc, stream, question);
+    return await untilAnswered(nc, stream, question, read);
   } finally {
     question.close();
   }
 }
 
-async function untilAnswered(nc: NatsConnection, stream: string, question: Question): Promise<Stored | undefined> {
+async function untilAnswered<Reply, T>(
+  nc: NatsConnection,
+  stream: string,
+  question: Question,
+  read: (reply: Reply & { error?: Error }) => { is: T } | undefined,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     let reason: string;
     try {
-      const { message, error } = (await question.ask(attemptMs)).json<Reply>();
-      if (error?.err_code === noMessageFound) return undefined;
-      if (message) return storedOf(message);
-      reason = error?.description ?? 'no message in the answer';
+      const reply = (await question.ask(attemptMs)).json<Reply & { error?: Error }>();
+      const found = read(reply);
+      if (found) return found.is;
+      reason = reply.error?.description ?? 'nothing in the answer';
     } catch (error) {
       reason = messageOf(error);
     }
@@ -57,7 +84,7 @@ async function untilAnswered(nc: NatsConnection, stream: string, question: Quest
   }
 }
 
-const storedOf = ({ seq, time, subject, data = '', hdrs }: NonNullable<Reply['message']>): Stored => ({
+const storedOf = ({ seq, time, subject, data = '', hdrs }: Message): Stored => ({
   seq,
   timeMs: Date.parse(time),
   subject,

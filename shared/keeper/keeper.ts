@@ -33,7 +33,7 @@ type Parts = {
  * events that are older than the settings say, once every archive has them, artifacts that nothing needs any more, and tasks that are done. `npm start` is one, and
  * in the stack the container `keeper`. Two at a time do no harm.
  */
-export async function startKeeper({ stack, admin, settings, files, say }: Parts): Promise<void> {
+export async function startKeeper({ stack, admin, settings, files, say }: Parts): Promise<{ connected(): boolean }> {
   const bus = stack.use(await openBus({ ...admin, declares: false }, () => undefined));
   keepFilled({ stack, bus, admin, files, say });
   const log = stack.use(await openTrimmer(admin));
@@ -60,6 +60,7 @@ export async function startKeeper({ stack, admin, settings, files, say }: Parts)
       (error) => tell(`${what}; trying again (${messageOf(error)})`),
     );
   }
+  return { connected: () => bus.connected() };
 }
 
 /** Both answer what there is to say, if anything. */
@@ -76,9 +77,18 @@ function createTrim(
     const nowMs = Date.now();
     const archivedTo = archivedByAll(await bus.archives.list(), nowMs);
     if (archivedTo === undefined) return 'nothing leaves the log: no store says how far its archive has come';
-    const left = await trimLog(log, { maxAgeMs: days * dayMs, maxBytes }, { archivedTo, nowMs });
+    const isArchived = (seq: number) => isSame(bus, seq);
+    const left = await trimLog(log, { maxAgeMs: days * dayMs, maxBytes }, { archivedTo, nowMs, isArchived });
     return left > 0 ? `${left} events have left the log; the archive keeps them` : '';
   };
+}
+
+/** Whether a store that is there has the very message. What stores told of themselves may be older than what became of them. */
+async function isSame(bus: Bus, seq: number): Promise<boolean> {
+  const [wanted] = await bus.messagesAt([seq]);
+  for await (const found of bus.archived({ from: seq, until: seq, holds: seq }))
+    return wanted !== undefined && Buffer.from(wanted.bytes).equals(found.bytes);
+  return false;
 }
 
 async function createCollect(

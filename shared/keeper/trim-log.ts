@@ -1,13 +1,8 @@
+import { youngMs } from '#shared/bus/ends.ts';
 import type { Trimmable } from '#shared/bus/trim.ts';
 
 /** What the log may hold, by age in milliseconds and by size; 0: as much as comes. */
 export type Bounds = { maxAgeMs: number; maxBytes: number };
-
-/**
- * Nothing younger leaves the log: whoever wrote or read it lately may count on the stream alone. History, appends and followers do: see
- * shared/bus/history.ts and ends.ts.
- */
-export const youngMs = 3_600_000;
 
 /** As many of the last events stay in any case: by them a store tells whether log and archive belong together. */
 const keptMin = 100;
@@ -16,6 +11,8 @@ type Limits = {
   /** The last event that every archive holds. */
   archivedTo: number;
   nowMs: number;
+  /** Whether an archive answers with what the log has at a sequence: it is asked about the last event that is to leave. */
+  isArchived?: (seq: number) => Promise<boolean>;
   youngMs?: number;
   keptMin?: number;
 };
@@ -32,7 +29,7 @@ export async function trimLog(log: Trimmable, bounds: Bounds, limits: Limits): P
   const wanted = Math.min(Math.max(byAge, bySize), archivedTo + 1, last - kept + 1);
   if (wanted <= first) return 0;
   const next = bySize > byAge ? Math.min(wanted, await firstSince(log, first, wanted, nowMs - young)) : wanted;
-  if (next <= first) return 0;
+  if (next <= first || !((await limits.isArchived?.(next - 1)) ?? true)) return 0;
   await log.purgeBefore(next);
   return next - first;
 }

@@ -22,11 +22,11 @@ export type Name = (typeof serviceNames)[number];
 const jwtSecret = 'a-secret-of-the-tests-that-is-long-enough';
 
 /** A token with this scope, for a system of the tests. */
-export const tokenOf = (scope: string): Promise<string> =>
+export const tokenOf = (scope: string, ttl = '1h'): Promise<string> =>
   new SignJWT({ scope })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject('ann')
-    .setExpirationTime('1h')
+    .setExpirationTime(ttl)
     .sign(new TextEncoder().encode(jwtSecret));
 
 /** Five real processes on a real nats-server and redis-server, with a folder of their own. */

@@ -136,7 +136,7 @@ test('a store that stops says how far it has come, and a copy of its archive spe
 test('an end is told where it is news, and anew where nats-server may have forgotten', async (t) => {
   await using world = await openWorld();
   const { bus } = world;
-  const archive = { id: 'one', seq: 3 };
+  const archive = { id: 'one', seq: 3, end: () => archive.seq };
   const tell = createTeller(bus, archive);
   const told = async () => (await bus.archives.list())[0];
   await tell();

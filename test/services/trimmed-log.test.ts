@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import Sqlite from 'better-sqlite3';
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus, openTrimmer } from '#shared/bus/bus.ts';
 import { adminUser } from '#shared/bus/users.ts';
 import type { Draft } from '#shared/contracts/events.ts';
-import { getArchive } from '#shared/contracts/store.ts';
+import { getArchive, verifyArchive } from '#shared/contracts/store.ts';
 import { newEvent } from '#shared/event.ts';
 import { followEntities } from '#shared/follow-entities.ts';
 import { newId } from '#shared/ids.ts';
@@ -59,7 +60,7 @@ const large: Draft = {
   data: { id: newId('mem'), text: 'x'.repeat(7_000_000), runId: null },
 };
 const paused: Draft = { type: 'toka.agent.paused.v1', data: { reason: 'to try' } };
-const appendTo = (bus: Bus, name: string, draft: Draft, expected: number) =>
+const appendTo = (bus: Bus, name: string, draft: Draft, expected: number | undefined) =>
   bus.append(newEvent(draft, `agent/${name}`, writer), expected, 5_000);
 
 /** As the log's keeper does, but without waiting for an hour. */
@@ -206,6 +207,48 @@ async function appends(t: ExecutionContext, gateway: Bus, last: number): Promise
   const history = await gateway.history('agent', 'a7');
   t.is(history.last, seq);
   t.is(history.events.length, 4);
-  t.is((await gateway.history('agent', 'a9')).last, 0);
-  await appendTo(gateway, 'a9', paused, 0);
+  const { events, last: left } = await gateway.history('agent', 'a9');
+  t.is(left, events.at(-1)?.seq ?? 0, 'the last that there was, wherever it is');
+  await t.throwsAsync(
+    appendTo(gateway, 'a9', registered('a9'), 0),
+    { message: /another writer was first/ },
+    'it has begun',
+  );
+  await appendTo(gateway, 'a9', paused, left);
 }
+
+test('an archive of another log is not gone on with, and answers nobody', async (t) => {
+  await using world = await setUp('nats-server');
+  await using others = await setUp('nats-server');
+  const file = join(others.folder, 'toka.sqlite');
+  {
+    await using _store = await startStore(others.nats, file);
+    for (let index = 0; index < 20; index++) await appendTo(others.gateway, `b${index}`, registered(`b${index}`), 0);
+    await others.gateway.ask(getArchive, { minSeq: await others.gateway.lastSeq() });
+  }
+  await using _store = await startStore(world.nats, join(world.folder, 'toka.sqlite'));
+  for (let index = 0; index < 60; index++) await appendTo(world.gateway, `a${index}`, registered(`a${index}`), 0);
+  t.true((await trim(world, 10)) > 30);
+  await using _other = await startStore(world.nats, file, { INSTANCE: 'other' });
+  await t.throwsAsync(appendTo(world.gateway, 'late', registered('late'), 0), { message: /is not the archive's/ });
+  for (let index = 0; index < 10; index++)
+    t.is((await world.gateway.read('agent', 'a3')).length, 1, 'the right store answers');
+  using archive = openReader(file);
+  t.true((archive?.seq ?? 0) < 30, 'nothing was added to it');
+});
+
+test('an archive that is not whole says that it holds nothing, so that the log keeps what it needs', async (t) => {
+  await using world = await setUp('nats-server');
+  const { gateway, nats, folder } = world;
+  const file = join(folder, 'toka.sqlite');
+  await using _store = await startStore(nats, file);
+  for (let index = 0; index < 20; index++) await appendTo(gateway, `a${index}`, registered(`a${index}`), 0);
+  await gateway.ask(getArchive, { minSeq: await gateway.lastSeq() });
+  const db = new Sqlite(file);
+  db.prepare(
+    "UPDATE events SET bytes = CAST(replace(CAST(bytes AS TEXT), 'test/1', 'test/2') AS BLOB) WHERE seq = 5",
+  ).run();
+  db.close();
+  t.false((await gateway.ask(verifyArchive, {}, { timeoutMs: 60_000 })).intact);
+  await eventually(async () => (await gateway.archives.list())[0]?.seq === 0 || undefined);
+});

@@ -121,6 +121,8 @@ stackTest('every container is held down: user, capabilities, files, processes, m
   const writable: Record<string, string[]> = {
     'agent-runner': ['/data/deliverables', '/data/sandboxes', '/data/workspaces'],
     store: ['/data/store'],
+    // It fills up the log from the archive, and keeps beside it what only the log has.
+    keeper: ['/data/store'],
     nats: ['/data/nats'],
     redis: ['/data'],
     prometheus: ['/prometheus'],

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import test from 'ava';
 import { openTrimmer } from '#shared/bus/bus.ts';
 import { adminUser } from '#shared/bus/users.ts';
@@ -11,6 +13,7 @@ import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { passwordOf } from '#test/helpers/servers.ts';
 import type { System } from '#test/helpers/system.ts';
 import { serviceNames, startSystem, tokenOf } from '#test/helpers/system.ts';
+import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 const call = (tool: string, args: Record<string, unknown>): FakeReply => ({ text: '', toolCalls: [{ tool, args }] });
 
@@ -36,6 +39,9 @@ async function trimAll({ nats, bus }: System): Promise<void> {
 
 test('a system whose log has lost its oldest part to the archive knows everything, and goes on', async (t) => {
   await using provider = await startFakeProvider({ script });
+  await using folder = await temporaryFolder();
+  const clock = join(folder.path, 'clock');
+  writeFileSync(clock, '0');
   await using system = await startSystem({
     agents: '',
     environment: {
@@ -43,11 +49,13 @@ test('a system whose log has lost its oldest part to the archive knows everythin
       ANTHROPIC_API_KEY: 'key-of-the-tests',
       ANTHROPIC_BASE_URL: provider.url,
       LLM_MODEL: 'claude-test',
+      NODE_OPTIONS: `--import=${resolve('test/fixtures/moving-clock.ts')}`,
+      CLOCK_FILE: clock,
       WEBHOOK_EXEMPT: '127.0.0.0/8',
       WEBHOOK_PLAIN_HTTP: 'true',
     },
   });
-  const toka = createClient({ url: system.api, token: await tokenOf('admin') });
+  const toka = createClient({ url: system.api, token: await tokenOf('admin', '8h') });
   await toka.createAgent({
     body: agentInput({
       name: 'scout',
@@ -62,6 +70,8 @@ test('a system whose log has lost its oldest part to the archive knows everythin
   await toka.createWebhook({ body: { url: 'http://127.0.0.1:9/hook' } });
   const before = await toka.getRunState({ id: run.id });
 
+  // Two hours later: nothing younger leaves the log.
+  writeFileSync(clock, String(2 * 3_600_000));
   await trimAll(system);
   const { firstSeq, lastSeq } = await system.bus.logSight();
   t.is(firstSeq, lastSeq, 'but for the last event all have left');
