@@ -66,6 +66,10 @@ test('a system whose log has lost its oldest part to the archive knows everythin
   t.is(run.status, 'completed');
   const parked = await toka.startRun({ id: 'scout', body: { input: 'Please ask first.' } });
   await system.saw(({ type }) => type === 'toka.run.approval-requested.v1');
+  const given = await toka.startRun({ id: 'scout', body: { input: 'Please ask first, too.' } });
+  await toka.cancelRun({ id: given.id, body: { reason: 'enough' } });
+  const again = await toka.retryRun({ id: given.id });
+  await toka.cancelRun({ id: again.id, body: { reason: 'enough' } });
   const key = await toka.mintKey({ body: { name: 'laptop' } });
   await toka.createWebhook({ body: { url: 'http://127.0.0.1:9/hook' } });
   const before = await toka.getRunState({ id: run.id });
@@ -87,6 +91,10 @@ test('a system whose log has lost its oldest part to the archive knows everythin
   t.is((await toka.listWebhooks({})).items.length, 1);
   t.deepEqual((await toka.getRunState({ id: run.id })).messages, before.messages);
   t.is(await status(toka.createAgent({ body: agentInput({ name: 'scout' }) })), 'conflict', 'the name is taken');
+
+  const seen = await system.bus.lastSeq();
+  t.like(await toka.retryRun({ id: given.id }), { id: again.id, status: 'cancelled' }, 'it was done again before');
+  t.is(await system.bus.lastSeq(), seen, 'nothing begins anew');
 
   const [asked] = (await toka.listApprovals({ open: 'true' })).items;
   await toka.decideApproval({ id: asked?.id ?? '', body: { decision: 'answered', answer: 'the first' } });
