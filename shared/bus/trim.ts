@@ -19,7 +19,8 @@ export const openTrimmable = (nc: NatsConnection, jsm: JetStreamManager): Trimma
     return { first, last, messages, bytes };
   },
   timeAt: async (seq) => (await getStored(nc, eventsStream, { seq, next_by_subj: eventsSubjects }))?.timeMs,
-  // Blocks of the store that hold nothing else are removed at once: seen with nats-server 2.9.10 and 2.15.1.
+  // Blocks of the store that hold nothing else are removed at once: seen with nats-server 2.9.10 and 2.15.1. With 2.9.10 a consumer of somebody's
+  // then forgets what it has delivered and not yet heard of (findings/nats-purge-forgets-deliveries.sh); Toka has none on the log.
   purgeBefore: async (seq) => void (await jsm.streams.purge(eventsStream, { seq })),
   sweepTasks: () => sweepTasks(jsm),
 });

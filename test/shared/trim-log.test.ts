@@ -1,5 +1,7 @@
 import test from 'ava';
+import { encodeTime } from 'ulid';
 import { openBus, openTrimmer } from '#shared/bus/bus.ts';
+import { isYoung } from '#shared/bus/history.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
 import { archivedByAll } from '#shared/keeper/keeper.ts';
@@ -63,6 +65,15 @@ test('an archive that is away for a day is waited for no longer, and without any
   t.is(archivedByAll([end(10, 4)], now), undefined, 'nobody has said anything for hours');
   t.is(archivedByAll([end(10, 1), end(7, 20)], now), 7);
   t.is(archivedByAll([end(10, 1), end(7, 25)], now), 10);
+});
+
+test('nothing of an id that was made lately can have left the log, and of no other is that known', (t) => {
+  const made = (minutesAgo: number) => `run_${encodeTime(Date.now() - minutesAgo * 60_000)}${'0'.repeat(16)}`;
+  t.true(isYoung(newId('run')));
+  t.true(isYoung(made(29)));
+  t.false(isYoung(made(31)));
+  t.false(isYoung(made(-31)), 'a scheduled run has the time at which it is due');
+  for (const id of ['scout', 'run_scout', 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4']) t.false(isYoung(id), id);
 });
 
 test('the settings take nothing that would take away what is needed', (t) => {
