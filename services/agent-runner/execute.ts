@@ -91,7 +91,12 @@ async function handBack(journal: Journal, instance: string): Promise<Outcome> {
   if (journal.run.status !== 'running') return 'ended'; // it waits for somebody, and is dispatched anew
   const at = journal.run.runAt ?? journal.run.queuedAt;
   const data = { code: 'handed-back', message: `its runner ${instance} was stopped`, at };
-  const said = journal.record({ type: 'toka.run.retry-scheduled.v1', data }).then(
+  const say = async () => {
+    // What a person decided lies apart and holds no append back: whoever cancelled it may be why it is left.
+    await journal.refresh();
+    await journal.record({ type: 'toka.run.retry-scheduled.v1', data });
+  };
+  const said = say().then(
     () => 'ended' as const,
     (error) => (error instanceof Failure && error.code === 'conflict' ? ('lost' as const) : ('handed-back' as const)),
   );
@@ -234,9 +239,9 @@ async function giveUp(runner: Runner, journal: Journal, error: unknown): Promise
     2_000,
   );
   const retryAfterMs = error instanceof Failure ? error.retryAfterMs : undefined;
-  const draft = retry(runner, journal.run, { code, message }, retryAfterMs);
   try {
-    await journal.record(draft);
+    await journal.refresh(); // as `handBack` does
+    await journal.record(retry(runner, journal.run, { code, message }, retryAfterMs));
     return 'ended';
   } catch (failure) {
     return failure instanceof Failure && failure.code === 'conflict' ? 'lost' : 'handed-back';

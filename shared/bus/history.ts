@@ -91,7 +91,7 @@ const beginnings: ReadonlySet<EventType> = new Set<EventType>([
 
 /** Whether what belongs to this id came so lately that none of it can have left the log: an id of ours has its time in it. */
 export function isYoung(id: string): boolean {
-  const ulid = /^[a-z]{3}_([0-9A-HJKMNP-TV-Z]{26})$/.exec(id)?.[1];
+  const ulid = /^[a-z]{3}_([0-7][0-9A-HJKMNP-TV-Z]{25})$/.exec(id)?.[1];
   // One of a later time, such as a scheduled run's, was made before.
   return ulid !== undefined && Math.abs(Date.now() - decodeTime(ulid)) < youngMs / 2;
 }
