@@ -1,9 +1,10 @@
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openArtifactKeeper, openTrimmer } from '#shared/bus/bus.ts';
-import { adminUser, logAccount } from '#shared/bus/users.ts';
+import { adminUser } from '#shared/bus/users.ts';
 import { createClient } from '#shared/client/client.ts';
 import { getArchive } from '#shared/contracts/store.ts';
+import { artifactsBucket, eventsStream, objectStream } from '#shared/contracts/subjects.ts';
 import { collectArtifacts } from '#shared/keeper/collect-artifacts.ts';
 import { trimLog } from '#shared/keeper/trim-log.ts';
 import { agentInput } from '#test/helpers/agents.ts';
@@ -74,21 +75,15 @@ export async function disk(args: string[]): Promise<void> {
 
 type Sizes = { log: number; artifacts: number; archive: number };
 
-async function sizesOf({ nats, database }: System): Promise<Sizes> {
-  const streams = join(nats.folder, 'jetstream', logAccount, 'streams');
+/** Bytes of the messages that NATS keeps, whose files follow once half of one is of none; and of the archive's file. */
+async function sizesOf({ bus, database }: System): Promise<Sizes> {
+  const { streams } = await bus.state();
+  const bytesOf = (stream: string) => streams.find(({ name }) => name === stream)?.bytes ?? 0;
   return {
-    log: await bytesIn(join(streams, 'EVENTS')),
-    artifacts: await bytesIn(join(streams, 'OBJ_artifacts')),
+    log: bytesOf(eventsStream),
+    artifacts: bytesOf(objectStream(artifactsBucket)),
     archive: (await stat(database)).size,
   };
-}
-
-async function bytesIn(folder: string): Promise<number> {
-  const files = await readdir(folder, { recursive: true, withFileTypes: true });
-  const sizes = await Promise.all(
-    files.filter((file) => file.isFile()).map((file) => stat(join(file.parentPath, file.name))),
-  );
-  return sizes.reduce((sum, { blocks }) => sum + blocks * 512, 0);
 }
 
 /** As the keeper does when all of this is old. */
@@ -99,5 +94,6 @@ async function keep({ nats, bus }: System): Promise<void> {
   await using log = await openTrimmer({ ...admin, name: 'keeper' });
   await using artifacts = await openArtifactKeeper({ ...admin, name: 'keeper' });
   await trimLog(log, { maxAgeMs: 1, maxBytes: 0 }, { archivedTo: last, nowMs: Date.now() + 1_000, youngMs: 0 });
-  await collectArtifacts({ artifacts, bus }, { DELIVERABLES_MAX_AGE: 0 }, { keptMs: 0 });
+  const { objects } = await collectArtifacts({ artifacts, bus }, { DELIVERABLES_MAX_AGE: 0 }, { keptMs: 0 });
+  process.stdout.write(`\n${objects} artifacts were taken away`);
 }
