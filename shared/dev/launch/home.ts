@@ -15,6 +15,7 @@ const Run = z.object({ launcher: Mark, children: z.array(Mark) });
 type Run = z.infer<typeof Run>;
 const orphanMs = 8_000;
 const busy = 5;
+const lockMsMax = 500;
 /** Far more than a launcher and its children need. */
 const noteBytes = 4_096;
 
@@ -85,8 +86,14 @@ async function nearest(path: string): Promise<[string, Room]> {
 function lock(path: string, holder: Run | undefined): Disposable {
   const file = join(path, 'lock');
   try {
-    const database = new DatabaseSync(file, { timeout: 0 });
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    // Of several that ask at the same moment SQLite may refuse each for another's sake: they try again for a while.
+    const database = new DatabaseSync(file, { timeout: lockMsMax });
+    try {
+      database.exec('BEGIN EXCLUSIVE'); // and it stays open
+    } catch (error) {
+      database.close();
+      throw error;
+    }
     return { [Symbol.dispose]: () => database.close() };
   } catch (error) {
     if (error instanceof Error && 'errcode' in error && error.errcode === busy) throw taken(path, holder);
