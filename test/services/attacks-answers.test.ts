@@ -46,7 +46,7 @@ const slow: [what: string, schema: Schema, answer: unknown][] = [
     },
     Array(6_000).fill({}),
   ],
-  ['a list of many for each of many', { type: 'array', items: { enum: numbers(2_000) } }, Array(6_500).fill(-1)],
+  ['a list of many for each of many', { type: 'array', items: { enum: Array(4_800).fill(0) } }, Array(6_500).fill(-1)],
 ];
 const refused: [what: string, schema: Schema, answer: unknown, says: RegExp][] = [
   ['a pattern', { type: 'string', pattern: '(a+)+$' }, `${'a'.repeat(30)}b`, /pattern is not taken/],
