@@ -6,10 +6,10 @@ import { KeeperConfig } from '#shared/keeper/settings.ts';
 import { repeat } from '#shared/repeat.ts';
 import { CommonConfig, readSettings } from '#shared/settings.ts';
 
+// The stack's container `keeper`: what only NATS' admin may do, and has to be done all the time. It serves nothing, and nobody asks it.
+
 const healthFile = '/tmp/keeper';
 const healthMs = 5_000;
-
-// The stack's container `keeper`: what only NATS' admin may do, and has to be done all the time. It serves nothing, and nobody asks it.
 
 try {
   const config = readSettings(CommonConfig.extend(KeeperConfig.shape), process.env);
