@@ -1,4 +1,5 @@
 import type { NatsConnection } from 'nats';
+import { decodeTime } from 'ulid';
 import { eventsStream } from '#shared/contracts/subjects.ts';
 import { getEnds } from './stored.ts';
 
@@ -6,6 +7,13 @@ import { getEnds } from './stored.ts';
  * Nothing younger leaves the log: see shared/keeper/trim-log.ts. Whoever counts on it does so for half as long at most, for clocks differ.
  */
 export const youngMs = 3_600_000;
+
+/** Whether what belongs to this id came so lately that none of it can have left the log: an id of ours has its time in it. */
+export function isYoung(id: string): boolean {
+  const ulid = /^[a-z]{3}_([0-7][0-9A-HJKMNP-TV-Z]{25})$/.exec(id)?.[1];
+  // One of a later time, such as a scheduled run's, was made before.
+  return ulid !== undefined && Math.abs(Date.now() - decodeTime(ulid)) < youngMs / 2;
+}
 
 /**
  * From which sequence to which the log goes. It begins at 1 until its oldest events have left it for the archive alone; where it has none, `first`

@@ -1,5 +1,4 @@
 import type { NatsConnection } from 'nats';
-import { decodeTime } from 'ulid';
 import type { EventType, Recorded } from '#shared/contracts/events.ts';
 import { subjectOf } from '#shared/contracts/events.ts';
 import type { Entity } from '#shared/contracts/subjects.ts';
@@ -8,7 +7,7 @@ import type { Thing } from '#shared/domain/ownership.ts';
 import type { ArchivedPart } from './archived.ts';
 import { readArchived } from './archived.ts';
 import type { Ends } from './ends.ts';
-import { youngMs } from './ends.ts';
+import { isYoung } from './ends.ts';
 import type { RawEvent } from './log-event.ts';
 import type { Stored } from './stored.ts';
 import { getStored } from './stored.ts';
@@ -88,13 +87,6 @@ const beginnings: ReadonlySet<EventType> = new Set<EventType>([
   'toka.webhook.created.v1',
   'toka.token.revoked.v1',
 ]);
-
-/** Whether what belongs to this id came so lately that none of it can have left the log: an id of ours has its time in it. */
-export function isYoung(id: string): boolean {
-  const ulid = /^[a-z]{3}_([0-7][0-9A-HJKMNP-TV-Z]{25})$/.exec(id)?.[1];
-  // One of a later time, such as a scheduled run's, was made before.
-  return ulid !== undefined && Math.abs(Date.now() - decodeTime(ulid)) < youngMs / 2;
-}
 
 /** Whether something of the entity had left the log when `first` was found, or has left it while the rest was read. */
 async function isBeginningGone({ entity, id }: Thing, first: Recorded | undefined, ends: Ends): Promise<boolean> {

@@ -19,7 +19,7 @@ export type Stored = {
   timeMs: number;
 };
 
-type Error = { err_code: number; description: string };
+type Refusal = { err_code: number; description: string };
 type Message = { seq: number; time: string; subject: string; data?: string; hdrs?: string };
 
 /** JetStream's code for a message that is not there. */
@@ -52,7 +52,7 @@ type Asked = { stream: string; subject: string; payload: string };
 async function askJetStream<Reply, T>(
   nc: NatsConnection,
   { stream, subject, payload }: Asked,
-  read: (reply: Reply & { error?: Error }) => { is: T } | undefined,
+  read: (reply: Reply & { error?: Refusal }) => { is: T } | undefined,
 ): Promise<T> {
   const question = inboxOf(nc).question(subject, payload);
   try {
@@ -66,12 +66,12 @@ async function untilAnswered<Reply, T>(
   nc: NatsConnection,
   stream: string,
   question: Question,
-  read: (reply: Reply & { error?: Error }) => { is: T } | undefined,
+  read: (reply: Reply & { error?: Refusal }) => { is: T } | undefined,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     let reason: string;
     try {
-      const reply = (await question.ask(attemptMs)).json<Reply & { error?: Error }>();
+      const reply = (await question.ask(attemptMs)).json<Reply & { error?: Refusal }>();
       const found = read(reply);
       if (found) return found.is;
       reason = reply.error?.description ?? 'nothing in the answer';

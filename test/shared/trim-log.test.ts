@@ -1,7 +1,7 @@
 import test from 'ava';
 import { encodeTime } from 'ulid';
 import { openBus, openTrimmer } from '#shared/bus/bus.ts';
-import { isYoung } from '#shared/bus/history.ts';
+import { isYoung } from '#shared/bus/ends.ts';
 import { newEvent } from '#shared/event.ts';
 import { newId } from '#shared/ids.ts';
 import { archivedByAll } from '#shared/keeper/keeper.ts';
