@@ -2,6 +2,7 @@ import type { AgentSpec, Definition, Limits, Work } from '#shared/contracts/agen
 import { allowed, covers } from './capabilities.ts';
 import type { RunLimits } from './next-action.ts';
 import type { Run } from './run.ts';
+import { adHocWork } from './works.ts';
 
 /** How often work is handed on, from the run that nobody delegated to the last. */
 export const handedOnMax = 3;
@@ -27,17 +28,8 @@ export function mayDelegate({ capabilities }: Pick<Definition, 'capabilities'>, 
 }
 
 /** What the other agent is given to do. */
-export const delegatedWork = ({ work: { priority } }: Pick<Run, 'work'>, task: string): Work => ({
-  id: 'delegated',
-  kind: 'ad-hoc',
-  description: task,
-  deliverable: null,
-  validation: null,
-  validationCommand: null,
-  dependsOn: [],
-  dependsOnAgents: [],
-  priority,
-});
+export const delegatedWork = ({ work: { priority } }: Pick<Run, 'work'>, task: string): Work =>
+  adHocWork('delegated', task, priority);
 
 /** Another agent's definition, with no more capabilities, hosts, limits and budget than the run that asks has itself. */
 export function narrowed(child: Definition, run: Run, limits: Budget, share: number): Definition {

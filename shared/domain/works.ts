@@ -31,6 +31,19 @@ export function worksOf(spec: AgentSpec): Work[] {
   return [...objectives, ...tasks];
 }
 
+/** What somebody asks for, beside what an agent has of its own. */
+export const adHocWork = (id: string, description: string, priority: Work['priority']): Work => ({
+  id,
+  kind: 'ad-hoc',
+  description,
+  deliverable: null,
+  validation: null,
+  validationCommand: null,
+  dependsOn: [],
+  dependsOnAgents: [],
+  priority,
+});
+
 /** The part of a spec that a run keeps. */
 export function definitionOf({ objectives, tasks, schedule, depends_on, ...definition }: AgentSpec): Definition {
   return definition;

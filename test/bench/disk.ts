@@ -9,7 +9,7 @@ import { collectArtifacts } from '#shared/keeper/collect-artifacts.ts';
 import { trimLog } from '#shared/keeper/trim-log.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeReply, FakeRequest } from '#test/helpers/fake-provider.ts';
-import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { passwordOf } from '#test/helpers/servers.ts';
 import type { System } from '#test/helpers/system.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
@@ -39,10 +39,7 @@ export async function disk(args: string[]): Promise<void> {
     agents: '',
     files: { 'README.md': page },
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-bench',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       RATE_LIMIT_REQUESTS: '1000000',
       HTTP_RATE_LIMIT_REQUESTS: '1000000',
       MAX_CONCURRENT_AGENTS: String(atOnce),

@@ -67,6 +67,14 @@ export type FakeProvider = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
+/** The settings of a system whose one provider is this, as Anthropic. */
+export const anthropicAt = ({ url }: Pick<FakeProvider, 'url'>) => ({
+  LLM_PROVIDER: 'anthropic',
+  ANTHROPIC_API_KEY: 'key-of-the-tests',
+  ANTHROPIC_BASE_URL: url,
+  LLM_MODEL: 'claude-test',
+});
+
 type Options = { script?: FakeScript; delayMs?: number };
 
 /** A real HTTP server on loopback that speaks both providers' wire formats and answers as the script says. */

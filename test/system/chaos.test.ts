@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import type { Recorded } from '#shared/contracts/events.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { FakeProvider, FakeRequest, FakeScript } from '#test/helpers/fake-provider.ts';
-import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { agentScript, anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import type { Name, System } from '#test/helpers/system.ts';
 import { serviceNames, startSystem } from '#test/helpers/system.ts';
 
@@ -57,10 +57,7 @@ async function survives(t: ExecutionContext, harm: Harm, script: FakeScript = ag
     agents,
     files: { 'docs/guide.md': '# A guide\n', 'slow.txt': `${'a'.repeat(60)}!` },
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       // Without it a call that is made again would not reach the provider, and nobody would see it.
       RESPONSE_CACHE_ENABLED: 'false',
       TOOL_TIMEOUT: '2',

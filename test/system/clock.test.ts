@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import type { Recorded } from '#shared/contracts/events.ts';
-import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { agentScript, anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startSystem } from '#test/helpers/system.ts';
 import { temporaryFolder } from '#test/helpers/temporary.ts';
 
@@ -55,10 +55,7 @@ test('runs go on where the clock of every service is set ahead by an hour and ba
     environment: {
       NODE_OPTIONS: `--import=${resolve('test/fixtures/moving-clock.ts')}`,
       CLOCK_FILE: clock,
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       RESPONSE_CACHE_ENABLED: 'false',
     },
   });

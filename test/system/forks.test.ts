@@ -3,7 +3,7 @@ import { createClient } from '#shared/client/client.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeReply, FakeRequest } from '#test/helpers/fake-provider.ts';
-import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
 const call = (tool: string, args: Record<string, unknown>): FakeReply => ({ text: '', toolCalls: [{ tool, args }] });
@@ -28,10 +28,7 @@ test('a run goes on from a step of another, with what was said and what was in t
   await using system = await startSystem({
     agents: '',
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
     },
   });
   const toka = createClient({ url: system.api, token: await tokenOf('admin') });

@@ -5,7 +5,7 @@ import type { DataOf, Recorded } from '#shared/contracts/events.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { FakeReply, FakeRequest } from '#test/helpers/fake-provider.ts';
-import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import type { FaultProxy } from '#test/helpers/fault-proxy.ts';
 import { startFaultProxy } from '#test/helpers/fault-proxy.ts';
 import type { System } from '#test/helpers/system.ts';
@@ -47,10 +47,7 @@ async function open(stack: AsyncDisposableStack): Promise<Matrix> {
     await startSystem({
       agents: '',
       environment: {
-        LLM_PROVIDER: 'anthropic',
-        ANTHROPIC_API_KEY: 'key-of-the-tests',
-        ANTHROPIC_BASE_URL: provider.url,
-        LLM_MODEL: 'claude-test',
+        ...anthropicAt(provider),
         RESPONSE_CACHE_ENABLED: 'false',
         RATE_LIMIT_REQUESTS: '10000',
         RETRY_BACKOFF: '0.1',

@@ -4,7 +4,7 @@ import type { Recorded } from '#shared/contracts/events.ts';
 import { newId } from '#shared/ids.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeReply, FakeRequest } from '#test/helpers/fake-provider.ts';
-import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { agentScript, anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
 const call = (tool: string, args: Record<string, unknown> = {}): FakeReply => ({
@@ -143,10 +143,7 @@ test('a run that is cancelled ends at once, in the middle of a model call', asyn
   await using system = await startSystem({
     agents: '',
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
     },
   });
   const headers = { authorization: `Bearer ${await tokenOf('admin')}`, 'content-type': 'application/json' };

@@ -8,7 +8,7 @@ import { getScheduling } from '#shared/contracts/scheduling.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { FakeProvider, FakeScript } from '#test/helpers/fake-provider.ts';
-import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import type { System } from '#test/helpers/system.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
@@ -28,8 +28,8 @@ async function open(
     await startSystem({
       agents: '',
       environment: {
-        ...{ LLM_PROVIDER: 'anthropic', ANTHROPIC_API_KEY: 'key-of-the-tests', ANTHROPIC_BASE_URL: provider.url },
-        ...{ LLM_MODEL: 'claude-test', RESPONSE_CACHE_ENABLED: 'false', RATE_LIMIT_REQUESTS: '100000' },
+        ...anthropicAt(provider),
+        ...{ RESPONSE_CACHE_ENABLED: 'false', RATE_LIMIT_REQUESTS: '100000' },
         ...{ HTTP_RATE_LIMIT_REQUESTS: '100000', ...environment },
       },
     }),

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { agentInput } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
-import { agentScript, startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { agentScript, anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import type { System } from '#test/helpers/system.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
@@ -10,10 +10,7 @@ test('a runner that was stopped while it waited to ask a model again asks nothin
   await using system = await startSystem({
     agents: '',
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       RESPONSE_CACHE_ENABLED: 'false',
     },
   });
@@ -45,10 +42,7 @@ test('a runner that gets its own run a second time, for it was stopped longer th
   await using system = await startSystem({
     agents: '',
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       RESPONSE_CACHE_ENABLED: 'false',
     },
   });

@@ -9,7 +9,7 @@ import { trimLog } from '#shared/keeper/trim-log.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { FakeReply, FakeRequest } from '#test/helpers/fake-provider.ts';
-import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { passwordOf } from '#test/helpers/servers.ts';
 import type { System } from '#test/helpers/system.ts';
 import { serviceNames, startSystem, tokenOf } from '#test/helpers/system.ts';
@@ -45,10 +45,7 @@ test('a system whose log has lost its oldest part to the archive knows everythin
   await using system = await startSystem({
     agents: '',
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       NODE_OPTIONS: `--import=${resolve('test/fixtures/moving-clock.ts')}`,
       CLOCK_FILE: clock,
       WEBHOOK_EXEMPT: '127.0.0.0/8',

@@ -5,7 +5,7 @@ import test from 'ava';
 import type { DataOf, Recorded } from '#shared/contracts/events.ts';
 import { agentInput } from '#test/helpers/agents.ts';
 import type { FakeReply, FakeScript } from '#test/helpers/fake-provider.ts';
-import { startFakeProvider } from '#test/helpers/fake-provider.ts';
+import { anthropicAt, startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startSystem, tokenOf } from '#test/helpers/system.ts';
 
 const call = (tool: string, args: Record<string, unknown> = {}): FakeReply => ({
@@ -57,10 +57,7 @@ test("an agent mends a repository with a failing test, on its branch, and the us
   await using system = await startSystem({
     agents: '',
     environment: {
-      LLM_PROVIDER: 'anthropic',
-      ANTHROPIC_API_KEY: 'key-of-the-tests',
-      ANTHROPIC_BASE_URL: provider.url,
-      LLM_MODEL: 'claude-test',
+      ...anthropicAt(provider),
       RESPONSE_CACHE_ENABLED: 'false',
     },
   });

@@ -4,7 +4,7 @@ import * as api from '#shared/contracts/api/new-runs.ts';
 import type { Agent } from '#shared/domain/agent.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
-import { definitionOf, worksOf } from '#shared/domain/works.ts';
+import { adHocWork, definitionOf, worksOf } from '#shared/domain/works.ts';
 import type { Writer } from '#shared/event.ts';
 import { newId, runIdFor } from '#shared/ids.ts';
 import { on } from '../auth.ts';
@@ -42,18 +42,7 @@ function workOf(agent: Agent, { input, objective }: z.output<typeof api.startRun
     const known = works.map(({ id }) => id).join(', ');
     throw refusal([{ field: 'objective', message: `"${objective}" is none of this agent's; it has ${known}` }]);
   }
-  const { priority } = agent.spec;
-  return {
-    id: 'ad-hoc',
-    kind: 'ad-hoc',
-    description: input,
-    deliverable: null,
-    validation: null,
-    validationCommand: null,
-    dependsOn: [],
-    dependsOnAgents: [],
-    priority,
-  };
+  return adHocWork('ad-hoc', input, agent.spec.priority);
 }
 
 /** The same claim always names the same run. */
