@@ -1,5 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { ChatInput, ChatMessage, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { createLogger } from '#shared/log.ts';
@@ -9,6 +9,7 @@ import type { Contexts } from '../../services/llm-proxy/context/contexts.ts';
 import { openContexts } from '../../services/llm-proxy/context/contexts.ts';
 import { contextScripts } from '../../services/llm-proxy/context/scripts.ts';
 import type { TestServer } from './servers.ts';
+import { connectRedis } from './servers.ts';
 
 const logger = createLogger('llm-proxy', 'test', 'silent');
 /** What is offered in these conversations. */
@@ -27,16 +28,12 @@ export async function openReplica(
   { size = 100, ttlS = 60 } = {},
 ): Promise<Replica> {
   // As the service's own, but it waits for a slow machine: a timeout is a miss, and these tests count misses.
-  const redis = new Redis(server.url, {
-    lazyConnect: true,
+  const redis = await connectRedis(server.url, {
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
-    retryStrategy: () => 50,
     scripts: contextScripts,
   });
-  redis.on('error', () => undefined);
   stack.defer(() => redis.disconnect());
-  await redis.connect();
   const metrics = createMetrics('llm-proxy', 'test', 10);
   return {
     contexts: openContexts(redis, { size, ttlS }, logger, metrics),

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { createLogger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
 import { createMetrics } from '#shared/metrics.ts';
@@ -9,7 +9,7 @@ import { createLimits } from '../../services/llm-proxy/limits/limits.ts';
 import type { Rule } from '../../services/llm-proxy/limits/rule.ts';
 import { limitScripts } from '../../services/llm-proxy/limits/scripts.ts';
 import type { TestServer } from './servers.ts';
-import { startRedis } from './servers.ts';
+import { connectRedis, startRedis } from './servers.ts';
 
 /** The limits of some llm-proxies on one Redis. */
 export type TestLimits = {
@@ -42,14 +42,10 @@ export async function startLimits(
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());
   const connect = async () => {
-    const redis = new Redis(server.url, {
-      ...{ lazyConnect: true, maxRetriesPerRequest: 0, enableOfflineQueue: false, scripts: limitScripts },
-      commandTimeout: 1_000,
-      retryStrategy: () => 50,
+    const redis = await connectRedis(server.url, {
+      ...{ maxRetriesPerRequest: 0, enableOfflineQueue: false, commandTimeout: 1_000, scripts: limitScripts },
     });
-    redis.on('error', () => undefined);
     stack.defer(() => redis.disconnect());
-    await redis.connect();
     return redis;
   };
   const all: Limits[] = [];

@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { RedisOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 import { openBus } from '#shared/bus/bus.ts';
 import type { Passwords } from '#shared/bus/users.ts';
 import { adminUser, authorization, userNames } from '#shared/bus/users.ts';
@@ -142,8 +144,20 @@ export const startRedis = (own?: string) =>
       '',
     ],
     'redis',
-    { own },
+    { own, ready: async (url) => (await connectRedis(url)).disconnect() },
   );
+
+/**
+ * A connection that is ready. The first try may be given up where a busy machine answers late (ioredis 6.0 then rejects `connect()`, and tries
+ * again by itself).
+ */
+export async function connectRedis(url: string, options: Partial<RedisOptions> = {}): Promise<Redis> {
+  const redis = new Redis(url, { retryStrategy: () => 50, ...options, lazyConnect: true });
+  redis.on('error', () => undefined);
+  await redis.connect().catch(() => undefined);
+  await eventually(() => redis.status === 'ready');
+  return redis;
+}
 
 async function startServer(
   command: (port: number, folder: string, monitor: number) => string[],
