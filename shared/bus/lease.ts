@@ -20,12 +20,15 @@ export function openLease(bucket: Registers, name: string, holder: string, chang
   const stop = new AbortController();
   let revision: number | undefined;
   let heldUntilMs = 0;
+  let hasLapsed = false;
   const isHeld = () => revision !== undefined && performance.now() < heldUntilMs;
   const turn = async () => {
     const askedMs = performance.now();
     try {
       // Counted from before the question: the others count from when the server had it.
-      revision = await bucket.write(name, holder, revision ?? (await freeRevision()));
+      const renewed = await bucket.write(name, holder, revision ?? (await freeRevision()));
+      hasLapsed = revision !== undefined && !isHeld();
+      revision = renewed;
       heldUntilMs = askedMs + leaseMs;
     } catch {
       // Somebody else has it, or NATS is away: in that case it lasts for as long as it lasts.
@@ -43,8 +46,10 @@ export function openLease(bucket: Registers, name: string, holder: string, chang
     let was = false;
     while (!stop.signal.aborted) {
       await turn();
-      if (was !== isHeld()) {
-        was = !was;
+      // Whoever asked between the end of the lease and its late renewal was told that it is lost, and has to be told that it is not.
+      if (was !== isHeld() || hasLapsed) {
+        was = isHeld();
+        hasLapsed = false;
         changed();
       }
       await delay(renewMs, undefined, { signal: stop.signal }).catch(() => undefined);
