@@ -14,7 +14,7 @@ import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { judgeMessage } from '../../services/agent-runner/prompt.ts';
 import { findSandboxTool, sandboxTools } from '../../services/agent-runner/tools/sandboxed.ts';
 import type { SandboxContext } from '../../services/agent-runner/tools/tool.ts';
-import { respond } from '../../services/llm-proxy/providers/demo/respond.ts';
+import { respond } from '../../services/llm-proxy/upstreams/demo/respond.ts';
 
 const work = (changes: Partial<Work>): Work => ({
   id: 'w',

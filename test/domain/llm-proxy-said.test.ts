@@ -1,6 +1,6 @@
 import test from 'ava';
-import { saidIn } from '../../services/llm-proxy/http/said.ts';
-import { anthropicMarks, chatMarks, responsesMarks } from '../../services/llm-proxy/http/tally.ts';
+import { saidIn } from '../../services/llm-proxy/upstreams/count-said.ts';
+import { anthropicMarks, chatMarks, responsesMarks } from '../../services/llm-proxy/upstreams/stream-watch.ts';
 
 const lineOf = (value: unknown) => Buffer.from(`data: ${JSON.stringify(value)}\n\n`);
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { scanJson } from '../../services/llm-proxy/http/scan-json.ts';
+import { scanJson } from '../../services/llm-proxy/clients/http/scan-json.ts';
 
 const enough = 1_000_000;
 const scan = (text: string, max = enough) => scanJson(Buffer.from(text), max);

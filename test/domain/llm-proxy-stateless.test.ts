@@ -1,6 +1,6 @@
 import test from 'ava';
-import { checkSpelling } from '../../services/llm-proxy/http/known-names.ts';
-import { checkStateless } from '../../services/llm-proxy/http/stateless.ts';
+import { checkSpelling } from '../../services/llm-proxy/clients/http/known-names.ts';
+import { checkStateless } from '../../services/llm-proxy/clients/http/stateless.ts';
 
 const said = (...content: object[]) => ({ messages: [{ role: 'user', content }] });
 const items = (...input: object[]) => ({ input });

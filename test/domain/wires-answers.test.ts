@@ -1,7 +1,7 @@
 import test from 'ava';
 import { bareId } from '../../services/llm-proxy/wires/answers.ts';
+import { fromAnswer, toChatRequest } from '../../services/llm-proxy/wires/contract/wire.ts';
 import type { PivotAnswer } from '../../services/llm-proxy/wires/pivot.ts';
-import { fromAnswer, toChatRequest } from '../../services/llm-proxy/wires/typed.ts';
 import { usageIn } from '../../services/llm-proxy/wires/usage.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../services/llm-proxy/wires/wires.ts';
 

@@ -1,8 +1,8 @@
 import test from 'ava';
 import { Failure } from '#shared/errors.ts';
+import { toChatRequest } from '../../services/llm-proxy/wires/contract/wire.ts';
 import { leftOut } from '../../services/llm-proxy/wires/left-out.ts';
 import type { JsonObject } from '../../services/llm-proxy/wires/pivot.ts';
-import { toChatRequest } from '../../services/llm-proxy/wires/typed.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../services/llm-proxy/wires/wires.ts';
 
 const options = { model: 'target', maxTokensDefault: 100 };

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { Failure } from '#shared/errors.ts';
 import { anyAnswer, cut, mixedAnswer } from '#test/helpers/wire-arbitraries.ts';
 import { bareId, collect } from '../../services/llm-proxy/wires/answers.ts';
+import { eventsOf, fromAnswer } from '../../services/llm-proxy/wires/contract/wire.ts';
 import type { ClientWire, PivotAnswer, PivotEvent, UpstreamWire } from '../../services/llm-proxy/wires/pivot.ts';
 import { createSseParser } from '../../services/llm-proxy/wires/sse.ts';
-import { eventsOf, fromAnswer } from '../../services/llm-proxy/wires/typed.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../services/llm-proxy/wires/wires.ts';
 
 const request = openAiChat.readRequest({

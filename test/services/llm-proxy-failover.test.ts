@@ -13,7 +13,7 @@ import type { FailoverOptions } from '../../services/llm-proxy/failover/first-th
 import { firstThatAnswers } from '../../services/llm-proxy/failover/first-that-answers.ts';
 import { createModelLabel } from '../../services/llm-proxy/models/label.ts';
 import type { Target } from '../../services/llm-proxy/models/target.ts';
-import { createOpenAi } from '../../services/llm-proxy/providers/openai.ts';
+import { createOpenAi } from '../../services/llm-proxy/upstreams/openai.ts';
 
 const request = ChatRequest.parse({ system: 'Be terse.', messages: [{ role: 'user', text: 'Hello?' }] });
 

@@ -13,8 +13,8 @@ import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startForwardProxy } from '#test/helpers/forward-proxy.ts';
 import { shortChat } from '#test/helpers/http-proxy.ts';
 import { question, startProxySystem } from '#test/helpers/proxy.ts';
-import { exchange } from '../../services/llm-proxy/http/exchange.ts';
-import { openUpstreams } from '../../services/llm-proxy/upstreams.ts';
+import { exchange } from '../../services/llm-proxy/upstreams/exchange.ts';
+import { openUpstreams } from '../../services/llm-proxy/upstreams/upstreams.ts';
 
 // The name is known to nobody but the forward proxy: whoever reaches it went through that.
 const name = 'provider.test';

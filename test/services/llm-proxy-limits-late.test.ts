@@ -3,9 +3,9 @@ import { createMetrics } from '#shared/metrics.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { startLimits } from '#test/helpers/limits.ts';
 import { endpointEntry, modelEntry, startModels } from '#test/helpers/models.ts';
-import { askModel } from '../../services/llm-proxy/ask-model.ts';
 import { createBreakers } from '../../services/llm-proxy/failover/breakers.ts';
 import type { Rule } from '../../services/llm-proxy/limits/rule.ts';
+import { askModel } from '../../services/llm-proxy/pipeline/ask-model.ts';
 
 const windowMs = 4_000;
 const rule: Rule = { by: 'endpoint', match: '*', kind: 'requests', limit: 3, windowMs };

@@ -11,7 +11,7 @@ import { eventually } from '#test/helpers/eventually.ts';
 import { shortChat } from '#test/helpers/http-proxy.ts';
 import { readMetric, startProxySystem } from '#test/helpers/proxy.ts';
 import { startRaw } from '#test/helpers/raw-provider.ts';
-import { createMemory } from '../../services/llm-proxy/http/memory.ts';
+import { createMemory } from '../../services/llm-proxy/clients/http/memory.ts';
 
 const mib = 1_048_576;
 const answer = '{"model":"m","choices":[{"finish_reason":"stop","message":{"content":"x"}}]}';

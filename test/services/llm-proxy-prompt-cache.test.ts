@@ -6,7 +6,7 @@ import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startModels } from '#test/helpers/models.ts';
 import { question, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { createConversation } from '../../services/agent-runner/conversation.ts';
-import { createOpenAi } from '../../services/llm-proxy/providers/openai.ts';
+import { createOpenAi } from '../../services/llm-proxy/upstreams/openai.ts';
 
 const offer = (name: string, chars: number): ToolOffer => ({
   name,

@@ -7,7 +7,7 @@ import { createMetrics } from '#shared/metrics.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { ProxySystem } from '#test/helpers/proxy.ts';
 import { startProxySystem, wires } from '#test/helpers/proxy.ts';
-import { createCheckFresh } from '../../services/llm-proxy/freshness.ts';
+import { createCheckFresh } from '../../services/llm-proxy/pipeline/freshness.ts';
 
 const writer = { source: '/toka/test/1', actor: 'service:test' };
 const runId = 'run_01JDZZZZZZZZZZZZZZZZZZZZZZ';

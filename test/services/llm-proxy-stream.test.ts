@@ -8,7 +8,7 @@ import { Failure } from '#shared/errors.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import { question, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { startNats } from '#test/helpers/servers.ts';
-import { createChunks } from '../../services/llm-proxy/chunks.ts';
+import { createChunks } from '../../services/llm-proxy/clients/nats/chunks.ts';
 
 for (const wire of wires) {
   test(`${wire}: the text comes in chunks before the answer, which is whole all the same`, async (t) => {

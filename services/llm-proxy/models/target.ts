@@ -1,6 +1,6 @@
 import type { Usage } from '#shared/contracts/llm.ts';
 import type { Rule } from '../limits/rule.ts';
-import type { Upstream } from '../upstream.ts';
+import type { Upstream } from '../upstreams/failures.ts';
 import type { Traits } from './schema.ts';
 
 /** Who serves models. It stays the same object over a reload of models.toml as long as nothing but its key changes. */

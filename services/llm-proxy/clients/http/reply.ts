@@ -1,0 +1,54 @@
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { Failure } from '#shared/errors.ts';
+import { scrub } from '#shared/secrets.ts';
+import { limitHeadersOf } from '../../limits/limit-headers.ts';
+import { toWireError } from '../../wires/errors.ts';
+import type { ClientWire } from '../../wires/pivot.ts';
+
+/** An error as the provider sent it, its headers reduced. */
+type RawAnswer = { status: number; body: string; headers: OutgoingHttpHeaders };
+
+const rawAnswers = new WeakMap<Failure, RawAnswer>();
+
+/** Remembers what the provider itself said, for a client that speaks its wire. */
+export const keepRawAnswer = (failure: Failure, raw: RawAnswer): void => void rawAnswers.set(failure, raw);
+
+/** Sends a whole answer, if the client is still there and none has begun. */
+export function send(
+  response: ServerResponse,
+  status: number,
+  body: Buffer | string,
+  headers: OutgoingHttpHeaders,
+): void {
+  if (response.headersSent || response.destroyed) return;
+  headers['content-length'] = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+  response.writeHead(status, headers);
+  response.end(body);
+}
+
+/** Sends a value as JSON. */
+export const sendJson = (
+  response: ServerResponse,
+  status: number,
+  value: unknown,
+  headers: OutgoingHttpHeaders = {},
+): void => send(response, status, JSON.stringify(value), { 'content-type': 'application/json', ...headers });
+
+/** Tells of a failure in the client's words; what the provider said in the same words goes through as it is. */
+export function sendFailure(response: ServerResponse, client: ClientWire, thrown: unknown): void {
+  const raw = thrown instanceof Failure ? rawAnswers.get(thrown) : undefined;
+  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
+  const error = toWireError(thrown);
+  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown) };
+  sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
+}
+
+/** In whole seconds, as HTTP has it. */
+const retryAfter = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.retryAfterMs !== undefined
+    ? { 'retry-after': String(Math.max(1, Math.ceil(thrown.retryAfterMs / 1_000))) }
+    : {};
+
+/** Who did not send all of a request would send the rest of it as the next one. */
+const leaving = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.code === 'incomplete' ? { connection: 'close' } : {};

@@ -1,0 +1,132 @@
+import type { Bus } from '#shared/bus/bus.ts';
+import type { CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import type { Writer } from '#shared/event.ts';
+import { newEvent } from '#shared/event.ts';
+import type { Logger } from '#shared/log.ts';
+import type { Metrics } from '#shared/metrics.ts';
+import type { ModelLabel } from '../models/label.ts';
+import type { Target } from '../models/target.ts';
+import type { Outcome } from './answer-typed.ts';
+
+/** How a call ended; `cancelled`: who had asked was gone before. `target`: who was asked last, or would have been. */
+export type End = {
+  facts: CallFacts;
+  target: Target | undefined;
+  reached: boolean;
+  failure?: unknown;
+  cancelled?: boolean;
+};
+type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId' | 'trace' | 'workstream'>;
+
+const appendMsMax = 30_000;
+
+/** What a call is for, in OpenTelemetry's words where it has one. */
+export type Operation = 'chat' | 'embeddings' | 'count_tokens';
+
+function outcomeOf({ failure, cancelled }: End): string {
+  if (cancelled) return 'cancelled';
+  return failure === undefined ? 'ok' : failure instanceof Failure ? failure.code : 'internal';
+}
+
+/** Writes a call into the ledger. Calls that neither the provider nor the cache answered are none. */
+export async function appendToLedger(
+  bus: Bus,
+  writer: Writer,
+  logger: Logger,
+  request: Asker,
+  outcome: End,
+): Promise<void> {
+  const { facts, reached, target } = outcome;
+  if (!reached && facts.cache !== 'hit' && facts.cache !== 'coalesced') return;
+  const { key, agentId = null, runId = null, workstream = null, trace } = request;
+  const requestModel = target?.id ?? facts.model;
+  const data = { ...facts, key, agentId, runId, workstream, requestModel, outcome: outcomeOf(outcome) };
+  const links = runId ? { correlationid: runId, trace } : {};
+  try {
+    await bus.append(
+      newEvent({ type: 'toka.llm.called.v1', data }, `llm/${key}`, writer, links),
+      undefined,
+      appendMsMax,
+    );
+  } catch (error) {
+    logger.error({ reason: messageOf(error), ...data }, 'a model call is missing from the ledger');
+  }
+}
+
+export type Count = (outcome: End, operation: Operation) => void;
+
+/** Counts calls. */
+export function createCounter(metrics: Metrics, labelOf: ModelLabel): Count {
+  const series = createSeries(metrics);
+  return (outcome, operation) => {
+    const { facts, reached, target } = outcome;
+    const how = outcomeOf(outcome);
+    const of = series(operation, facts.provider, labelOf(target, reached && how === 'ok'));
+    of.outcome(how).inc();
+    metrics.llmCache.inc({ result: facts.cache });
+    if (!reached) return;
+    of.seconds(how).observe(facts.latencyMs / 1_000);
+    if (facts.costUsd === null) of.costUnknown.inc();
+    else of.cost.inc(facts.costUsd);
+    const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = facts.usage;
+    if (inputTokens + outputTokens === 0) return;
+    of.tokens('input').observe(inputTokens);
+    of.tokens('output').observe(outputTokens);
+    if (cachedInputTokens > 0) of.tokens('cached-input').observe(cachedInputTokens);
+    if (cacheWriteTokens > 0) of.tokens('cache-write').observe(cacheWriteTokens);
+  };
+}
+
+/** The series of each provider's model, found once: to find one by its labels takes longer than to count. */
+function createSeries(metrics: Metrics) {
+  const made = new Map<string, ReturnType<typeof make>>();
+  const make = (operation: Operation, provider: string, model: string) => {
+    const labels = { provider, model };
+    const operationLabels = {
+      gen_ai_operation_name: operation,
+      gen_ai_provider_name: provider,
+      gen_ai_request_model: model,
+    };
+    metrics.llmCostUnknown.inc(labels, 0);
+    return {
+      outcome: memo((outcome: string) => metrics.llmRequests.labels({ ...labels, outcome })),
+      seconds: memo((outcome: string) =>
+        metrics.operationSeconds.labels(
+          outcome === 'ok' ? operationLabels : { ...operationLabels, error_type: outcome },
+        ),
+      ),
+      tokens: memo((type: string) => metrics.tokenUsage.labels({ ...operationLabels, gen_ai_token_type: type })),
+      cost: metrics.llmCost.labels(labels),
+      costUnknown: metrics.llmCostUnknown.labels(labels),
+    };
+  };
+  return (operation: Operation, provider: string, model: string) => {
+    const key = `${operation}\0${provider}\0${model}`;
+    const known = made.get(key) ?? make(operation, provider, model);
+    made.set(key, known);
+    return known;
+  };
+}
+
+function memo<T>(make: (key: string) => T): (key: string) => T {
+  const made = new Map<string, T>();
+  return (key) => {
+    const known = made.get(key) ?? make(key);
+    made.set(key, known);
+    return known;
+  };
+}
+
+/** What an agent's call took. A cached answer has no tokens that anyone paid for. */
+export function countForAgent(metrics: Metrics, request: ChatRequest, { facts, reached, response }: Outcome): void {
+  if (request.agentId === undefined) return;
+  const agent = metrics.agentLabel(request.agentId);
+  const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
+  metrics.agentNetworkBytes.inc({ agent, direction: 'sent' }, bytesOf(request));
+  if (response) metrics.agentNetworkBytes.inc({ agent, direction: 'received' }, bytesOf(response.answer));
+  if (!reached || !response) return;
+  metrics.agentTokens.inc({ agent, kind: 'input' }, facts.usage.inputTokens);
+  metrics.agentTokens.inc({ agent, kind: 'output' }, facts.usage.outputTokens);
+  if (facts.costUsd !== null) metrics.agentCost.inc({ agent }, facts.costUsd);
+}

@@ -1,0 +1,40 @@
+import { ChatRequest } from '#shared/contracts/llm.ts';
+import { Failure } from '#shared/errors.ts';
+import type { Call, Parts } from '../model-call.ts';
+import type { Target } from '../models/target.ts';
+import type { Run } from '../pipeline/ask.ts';
+import { eventsOf, fromAnswer, toChatRequest } from '../wires/contract/wire.ts';
+import { newTold } from './stream-watch.ts';
+
+/** Asks a provider that speaks our own contract. Throws `invalid` with each field that this cannot carry. */
+export function runTyped({ upstreams, maxOutputTokens }: Parts, call: Call, target: Target): Run {
+  const { route, key, stream } = call;
+  const request = route.client.readRequest(call.body);
+  const parsed = ChatRequest.safeParse({ ...toChatRequest(request), key: key.id });
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => ({ field: path.join('.'), message }));
+    const text = problems.map(({ field, message }) => `${field}: ${message}`).join('; ');
+    throw new Failure('invalid', `this request cannot be read: ${text}`, { problems });
+  }
+  const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
+  return async (signal, marks) => {
+    const completion = await upstreams.provider(target.endpoint).complete(parsed.data, {
+      ...{ model: target.model, traits: target.traits, signal, onBegin: () => marks.began() },
+      maxOutputTokens: Math.min(parsed.data.maxOutputTokens ?? maxOutputTokens, maxOutputTokens),
+    });
+    const { answer, usage } = completion;
+    marks.took(usage);
+    call.told = { ...newTold(), usage, model: completion.model, ended: true };
+    const said = fromAnswer(answer, { id: call.id, model: completion.model, usage });
+    const keep = answer.stopReason === 'end' || answer.stopReason === 'tool-calls';
+    if (!stream)
+      return {
+        body: Buffer.from(JSON.stringify(route.client.writeAnswer(said, reply))),
+        type: 'application/json',
+        keep,
+      };
+    const writer = route.client.createEventWriter(reply);
+    const text = [...eventsOf(said)].map((event) => writer.write(event)).join('') + writer.end();
+    return { body: Buffer.from(text), type: 'text/event-stream', keep };
+  };
+}

@@ -1,0 +1,89 @@
+import { Failure } from '#shared/errors.ts';
+import type { ModelRoute } from '../clients/http/routes.ts';
+import type { Target } from '../models/target.ts';
+import { toWireError } from '../wires/errors.ts';
+import { fitToModel } from '../wires/fit-to-model.ts';
+import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
+import { createSseParser } from '../wires/sse.ts';
+import type { Adapter, Channel } from './adapter.ts';
+import { readWholeJson } from './adapter.ts';
+import type { Told } from './stream-watch.ts';
+import { newTold } from './stream-watch.ts';
+import type { Remote } from './upstreams.ts';
+
+type Options = {
+  route: ModelRoute;
+  remote: Remote;
+  body: JsonObject;
+  target: Target;
+  maxTokensDefault: number;
+  /** Writes a body anew. */
+  write(body: object): Buffer;
+};
+
+const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as const;
+const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
+
+/** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
+export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
+  const { client } = route;
+  const { wire, tokenLimitName } = remote;
+  const request = client.readRequest(body);
+  const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
+  const fitted = fitToModel(bounded, target.traits);
+  const written = wire.writeRequest(fitted, { model: target.model, maxTokensDefault, tokenLimitName });
+  const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
+  return {
+    path: remote.basePath + paths[remote.native],
+    body: write(written),
+    headers:
+      remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
+    speaksAlike: false,
+    openChannel(): Channel {
+      const parser = createSseParser();
+      const reader = wire.createEventReader();
+      const writer = client.createEventWriter(reply);
+      const told = newTold();
+      const tell = (events: PivotEvent[]) => {
+        for (const event of events) note(event, told);
+        return events.map((event) => writer.write(event)).join('');
+      };
+      return {
+        told,
+        push: (chunk) =>
+          parser
+            .push(chunk)
+            .map((event) => tell(reader.read(event)))
+            .join(''),
+        end(broken) {
+          const last =
+            broken && !told.failure && !told.ended
+              ? tell([{ type: 'error', error: toWireError(broken) }])
+              : tell(reader.end());
+          return { last: last + writer.end(), failure: broken ?? told.failure };
+        },
+      };
+    },
+    readWhole(answer) {
+      const { json, told } = readWholeJson(remote.upstream.label, answer);
+      if (told.failure) throw told.failure;
+      const read = wire.readAnswer(json);
+      const whole = wholeReasons.has(read.stopReason);
+      return { body: Buffer.from(JSON.stringify(client.writeAnswer(read, reply))), told: { ...told, whole } };
+    },
+  };
+}
+
+function note(event: PivotEvent, told: Told): void {
+  if (event.type === 'start') told.model = event.model;
+  if ((event.type === 'start' || event.type === 'usage') && event.usage) told.usage = event.usage;
+  if ('delta' in event) told.saidBytes += Buffer.byteLength(event.delta);
+  if (event.type === 'stop') {
+    told.ended = true;
+    told.whole = wholeReasons.has(event.reason);
+  }
+  if (event.type === 'error') told.failure ??= failureOfEvent(event.error.code, event.error.message);
+}
+
+const failureOfEvent = (code: string, message: string): Failure =>
+  new Failure(code === 'limited' || code === 'unavailable' || code === 'timeout' ? code : 'upstream', message);
