@@ -1,5 +1,5 @@
 import type { Problem } from '#shared/errors.ts';
-import { fieldOf } from '../conversation.ts';
+import { fieldOf, isThoughtBy } from '../conversation.ts';
 import type {
   CallPart,
   ImagePart,
@@ -8,6 +8,7 @@ import type {
   PivotRequest,
   PivotTool,
   TextPart,
+  ThinkingPart,
   WriteOptions,
 } from '../pivot.ts';
 import { parseObject, untranslatable } from '../read.ts';
@@ -16,7 +17,7 @@ type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
 
 /** The request as a body of POST /v1/messages. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(request: PivotRequest, { model, maxTokensDefault }: WriteOptions): JsonObject {
-  const messages = turnsOf(request.messages);
+  const messages = turnsOf(request.messages, model);
   const problems = [...problemsOf(request), ...turnProblems(request, messages)];
   if (problems.length > 0) throw untranslatable(problems);
   const system = request.system.flatMap(writeText);
@@ -67,7 +68,7 @@ function turnProblems(request: PivotRequest, turns: readonly Turn[]): Problem[] 
 }
 
 /** Messages of one role are one turn; in it the results of tools come first, and whatever else was said follows. */
-function turnsOf(messages: readonly PivotMessage[]): Turn[] {
+function turnsOf(messages: readonly PivotMessage[], model: string): Turn[] {
   const turns: Turn[] = [];
   const add = (role: Turn['role'], content: JsonObject[]) => {
     if (content.length === 0) return;
@@ -77,6 +78,11 @@ function turnsOf(messages: readonly PivotMessage[]): Turn[] {
   };
   for (const message of messages) {
     if (message.role === 'tool') add('user', [writeResult(message)]);
+    else if (message.role === 'assistant')
+      add(
+        'assistant',
+        message.parts.flatMap((part) => writeSaid(part, model)),
+      );
     else add(message.role, message.parts.flatMap(writePart));
   }
   return turns.map(resultsFirst);
@@ -95,6 +101,15 @@ function writeResult({ callId, parts, isError }: Extract<PivotMessage, { role: '
     ...(content.length > 0 ? { content: plain(content) } : {}),
     ...(isError ? { is_error: true } : {}),
   };
+}
+
+/** The API wants the thinking of its model back as it was and where it was. */
+function writeSaid(part: TextPart | CallPart | ThinkingPart, model: string): JsonObject[] {
+  if (part.type !== 'thinking') return writePart(part);
+  if (!isThoughtBy('anthropic', model, part)) return [];
+  if (part.redacted !== undefined) return [{ type: 'redacted_thinking', data: part.redacted }];
+  // What nobody has signed is refused.
+  return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
 }
 
 function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
