@@ -1,6 +1,7 @@
 import type { Problem } from '#shared/errors.ts';
 import { fieldOf, isThoughtBy } from '../conversation.ts';
 import type {
+  CacheMark,
   CallPart,
   ImagePart,
   JsonObject,
@@ -93,13 +94,14 @@ function resultsFirst({ role, content }: Turn): Turn {
   return { role, content: [...content.filter(isResult), ...content.filter((block) => !isResult(block))] };
 }
 
-function writeResult({ callId, parts, isError }: Extract<PivotMessage, { role: 'tool' }>): JsonObject {
+function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { role: 'tool' }>): JsonObject {
   const content = parts.flatMap(writePart);
   return {
     type: 'tool_result',
     tool_use_id: idOf(callId),
     ...(content.length > 0 ? { content: plain(content) } : {}),
     ...(isError ? { is_error: true } : {}),
+    ...markOf(cache),
   };
 }
 
@@ -132,19 +134,24 @@ function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
 }
 
 /** The API refuses a text of nothing but white space. */
-const writeText = ({ text }: TextPart): JsonObject[] => (text.trim() === '' ? [] : [{ type: 'text', text }]);
+const writeText = ({ text, cache }: TextPart): JsonObject[] =>
+  text.trim() === '' ? [] : [{ type: 'text', text, ...markOf(cache) }];
 
-/** A single text goes as it is. */
-const plain = (blocks: JsonObject[]) => (blocks.length === 1 && blocks[0]?.type === 'text' ? blocks[0].text : blocks);
+const markOf = (cache: CacheMark | undefined): JsonObject => (cache ? { cache_control: cache } : {});
+
+/** A single text goes as it is, unless it is marked. */
+const plain = (blocks: JsonObject[]) =>
+  blocks.length === 1 && blocks[0]?.type === 'text' && !blocks[0].cache_control ? blocks[0].text : blocks;
 
 /** Other servers' ids may have characters that this one's may not: each becomes its code, the same way every time. */
 const idOf = (id: string) => id.replace(/[^a-zA-Z0-9_-]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`);
 
-const writeTool = ({ name, description, schema, strict }: PivotTool): JsonObject => ({
+const writeTool = ({ name, description, schema, strict, cache }: PivotTool): JsonObject => ({
   name,
   ...(description === undefined ? {} : { description }),
   input_schema: { type: 'object', ...schema },
   ...(strict === undefined ? {} : { strict }),
+  ...markOf(cache),
 });
 
 function choiceField({ toolChoice, parallelToolCalls }: PivotRequest): JsonObject {
