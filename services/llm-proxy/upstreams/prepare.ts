@@ -2,6 +2,7 @@ import { Failure } from '#shared/errors.ts';
 import type { Call, Parts } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
+import { choosingHeaders, headersForProvider } from './headers.ts';
 import { createPassing } from './passthrough.ts';
 import { runTyped } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -28,7 +29,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   const adapter = native
     ? createPassing({
         ...{ route, remote, body, model, raw, stream, write },
-        versions: versionsOf(call),
+        passed: { ...headersForProvider(call.headers), ...versionsOf(call) },
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
         rewrite: rewrite || parts.models.rules().length > 1,
         outputMax: outputMaxOf(call, target),
@@ -44,13 +45,8 @@ const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
 const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
   Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
 
-/** The headers that choose among versions of the wire. */
-export function versionsOf({ route, headers }: Call): Record<string, string> {
-  if (route.native !== 'anthropic') return {};
-  const version = headers['anthropic-version'];
-  const beta = headers['anthropic-beta'];
-  return {
-    'anthropic-version': typeof version === 'string' ? version : anthropicVersion,
-    ...(beta === undefined ? {} : { 'anthropic-beta': String(beta) }),
-  };
-}
+/** The headers that choose among versions of the wire, and whatever else of it. */
+export const versionsOf = ({ route, headers }: Call): Record<string, string> => ({
+  ...(route.native === 'anthropic' ? { 'anthropic-version': anthropicVersion } : {}),
+  ...choosingHeaders(headers),
+});

@@ -5,7 +5,7 @@ import type { Key } from '../../keys/keyring.ts';
 import type { Call, Parts } from '../../model-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { sendModels } from './models.ts';
-import { sendFailure, sendJson } from './reply.ts';
+import { breakOff, sendFailure, sendJson } from './reply.ts';
 import { modelRoutes, wireFor } from './routes.ts';
 import { serve } from './serve.ts';
 
@@ -25,7 +25,7 @@ export function createHandler(parts: Parts, calls: Set<Call>): RequestListener {
       if (!(thrown instanceof Failure)) parts.logger.error({ err: thrown, path }, 'a bug: a request failed');
       if (thrown !== clientLeft) sendFailure(response, wireFor(path, incoming.headers), thrown);
       // Whatever has begun must have an end.
-      if (response.headersSent && !response.writableEnded) response.destroy();
+      if (response.headersSent && !response.writableEnded) breakOff(response);
     });
   };
 }
