@@ -128,7 +128,7 @@ export function headersForClient(
   }
   if (speaksAlike) return passed;
   // Each wire's client looks for the id of a request under its own name.
-  const id = headers['request-id'] ?? headers['x-request-id'];
+  const id = headers['request-id'] || headers['x-request-id'];
   if (typeof id === 'string' && writable.test(id)) Object.assign(passed, { 'request-id': id, 'x-request-id': id });
   return passed;
 }

@@ -65,10 +65,11 @@ const openAiNames: Partial<Record<Kind, { type?: string; code: string }>> = {
 /** An error body of OpenAI's wires. */
 export function writeOpenAiError({ status, code, message, problems, provider }: WireError): JsonObject {
   const kind = provider && kindOf(provider);
-  const names = kind && openAiNames[kind];
+  const isNoModel = status === 404 && problems?.[0]?.field === 'model';
+  const names = isNoModel ? openAiNames.model : kind && openAiNames[kind];
   const type = names?.type ?? openAiTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'server_error');
   const param = problems?.[0]?.field ?? provider?.param ?? null;
-  return { error: { message, type, code: names?.code ?? provider?.code ?? code, param } };
+  return { error: { message, type, code: names?.code ?? provider?.code ?? provider?.type ?? code, param } };
 }
 
 /** The statuses of Anthropic's errors, and for those that it does not document the nearest of its types (ErrorType of its SDK 1.12, 2026-11-30). */

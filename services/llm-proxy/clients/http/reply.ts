@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
+import { encodings } from '../../content-encoding.ts';
 import { limitHeadersOf } from '../../limits/limit-headers.ts';
 import { toWireError } from '../../wires/errors.ts';
 import type { ClientWire } from '../../wires/pivot.ts';
@@ -45,7 +46,7 @@ export function sendFailure(response: ServerResponse, client: ClientWire, thrown
   const raw = rawAnswerOf(thrown);
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
   const error = toWireError(thrown);
-  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown) };
+  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown), ...readable(thrown) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
@@ -63,6 +64,10 @@ function retryAfter(thrown: unknown): OutgoingHttpHeaders {
   const exact = ms === undefined || ms % 1_000 === 0 ? {} : { 'retry-after-ms': String(ms) };
   return { ...whole, ...exact, ...(shouldRetry === undefined ? {} : { 'x-should-retry': String(shouldRetry) }) };
 }
+
+/** What a body may come in (RFC 9110, section 12.5.3). */
+const readable = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.code === 'unsupported' ? { 'accept-encoding': encodings.join(', ') } : {};
 
 /** Who did not send all of a request would send the rest of it as the next one. */
 const leaving = (thrown: unknown): OutgoingHttpHeaders =>
