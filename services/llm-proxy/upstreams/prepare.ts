@@ -1,14 +1,11 @@
 import { Failure } from '#shared/errors.ts';
-import type { Call, Parts } from '../model-call.ts';
+import type { Call, Parts, Run } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import type { Run } from '../pipeline/ask.ts';
-import { choosingHeaders, headersForProvider } from './headers.ts';
+import { headersForProvider } from './headers.ts';
 import { createPassing } from './passthrough.ts';
-import { runTyped } from './run-demo.ts';
+import { runDemo } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
 import { createTranslating } from './translation.ts';
-
-const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
@@ -20,17 +17,18 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     const what = route.kind === 'count' ? 'its tokens cannot be counted' : 'it makes no embeddings';
     throw new Failure('invalid', `model: "${call.model}" is of ${endpoint.name}, where ${what}`);
   }
-  if (!remote) return runTyped(parts, call, target);
+  if (!remote) return runDemo(parts, call);
   const write = (value: object) => {
     // Beside its bytes, which are counted, there is the text that they are made of.
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
+  const versions = route.client.readVersions(call.headers, call.query);
   const adapter = native
     ? createPassing({
         ...{ route, remote, body, model, raw, stream, write },
-        passed: { ...headersForProvider(call.headers), ...versionsOf(call) },
-        query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
+        passed: { ...headersForProvider(call.headers), ...versions.headers },
+        query: versions.query,
         rewrite: rewrite || parts.models.rules().length > 1,
         outputMax: outputMaxOf(call, target),
       })
@@ -44,9 +42,3 @@ const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
 
 const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
   Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
-
-/** The headers that choose among versions of the wire, and whatever else of it. */
-export const versionsOf = ({ route, headers }: Call): Record<string, string> => ({
-  ...(route.native === 'anthropic' ? { 'anthropic-version': anthropicVersion } : {}),
-  ...choosingHeaders(headers),
-});

@@ -3,16 +3,9 @@ import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { encodings } from '../../content-encoding.ts';
 import { limitHeadersOf } from '../../limits/limit-headers.ts';
+import { rawAnswerOf } from '../../upstreams/raw-answer.ts';
 import { toWireError } from '../../wires/errors.ts';
 import type { ClientWire } from '../../wires/pivot.ts';
-
-/** An error as the provider sent it, its headers reduced. */
-type RawAnswer = { status: number; body: string; headers: OutgoingHttpHeaders };
-
-const rawAnswers = new WeakMap<Failure, RawAnswer>();
-
-/** Remembers what the provider itself said, for a client that speaks its wire. */
-export const keepRawAnswer = (failure: Failure, raw: RawAnswer): void => void rawAnswers.set(failure, raw);
 
 /** Sends a whole answer, if the client is still there and none has begun. */
 export function send(
@@ -43,17 +36,11 @@ export const sendJson = (
 
 /** Tells of a failure in the client's words; what the provider said in the same words goes through as it is. */
 export function sendFailure(response: ServerResponse, client: ClientWire, thrown: unknown): void {
-  const raw = rawAnswerOf(thrown);
+  const raw = thrown instanceof Failure ? rawAnswerOf(thrown) : undefined;
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
   const error = toWireError(thrown);
   const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown), ...readable(thrown) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
-}
-
-/** Of a failure, or of what it sums up. */
-function rawAnswerOf(thrown: unknown): RawAnswer | undefined {
-  if (!(thrown instanceof Failure)) return undefined;
-  return rawAnswers.get(thrown) ?? rawAnswerOf(thrown.cause);
 }
 
 /** In whole seconds, as HTTP has it, and in what both SDKs read first; and whether another try makes sense at all, which both obey. */
