@@ -1,6 +1,7 @@
 import { Failure } from '#shared/errors.ts';
 import type { Call, Parts, Run } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
+import { headersForProvider } from './headers.ts';
 import { createPassing } from './passthrough.ts';
 import { runDemo } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -26,7 +27,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   const adapter = native
     ? createPassing({
         ...{ route, remote, body, model, raw, stream, write },
-        versions: versions.headers,
+        passed: { ...headersForProvider(call.headers), ...versions.headers },
         query: versions.query,
         rewrite: rewrite || parts.models.rules().length > 1,
         outputMax: outputMaxOf(call, target),

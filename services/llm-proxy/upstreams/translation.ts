@@ -1,8 +1,9 @@
+import type { Failure } from '#shared/errors.ts';
 import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import { toFailure, toWireError } from '../wires/errors.ts';
+import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
-import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
+import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
@@ -55,7 +56,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
         end(broken) {
           const last =
             broken && !told.failure && !told.ended
-              ? tell([{ type: 'error', error: toWireError(broken) }])
+              ? tell([{ type: 'error', error: errorOf(broken) }])
               : tell(reader.end());
           return { last: last + writer.end(), failure: broken ?? told.failure };
         },
@@ -82,3 +83,7 @@ export function note(event: PivotEvent, told: Told): void {
   }
   if (event.type === 'error') told.failure ??= toFailure(event.error);
 }
+
+/** Of a stream that broke in the middle. */
+const errorOf = (broken: Failure): WireError =>
+  broken.code === 'upstream' && !providerErrorOf(broken) ? tornOff(broken.message) : toWireError(broken);

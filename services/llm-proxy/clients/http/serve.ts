@@ -9,6 +9,7 @@ import type { Call, ModelRoute, Parts } from '../../model-call.ts';
 import { answerCall } from '../../pipeline/answer-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { logHttpCall } from '../../pipeline/debug.ts';
+import { choosingHeaders } from '../../upstreams/headers.ts';
 import { prepare } from '../../upstreams/prepare.ts';
 import type { Told } from '../../upstreams/stream-watch.ts';
 import { createTally, newTold, readTold } from '../../upstreams/stream-watch.ts';
@@ -25,6 +26,7 @@ import { sizeOf } from './size.ts';
 import { checkStateless } from './stateless.ts';
 
 const modelCharsMax = 200;
+const restMsMax = 2_000;
 const structureBytesMax = 48 * 1_024 * 1_024;
 /** What we judge a request by. */
 const spelled: ReadonlySet<string> = new Set([
@@ -57,8 +59,12 @@ function giveOnceSent(memory: Held, response: ServerResponse, timeoutMs: number)
 
 async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<void> {
   const { response } = call;
+  let late: NodeJS.Timeout | undefined;
   const leave = () => {
-    if (!response.writableFinished) call.over.abort(clientLeft);
+    if (response.writableFinished) return;
+    // Some go as soon as they have heard the last of an answer. Its few last bytes are read, so that the provider's connection can be used again.
+    if (call.told.ended) late = setTimeout(() => call.over.abort(clientLeft), restMsMax);
+    else call.over.abort(clientLeft);
   };
   response.on('close', leave);
   calls.add(call);
@@ -69,6 +75,7 @@ async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<vo
     send(response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': cache, ...age });
   } finally {
     calls.delete(call);
+    clearTimeout(late);
     response.off('close', leave);
   }
 }
@@ -166,6 +173,7 @@ function cacheKeyOf(call: Call): string {
     model: placesOf(targets),
     body,
     versionHeaders: {
+      ...choosingHeaders(call.headers),
       ...route.client.readVersions(call.headers, query).headers,
       query,
       'max-output-tokens': outputDefault?.toString(),
