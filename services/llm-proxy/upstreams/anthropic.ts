@@ -2,11 +2,12 @@ import Anthropic from '@anthropic-ai/sdk';
 import type { ChatRequest } from '#shared/contracts/llm.ts';
 import type { Traits } from '../models/schema.ts';
 import type { Endpoint } from '../models/target.ts';
-import type { Binding } from '../wires/anthropic/bound-thinking.ts';
-import { bindThinking, hasThinking, isThinkingRefused, withoutThinking } from '../wires/anthropic/bound-thinking.ts';
 import { breakpointsOf } from '../wires/anthropic/prompt-cache.ts';
 import type { Block } from '../wires/anthropic/reasoning.ts';
 import { kept, packReasoning, toMessages } from '../wires/anthropic/reasoning.ts';
+import { isThinkingRefused } from '../wires/anthropic/thinking-refused.ts';
+import type { Binding } from '../wires/contract/bound-thinking.ts';
+import { bindThinking, hasThinking, withoutThinking } from '../wires/contract/bound-thinking.ts';
 import type { Parts } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
 import { callUpstream } from './failures.ts';
@@ -38,7 +39,7 @@ export function createAnthropic(endpoint: Endpoint): Provider {
           async (events) => toCompletion(upstream.label, await read(upstream.label, events, binding, onText)),
         );
       };
-      const bound = bindThinking(request, `${endpoint.name}/${model}`);
+      const bound = bindThinking(request, { model, endpoint: endpoint.name });
       return send(bound).catch((thrown: unknown) => {
         if (isThinkingRefused(thrown) && hasThinking(bound)) return send(withoutThinking(bound));
         throw thrown;

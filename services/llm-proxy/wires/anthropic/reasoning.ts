@@ -2,7 +2,7 @@ import type Anthropic from '@anthropic-ai/sdk';
 import { z } from 'zod';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
 import type { RawCall } from '../../upstreams/answer.ts';
-import type { Binding } from './bound-thinking.ts';
+import type { Binding } from '../contract/bound-thinking.ts';
 
 const thinking = [
   z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),

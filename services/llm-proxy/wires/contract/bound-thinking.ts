@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import type { ChatMessage, ChatRequest } from '#shared/contracts/llm.ts';
-import { Failure } from '#shared/errors.ts';
 import { roll, writeHead, writeMessage } from '#shared/rolling.ts';
 
 // The API binds each thinking block to the model that made it, to `system`, `tools` and all messages before it, and to the thinking block
@@ -10,9 +9,14 @@ import { roll, writeHead, writeMessage } from '#shared/rolling.ts';
 // So an answer's thinking goes with what it was made from, and what can no longer be proven is left out, with all thinking before it: a
 // conversation that was compacted, instructions or tools that changed, another model or endpoint, an answer from before there was a proof.
 
-/** What an answer's thinking was made from. `place`: endpoint and model; `prompt`: the digest of the request. */
-export type Binding = {
-  place: string;
+type Place = {
+  /** As its provider is asked for it. */
+  model: string;
+  endpoint: string;
+};
+
+/** What an answer's thinking was made by, and from: `prompt` is the digest of the request. */
+export type Binding = Place & {
   prompt: string;
   /** No thinking of before was sent. */
   alone?: true;
@@ -20,7 +24,8 @@ export type Binding = {
 
 const Packed = z.looseObject({
   anthropic: z.array(z.looseObject({ type: z.string() })),
-  place: z.string().optional(),
+  model: z.string().optional(),
+  endpoint: z.string().optional(),
   prompt: z.string().optional(),
   alone: z.literal(true).optional(),
 });
@@ -28,22 +33,23 @@ type Packed = z.infer<typeof Packed>;
 
 type Bound = { messages: ChatMessage[]; binding: Binding };
 
-/** The messages as they can be sent to `place`, with the thinking that holds there, and what the answer's thinking will be bound to. */
-export function bindThinking({ system, tools, messages, toolChoice }: ChatRequest, place: string): Bound {
+/** The messages as they can be sent to a model, with the thinking that holds there, and what the answer's thinking will be bound to. */
+export function bindThinking({ system, tools, messages, toolChoice }: ChatRequest, place: Place): Bound {
   let prompt = roll('', writeHead(system, tools));
   // Up to here thinking is left out.
   let from = 0;
   for (const [index, message] of messages.entries()) {
     const packed = packedOf(message);
     if (packed && thinks(packed)) {
-      if (packed.place !== place || packed.prompt !== prompt || !isWhole(packed, message)) from = index + 1;
+      const isHere = packed.model === place.model && packed.endpoint === place.endpoint;
+      if (!isHere || packed.prompt !== prompt || !isWhole(packed, message)) from = index + 1;
       else if (packed.alone) from = index;
     }
     prompt = roll(prompt, writeMessage(plain(message)));
   }
   // To have a tool called something may be said that is not said again.
   if (toolChoice !== 'auto') prompt = roll(prompt, JSON.stringify(toolChoice));
-  return { messages: leftOut(messages, from), binding: { place, prompt } };
+  return { messages: leftOut(messages, from), binding: { ...place, prompt } };
 }
 
 /** The same without any thinking: for a provider that has refused it. */
@@ -53,15 +59,6 @@ export function withoutThinking({ messages, binding }: Bound): Bound {
 
 export const hasThinking = ({ messages }: Bound): boolean =>
   messages.some((message) => thinks(packedOf(message) ?? { anthropic: [] }));
-
-// "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation. …", and "… `thinking` or
-// `redacted_thinking` blocks in the latest assistant message cannot be modified …" (the same pages, and anthropic-sdk-python issue 1598).
-const refusal =
-  /invalid `?signature`? in `?(redacted_)?thinking`? block|bound to a different conversation|`?redacted_thinking`? blocks in the latest assistant message cannot be modified/i;
-
-/** Whether a provider has refused a request for the thinking in it. */
-export const isThinkingRefused = (thrown: unknown): boolean =>
-  thrown instanceof Failure && thrown.code === 'invalid' && refusal.test(thrown.message);
 
 const isThinking = ({ type }: { type: string }) => type === 'thinking' || type === 'redacted_thinking';
 const thinks = ({ anthropic }: Packed): boolean => anthropic.some(isThinking);
