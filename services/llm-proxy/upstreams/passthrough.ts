@@ -1,4 +1,4 @@
-import type { ModelRoute } from '../clients/http/routes.ts';
+import type { ModelRoute } from '../model-call.ts';
 import { toWireError } from '../wires/errors.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { Adapter } from './adapter.ts';

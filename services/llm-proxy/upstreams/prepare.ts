@@ -1,14 +1,10 @@
 import { Failure } from '#shared/errors.ts';
-import type { Call, Parts } from '../model-call.ts';
+import type { Call, Parts, Run } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import type { Run } from '../pipeline/ask.ts';
-import { isThinkingRefused, withoutThinkingIn } from '../wires/anthropic/thinking-refused.ts';
 import { createPassing } from './passthrough.ts';
-import { runTyped } from './run-demo.ts';
+import { runDemo } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
 import { createTranslating } from './translation.ts';
-
-const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
@@ -20,7 +16,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     const what = route.kind === 'count' ? 'its tokens cannot be counted' : 'it makes no embeddings';
     throw new Failure('invalid', `model: "${call.model}" is of ${endpoint.name}, where ${what}`);
   }
-  if (!remote) return runTyped(parts, call, target);
+  if (!remote) return runDemo(parts, call);
   const write = (value: object) => {
     // Beside its bytes, which are counted, there is the text that they are made of.
     memory.grow(textBytes);
@@ -30,19 +26,21 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     const maxTokensDefault = maxTokensOf(parts, target);
     return runRemote(parts, call, remote, createTranslating({ route, remote, body, target, maxTokensDefault, write }));
   }
+  const versions = route.client.readVersions(call.headers, call.query);
   const passing = {
     ...{ route, remote, body, model, raw, stream, write },
-    versions: versionsOf(call),
-    query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
+    versions: versions.headers,
+    query: versions.query,
     rewrite: rewrite || parts.models.rules().length > 1,
     outputMax: outputMaxOf(call, target),
   };
   const run = runRemote(parts, call, remote, createPassing(passing));
+  const { boundThinking } = remote.wire;
   // Whoever answered before may have been another of the targets, which is our doing and not the client's.
-  if (call.targets.length === 1) return run;
+  if (!boundThinking || call.targets.length === 1) return run;
   return (signal, marks) =>
     run(signal, marks).catch((thrown: unknown) => {
-      const plain = isThinkingRefused(thrown) ? withoutThinkingIn(body) : undefined;
+      const plain = boundThinking.isRefused(thrown) ? boundThinking.leaveOut(body) : undefined;
       if (!plain) throw thrown;
       return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
     });
@@ -54,14 +52,3 @@ const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
 
 const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
   Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
-
-/** The headers that choose among versions of the wire. */
-export function versionsOf({ route, headers }: Call): Record<string, string> {
-  if (route.native !== 'anthropic') return {};
-  const version = headers['anthropic-version'];
-  const beta = headers['anthropic-beta'];
-  return {
-    'anthropic-version': typeof version === 'string' ? version : anthropicVersion,
-    ...(beta === undefined ? {} : { 'anthropic-beta': String(beta) }),
-  };
-}

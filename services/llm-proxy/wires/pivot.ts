@@ -1,26 +1,45 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Usage } from '#shared/contracts/llm.ts';
 
 export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
 
-export type TextPart = { type: 'text'; text: string };
+/** A mark: the provider is to keep the prompt up to here. */
+export type CacheMark = { type: 'ephemeral'; ttl?: '5m' | '1h' | undefined };
+type Marked = { cache?: CacheMark | undefined };
+
+export type TextPart = Marked & { type: 'text'; text: string };
 export const imageTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const;
 export type ImageType = (typeof imageTypes)[number];
-export type ImagePart = {
+export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
 export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
+/**
+ * What a model thought. It goes back as it was, in its place, and only by the wire that it came by to the model that thought it: no other
+ * can read it, or would believe it. `signature` is Anthropic's, over the text and all that was said before it; `redacted` is thinking
+ * that nobody is shown, in place of a text.
+ */
+export type ThinkingPart = {
+  type: 'thinking';
+  of: WireName;
+  /** Whose it is, by the name that its provider was asked for. Undefined: not known; then any model of the wire may have it. */
+  model?: string | undefined;
+  text: string;
+  signature?: string | undefined;
+  redacted?: string | undefined;
+};
 
 export type PivotMessage =
   /** An instruction that came after the conversation had begun. */
   | { role: 'system'; parts: TextPart[] }
   | { role: 'user'; parts: (TextPart | ImagePart)[] }
-  | { role: 'assistant'; parts: (TextPart | CallPart)[] }
-  | { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean };
+  | { role: 'assistant'; parts: (TextPart | CallPart | ThinkingPart)[] }
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean });
 
-export type PivotTool = {
+export type PivotTool = Marked & {
   name: string;
   description?: string | undefined;
   /** JSON Schema of its arguments. */
@@ -33,8 +52,8 @@ export type Effort = (typeof efforts)[number];
 
 /** A request to a model in no provider's words. */
 export type PivotRequest = {
-  /** The wire it came by: what is wrong with it is told in that wire's words. */
-  wire: WireName;
+  /** The wire it came by: what is wrong with it is told in that wire's words. `contract` is our own, toka.llm.chat. */
+  wire: WireName | 'contract';
   model: string;
   system: TextPart[];
   messages: PivotMessage[];
@@ -53,6 +72,8 @@ export type PivotRequest = {
   stream: boolean;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
+  /** Calls that begin alike have the same, and find what OpenAI keeps of their prompt by it. */
+  promptCacheKey?: string | undefined;
 };
 
 export type PivotStop = 'end' | 'tool-calls' | 'length' | 'stop-sequence' | 'refusal';
@@ -61,7 +82,7 @@ export type PivotStop = 'end' | 'tool-calls' | 'length' | 'stop-sequence' | 'ref
 export type PivotAnswer = {
   id: string;
   model: string;
-  parts: (TextPart | CallPart | RefusalPart)[];
+  parts: (TextPart | CallPart | RefusalPart | ThinkingPart)[];
   stopReason: PivotStop;
   /** The text at which it stopped, where the provider says it. */
   stopSequence?: string | undefined;
@@ -71,17 +92,29 @@ export type PivotAnswer = {
 
 /**
  * One step of a streamed answer. First comes `start`, then what was said, in order: arguments always belong to the call begun
- * last. `usage` is the whole of it so far and comes before `stop`; the last event is `stop` or `error`.
+ * last. `begins`: a part of its own, not more of the same kind. `usage` is the whole of it so far and comes before `stop`; the last
+ * event is `stop` or `error`.
  */
 export type PivotEvent =
   | { type: 'start'; id: string; model: string; usage?: Usage | undefined }
-  | { type: 'text'; delta: string }
+  | { type: 'text'; delta: string; begins?: true | undefined }
+  | ThinkingEvent
   | { type: 'refusal'; delta: string }
   | { type: 'toolCallStart'; index: number; id: string; name: string }
   | { type: 'toolCallArgs'; index: number; delta: string }
   | { type: 'usage'; usage: Usage }
   | { type: 'stop'; reason: PivotStop; stopSequence?: string | undefined }
   | { type: 'error'; error: WireError };
+
+/** More of what a model thinks, which is of the wire `of`. A signature comes behind its text, and ends it. */
+export type ThinkingEvent = {
+  type: 'thinking';
+  of: WireName;
+  delta: string;
+  begins?: true | undefined;
+  signature?: string | undefined;
+  redacted?: string | undefined;
+};
 
 /** An error as a wire tells it. `status` is an HTTP status; `code` a short name such as `limited`. */
 export type WireError = { status: number; code: string; message: string; problems?: { field: string }[] | undefined };
@@ -112,13 +145,31 @@ export type WriteOptions = {
   /** Where the client set none and the wire needs one. */
   maxTokensDefault: number;
   tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
+  /** Whether it goes to the wire's own provider, and not to a server that speaks alike and may not know the latest fields. */
+  official?: boolean | undefined;
 };
 
 export type JsonObject = Record<string, unknown>;
 
+/** Whose wires a provider speaks: those of one of the two speak to the same endpoints. */
+export type ProviderWireName = 'anthropic' | 'openai';
+
+/** What a client says of versions of its wire: headers, and what stands behind the path with its question mark. */
+export type Versions = { headers: Record<string, string>; query: string };
+
+/** A key, and whether it goes to the wire's own provider. */
+export type Credentials = { key: string; official: boolean };
+
+/** Sends the body of a request for a stream. Throws its SDK's error for any other status than one of success. */
+export type Transport = (body: Buffer, signal: AbortSignal) => Promise<Response>;
+export type OpenTransport = (options: { baseUrl: string; timeoutMs: number; fetch: typeof fetch }) => Transport;
+
 /** A wire as clients speak it. */
 export type ClientWire = {
   name: WireName;
+  provider: ProviderWireName;
+  /** What goes through to a provider that speaks it, too. */
+  readVersions(headers: IncomingHttpHeaders, query: string): Versions;
   /** Throws `invalid` with a problem for each field that no other wire can carry. */
   readRequest(body: JsonObject): PivotRequest;
   writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject;
@@ -129,9 +180,23 @@ export type ClientWire = {
 /** A wire as providers speak it. */
 export type UpstreamWire = {
   name: WireName;
+  provider: ProviderWireName;
+  /** Behind the endpoint's base URL. */
+  path: string;
+  credentialHeaders(credentials: Credentials): Record<string, string>;
+  /** For a body that we have written. */
+  versionHeaders: Record<string, string>;
+  openTransport: OpenTransport;
   /** Throws `invalid` with a problem for each field that this wire cannot carry. */
   writeRequest(request: PivotRequest, options: WriteOptions): JsonObject;
   /** Throws `upstream` where it is no answer. */
   readAnswer(body: unknown): PivotAnswer;
   createEventReader(): EventReader;
+  /** Of a wire whose providers bind thinking to what came before it, and refuse it elsewhere. */
+  boundThinking?: {
+    /** Whether a request was refused for the thinking in it: without it, it may be taken. */
+    isRefused(thrown: unknown): boolean;
+    /** A body of it without any thinking; undefined where there is none in it. */
+    leaveOut(body: JsonObject): JsonObject | undefined;
+  };
 };

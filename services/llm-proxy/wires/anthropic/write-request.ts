@@ -1,6 +1,7 @@
 import type { Problem } from '#shared/errors.ts';
-import { fieldOf } from '../conversation.ts';
+import { fieldOf, isThoughtBy } from '../conversation.ts';
 import type {
+  CacheMark,
   CallPart,
   ImagePart,
   JsonObject,
@@ -8,6 +9,7 @@ import type {
   PivotRequest,
   PivotTool,
   TextPart,
+  ThinkingPart,
   WriteOptions,
 } from '../pivot.ts';
 import { parseObject, untranslatable } from '../read.ts';
@@ -16,7 +18,7 @@ type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
 
 /** The request as a body of POST /v1/messages. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(request: PivotRequest, { model, maxTokensDefault }: WriteOptions): JsonObject {
-  const messages = turnsOf(request.messages);
+  const messages = turnsOf(request.messages, model);
   const problems = [...problemsOf(request), ...turnProblems(request, messages)];
   if (problems.length > 0) throw untranslatable(problems);
   const system = request.system.flatMap(writeText);
@@ -67,7 +69,7 @@ function turnProblems(request: PivotRequest, turns: readonly Turn[]): Problem[] 
 }
 
 /** Messages of one role are one turn; in it the results of tools come first, and whatever else was said follows. */
-function turnsOf(messages: readonly PivotMessage[]): Turn[] {
+function turnsOf(messages: readonly PivotMessage[], model: string): Turn[] {
   const turns: Turn[] = [];
   const add = (role: Turn['role'], content: JsonObject[]) => {
     if (content.length === 0) return;
@@ -77,6 +79,11 @@ function turnsOf(messages: readonly PivotMessage[]): Turn[] {
   };
   for (const message of messages) {
     if (message.role === 'tool') add('user', [writeResult(message)]);
+    else if (message.role === 'assistant')
+      add(
+        'assistant',
+        message.parts.flatMap((part) => writeSaid(part, model)),
+      );
     else add(message.role, message.parts.flatMap(writePart));
   }
   return turns.map(resultsFirst);
@@ -87,14 +94,24 @@ function resultsFirst({ role, content }: Turn): Turn {
   return { role, content: [...content.filter(isResult), ...content.filter((block) => !isResult(block))] };
 }
 
-function writeResult({ callId, parts, isError }: Extract<PivotMessage, { role: 'tool' }>): JsonObject {
+function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { role: 'tool' }>): JsonObject {
   const content = parts.flatMap(writePart);
   return {
     type: 'tool_result',
     tool_use_id: idOf(callId),
     ...(content.length > 0 ? { content: plain(content) } : {}),
     ...(isError ? { is_error: true } : {}),
+    ...markOf(cache),
   };
+}
+
+/** The API wants the thinking of its model back as it was and where it was. */
+function writeSaid(part: TextPart | CallPart | ThinkingPart, model: string): JsonObject[] {
+  if (part.type !== 'thinking') return writePart(part);
+  if (!isThoughtBy('anthropic', model, part)) return [];
+  if (part.redacted !== undefined) return [{ type: 'redacted_thinking', data: part.redacted }];
+  // What nobody has signed is refused.
+  return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
 }
 
 function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
@@ -117,19 +134,24 @@ function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
 }
 
 /** The API refuses a text of nothing but white space. */
-const writeText = ({ text }: TextPart): JsonObject[] => (text.trim() === '' ? [] : [{ type: 'text', text }]);
+const writeText = ({ text, cache }: TextPart): JsonObject[] =>
+  text.trim() === '' ? [] : [{ type: 'text', text, ...markOf(cache) }];
 
-/** A single text goes as it is. */
-const plain = (blocks: JsonObject[]) => (blocks.length === 1 && blocks[0]?.type === 'text' ? blocks[0].text : blocks);
+const markOf = (cache: CacheMark | undefined): JsonObject => (cache ? { cache_control: cache } : {});
+
+/** A single text goes as it is, unless it is marked. */
+const plain = (blocks: JsonObject[]) =>
+  blocks.length === 1 && blocks[0]?.type === 'text' && !blocks[0].cache_control ? blocks[0].text : blocks;
 
 /** Other servers' ids may have characters that this one's may not: each becomes its code, the same way every time. */
 const idOf = (id: string) => id.replace(/[^a-zA-Z0-9_-]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`);
 
-const writeTool = ({ name, description, schema, strict }: PivotTool): JsonObject => ({
+const writeTool = ({ name, description, schema, strict, cache }: PivotTool): JsonObject => ({
   name,
   ...(description === undefined ? {} : { description }),
   input_schema: { type: 'object', ...schema },
   ...(strict === undefined ? {} : { strict }),
+  ...markOf(cache),
 });
 
 function choiceField({ toolChoice, parallelToolCalls }: PivotRequest): JsonObject {

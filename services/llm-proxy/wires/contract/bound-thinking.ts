@@ -67,7 +67,7 @@ const thinks = ({ anthropic }: Packed): boolean => anthropic.some(isThinking);
 /** Whether it can go back as it came: with each of its calls, and each of its blocks with its signature. */
 function isWhole({ anthropic }: Packed, message: ChatMessage): boolean {
   const calls = anthropic.filter(({ type }) => type === 'call').length;
-  const isSigned = anthropic.every(({ type, signature }) => type !== 'thinking' || signature !== '');
+  const isSigned = anthropic.every(({ type, signature }) => type !== 'thinking' || Boolean(signature));
   return message.role === 'assistant' && calls === message.toolCalls.length && isSigned;
 }
 

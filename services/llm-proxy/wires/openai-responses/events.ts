@@ -27,6 +27,8 @@ export function createEventWriter(reply: Reply): EventWriter {
         const response = writeHead(answer, reply);
         return `${send('response.created', { response })}${send('response.in_progress', { response })}`;
       }
+      case 'thinking':
+        return '';
       case 'text':
       case 'refusal':
       case 'toolCallStart':
@@ -107,7 +109,11 @@ function createOutput(answer: PivotAnswer, send: Send) {
       if (event.type === 'toolCallStart') return closeItem('completed');
       if (event.type !== 'text' && event.type !== 'refusal') return '';
       if (item?.type === 'call') return closeItem('completed');
-      return item && item.parts.at(-1)?.type !== event.type ? closePart() : '';
+      // A text behind a part that is not shown, or told to begin, is a part of its own.
+      const said = item?.parts.at(-1);
+      const goesOn =
+        said?.type === event.type && said === answer.parts.at(-1) && !(event.type === 'text' && event.begins);
+      return item && !goesOn ? closePart() : '';
     },
     after(event: Said): string {
       if (event.type === 'text' || event.type === 'refusal') return sayText(event);
