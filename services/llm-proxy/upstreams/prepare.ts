@@ -23,17 +23,28 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
+  if (!native) {
+    const maxTokensDefault = maxTokensOf(parts, target);
+    return runRemote(parts, call, remote, createTranslating({ route, remote, body, target, maxTokensDefault, write }));
+  }
   const versions = route.client.readVersions(call.headers, call.query);
-  const adapter = native
-    ? createPassing({
-        ...{ route, remote, body, model, raw, stream, write },
-        passed: { ...headersForProvider(call.headers), ...versions.headers },
-        query: versions.query,
-        rewrite: rewrite || parts.models.rules().length > 1,
-        outputMax: outputMaxOf(call, target),
-      })
-    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target), write });
-  return runRemote(parts, call, remote, adapter);
+  const passing = {
+    ...{ route, remote, body, model, raw, stream, write },
+    passed: { ...headersForProvider(call.headers), ...versions.headers },
+    query: versions.query,
+    rewrite: rewrite || parts.models.rules().length > 1,
+    outputMax: outputMaxOf(call, target),
+  };
+  const run = runRemote(parts, call, remote, createPassing(passing));
+  const { boundThinking } = remote.wire;
+  // Whoever answered before may have been another of the targets, which is our doing and not the client's.
+  if (!boundThinking || call.targets.length === 1) return run;
+  return (signal, marks) =>
+    run(signal, marks).catch((thrown: unknown) => {
+      const plain = boundThinking.isRefused(thrown) ? boundThinking.leaveOut(body) : undefined;
+      if (!plain) throw thrown;
+      return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
+    });
 }
 
 /** Where the client named none. */

@@ -208,4 +208,11 @@ export type UpstreamWire = {
   /** Throws `upstream` where it is no answer. */
   readAnswer(body: unknown): PivotAnswer;
   createEventReader(): EventReader;
+  /** Of a wire whose providers bind thinking to what came before it, and refuse it elsewhere. */
+  boundThinking?: {
+    /** Whether a request was refused for the thinking in it: without it, it may be taken. */
+    isRefused(thrown: unknown): boolean;
+    /** A body of it without any thinking; undefined where there is none in it. */
+    leaveOut(body: JsonObject): JsonObject | undefined;
+  };
 };

@@ -6,6 +6,7 @@ import { extend } from '../answers.ts';
 import { callsOf } from '../conversation.ts';
 import { toFailure } from '../errors.ts';
 import type { CallPart, PivotAnswer, PivotEvent } from '../pivot.ts';
+import type { Origin } from './reasoning.ts';
 import { packReasoning } from './reasoning.ts';
 
 const answerCharsMax = 4_000_000;
@@ -25,14 +26,14 @@ export type AnswerWriter = {
 type Options = {
   /** Who answers, for failures. */
   label: string;
-  /** As the provider was asked for it. */
-  model: string;
+  /** Who is asked, and what its thinking will be bound to. */
+  origin: Origin;
   /** Hears of the text while it comes; what it is given together is the answer's text. */
   onText?: ((text: string) => void) | undefined;
 };
 
 /** Writes an answer of toka.llm.chat. */
-export function createAnswerWriter({ label, model, onText }: Options): AnswerWriter {
+export function createAnswerWriter({ label, origin, onText }: Options): AnswerWriter {
   const said: PivotAnswer = { id: '', model: '', parts: [], stopReason: 'end', usage: undefined };
   let left = answerCharsMax;
   return {
@@ -44,8 +45,8 @@ export function createAnswerWriter({ label, model, onText }: Options): AnswerWri
       if ((event.type === 'text' || event.type === 'refusal') && event.delta !== '') onText?.(event.delta);
     },
     completion() {
-      const answer = Answer.safeParse(toAnswer(said, model));
-      if (answer.success) return { answer: answer.data, usage: said.usage, model: said.model || model };
+      const answer = Answer.safeParse(toAnswer(said, origin));
+      if (answer.success) return { answer: answer.data, usage: said.usage, model: said.model || origin.model };
       throw new Failure('upstream', `the answer of ${label} does not hold: ${z.prettifyError(answer.error)}`);
     },
   };
@@ -58,12 +59,12 @@ function charsOf(event: PivotEvent): number {
   return event.delta.length + (event.signature?.length ?? 0) + (event.redacted?.length ?? 0);
 }
 
-function toAnswer({ parts, stopReason }: PivotAnswer, model: string): Answer {
+function toAnswer({ parts, stopReason }: PivotAnswer, origin: Origin): Answer {
   const text = parts.map((part) => (part.type === 'text' || part.type === 'refusal' ? part.text : '')).join('');
   const calls = callsOf(parts.filter((part) => part.type !== 'refusal'));
   // Out of tokens in the middle of a call: there is no such call.
   const toolCalls = calls.map(toCall).filter(({ problem }) => problem === undefined || stopReason !== 'length');
-  const reasoning = packReasoning(parts, model);
+  const reasoning = packReasoning(parts, origin);
   const ended = stopReason !== 'length' && stopReason !== 'refusal';
   return {
     text,
