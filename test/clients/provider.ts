@@ -14,6 +14,8 @@ type Asked = {
   text: string;
   results: Result[];
   hasTools: boolean;
+  /** Names of the tools that are offered. */
+  tools: string[];
   wantsObject: boolean;
   /** The one tool that has to be called. */
   forced: string | undefined;
@@ -82,7 +84,12 @@ const textOf = (content: unknown): string =>
 function readAsked(url: string, body: Part): Asked | undefined {
   const path = url.split('?')[0];
   const tools = Array.isArray(body.tools) ? (body.tools as Part[]) : [];
-  const common = { stream: body.stream === true, model: String(body.model), hasTools: tools.length > 0 };
+  const common = {
+    stream: body.stream === true,
+    model: String(body.model),
+    hasTools: tools.length > 0,
+    tools: namesOf(tools),
+  };
   const any = isAny(body.tool_choice) ? (nameIn(tools[0]) ?? nameIn(tools[0]?.function)) : undefined;
   const items = (Array.isArray(body.messages ?? body.input) ? (body.messages ?? body.input) : []) as Part[];
   if (path === '/v1/chat/completions') {
@@ -127,6 +134,9 @@ function readAsked(url: string, body: Part): Asked | undefined {
   return undefined;
 }
 
+const namesOf = (tools: readonly Part[]): string[] =>
+  tools.flatMap((tool) => nameIn(tool) ?? nameIn(tool.function) ?? []);
+
 const isAny = (choice: unknown): boolean =>
   choice === 'required' || (typeof choice === 'object' && choice !== null && 'type' in choice && choice.type === 'any');
 
@@ -135,7 +145,23 @@ function nameIn(choice: unknown): string | undefined {
   return typeof name === 'string' ? name : undefined;
 }
 
-function answerTo({ text, results, hasTools, wantsObject, forced }: Asked): Answer {
+/** How each agent's tool that reads is called. */
+const readers: Record<string, (path: string) => object> = {
+  Read: (file_path) => ({ file_path }),
+  read: (filePath) => ({ filePath }),
+  exec_command: (path) => ({ cmd: `cat ${path}` }),
+  shell_command: (path) => ({ command: `cat ${path}` }),
+  shell: (path) => ({ command: ['cat', path] }),
+};
+
+function reading({ text, tools }: Asked): Call | undefined {
+  const path = /read the file (\/\S+)/.exec(text)?.[1];
+  const name = tools.find((each) => each in readers);
+  return path && name ? { id: 'call_reading1', name, args: JSON.stringify(readers[name]?.(path)) } : undefined;
+}
+
+function answerTo(asked: Asked): Answer {
+  const { text, results, hasTools, wantsObject, forced } = asked;
   if (wantsObject) return { text: JSON.stringify(person), calls: [] };
   if (forced) return { text: '', calls: [{ id: 'call_object1', name: forced, args: JSON.stringify(person) }] };
   if (hasTools && results.length === 0 && /weather/.test(text)) {
@@ -144,6 +170,8 @@ function answerTo({ text, results, hasTools, wantsObject, forced }: Asked): Answ
     }));
     return { thinking: 'Both towns at once.', text: 'I look.', calls };
   }
+  const call = results.length === 0 ? reading(asked) : undefined;
+  if (call) return { thinking: 'I have to look.', text: 'I read it.', calls: [call] };
   if (results.length > 0) return { text: `Now: ${results.map((each) => each.text).join('; ')}`, calls: [] };
   return { text: 'Hello there', calls: [] };
 }
