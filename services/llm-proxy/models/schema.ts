@@ -43,11 +43,8 @@ const prices = {
 };
 type Prices = { [name in keyof typeof prices]?: number | undefined };
 
-const pricesOnly = ({
-  input_usd_per_mtok: input,
-  cached_input_usd_per_mtok: cached,
-  output_usd_per_mtok: output,
-}: Prices) => [input, cached, output].filter((price) => price !== undefined).length;
+const threePrices = ['input_usd_per_mtok', 'cached_input_usd_per_mtok', 'output_usd_per_mtok'] as const;
+const missingOf = (given: Prices) => threePrices.filter((price) => given[price] === undefined);
 
 const tierIs = 'must be a factor such as 0.5, or { factor or three prices of its own, and prompt_tokens_max }';
 /** What a tier costs: a factor on the standard prices, or prices of its own. */
@@ -56,7 +53,7 @@ const Tier = z.union(
     factor,
     z
       .strictObject({ factor: factor.optional(), ...prices, prompt_tokens_max: tokens.optional() })
-      .refine((tier) => pricesOnly(tier) === (tier.factor === undefined ? 3 : 0), tierIs),
+      .refine((tier) => missingOf(tier).length === (tier.factor === undefined ? 0 : 3), tierIs),
   ],
   tierIs,
 );
@@ -98,10 +95,10 @@ const ModelFields = z.strictObject({
 });
 
 /** A model may be listed without prices: what it costs is then not known. */
-export const ModelEntry = ModelFields.refine((entry) => [0, 3].includes(pricesOnly(entry)), {
-  path: ['input_usd_per_mtok'],
-  message:
-    'needs cached_input_usd_per_mtok and output_usd_per_mtok beside it: all three, or none where they are not known',
+export const ModelEntry = ModelFields.superRefine((entry, context) => {
+  const missing = missingOf(entry);
+  if (missing.length === threePrices.length) return;
+  for (const price of missing) context.addIssue({ code: 'custom', path: [price], message: 'is missing' });
 });
 export type ModelEntry = z.infer<typeof ModelEntry>;
 
