@@ -51,7 +51,7 @@ export function createEventReader(): EventReader {
       if (chunk.error) {
         return [{ type: 'error', error: upstreamError([chunk.error.code, chunk.error.type], chunk.error.message) }];
       }
-      usage = usageIn(data) ?? usage;
+      usage = usageIn(data, usage) ?? usage;
       const choice = chunk.choices?.[0];
       const { content, refusal, tool_calls } = choice?.delta ?? {};
       const events: PivotEvent[] = [];
