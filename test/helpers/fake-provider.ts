@@ -40,6 +40,7 @@ export type FakeAnswer = {
   stopReason?: string;
   /** Thinking that Anthropic's wire sends before the text. */
   thinking?: string;
+  signature?: string;
   model?: string;
 };
 

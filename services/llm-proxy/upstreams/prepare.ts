@@ -2,6 +2,7 @@ import { Failure } from '#shared/errors.ts';
 import type { Call, Parts } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
+import { isThinkingRefused, withoutThinkingIn } from '../wires/anthropic/thinking-refused.ts';
 import { createPassing } from './passthrough.ts';
 import { runTyped } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -25,16 +26,26 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
-  const adapter = native
-    ? createPassing({
-        ...{ route, remote, body, model, raw, stream, write },
-        versions: versionsOf(call),
-        query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
-        rewrite: rewrite || parts.models.rules().length > 1,
-        outputMax: outputMaxOf(call, target),
-      })
-    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target), write });
-  return runRemote(parts, call, remote, adapter);
+  if (!native) {
+    const maxTokensDefault = maxTokensOf(parts, target);
+    return runRemote(parts, call, remote, createTranslating({ route, remote, body, target, maxTokensDefault, write }));
+  }
+  const passing = {
+    ...{ route, remote, body, model, raw, stream, write },
+    versions: versionsOf(call),
+    query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
+    rewrite: rewrite || parts.models.rules().length > 1,
+    outputMax: outputMaxOf(call, target),
+  };
+  const run = runRemote(parts, call, remote, createPassing(passing));
+  // Whoever answered before may have been another of the targets, which is our doing and not the client's.
+  if (call.targets.length === 1) return run;
+  return (signal, marks) =>
+    run(signal, marks).catch((thrown: unknown) => {
+      const plain = isThinkingRefused(thrown) ? withoutThinkingIn(body) : undefined;
+      if (!plain) throw thrown;
+      return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
+    });
 }
 
 /** Where the client named none. */
