@@ -31,7 +31,8 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const request = client.readRequest(body);
   const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
   const fitted = fitToModel(bounded, target.traits);
-  const written = wire.writeRequest(fitted, { model: target.model, maxTokensDefault, tokenLimitName });
+  const { model, traits } = target;
+  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, traits });
   const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
   return {
     path: remote.basePath + paths[remote.native],

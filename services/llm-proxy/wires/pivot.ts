@@ -2,15 +2,19 @@ import type { Usage } from '#shared/contracts/llm.ts';
 
 export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
 
-export type TextPart = { type: 'text'; text: string };
+/** A client's own mark: the provider is to keep the prompt up to here. */
+export type CacheMark = { type: 'ephemeral'; ttl?: '5m' | '1h' | undefined };
+type Marked = { cache?: CacheMark | undefined };
+
+export type TextPart = Marked & { type: 'text'; text: string };
 export const imageTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const;
 export type ImageType = (typeof imageTypes)[number];
-export type ImagePart = {
+export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
-export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
+export type CallPart = Marked & { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
 
 export type PivotMessage =
@@ -18,14 +22,18 @@ export type PivotMessage =
   | { role: 'system'; parts: TextPart[] }
   | { role: 'user'; parts: (TextPart | ImagePart)[] }
   | { role: 'assistant'; parts: (TextPart | CallPart)[] }
-  | { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean };
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean });
 
-export type PivotTool = {
+/** What a client of OpenAI's responses calls a tool that is a plain function here, for the way back. */
+export type ToolOrigin = { kind: 'function' | 'custom'; name: string; namespace?: string | undefined };
+
+export type PivotTool = Marked & {
   name: string;
   description?: string | undefined;
   /** JSON Schema of its arguments. */
   schema: Record<string, unknown>;
   strict?: boolean | undefined;
+  origin?: ToolOrigin | undefined;
 };
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
@@ -51,6 +59,8 @@ export type PivotRequest = {
   reasoningEffort: Effort | undefined;
   verbosity: 'low' | 'medium' | 'high' | undefined;
   stream: boolean;
+  /** The client's own wish for the prompt cache as a whole. */
+  cache?: CacheMark | undefined;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
 };
@@ -106,12 +116,21 @@ export type EventReader = {
   end(): PivotEvent[];
 };
 
+/** What a model takes, as models.toml says it, as far as the wires need to know. */
+export type ModelTraits = {
+  efforts?: readonly Effort[] | undefined;
+  no_thinking?: 'disabled' | 'between_tools' | 'none' | undefined;
+  system_messages?: boolean | undefined;
+};
+
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */
 export type WriteOptions = {
   model: string;
   /** Where the client set none and the wire needs one. */
   maxTokensDefault: number;
   tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
+  /** Without them the model is believed to take what all of its wire take. */
+  traits?: ModelTraits | undefined;
 };
 
 export type JsonObject = Record<string, unknown>;

@@ -4,6 +4,7 @@ import type { CallPart, EventWriter, JsonObject, PivotAnswer, PivotEvent, Reply,
 import { writeSse } from '../sse.ts';
 import type { Item } from './answer.ts';
 import { itemId, writeAnswer, writeHead, writeItem, writePart } from './answer.ts';
+import { inputOfArgs, originOf } from './tools.ts';
 
 type Send = (type: string, data: JsonObject) => string;
 
@@ -13,7 +14,7 @@ export function createEventWriter(reply: Reply): EventWriter {
   let sequence_number = 0;
   let over = false;
   const send: Send = (type, data) => writeSse({ type, sequence_number: sequence_number++, ...data }, type);
-  const output = createOutput(answer, send);
+  const output = createOutput(answer, reply, send);
   const fail = ({ code, message }: WireError) => {
     over = true;
     return send('error', { code, message, param: null });
@@ -53,10 +54,10 @@ export function createEventWriter(reply: Reply): EventWriter {
 type Said = Extract<PivotEvent, { type: 'text' | 'refusal' | 'toolCallStart' | 'toolCallArgs' }>;
 
 /** Opens and closes items and their parts around what is said. */
-function createOutput(answer: PivotAnswer, send: Send) {
+function createOutput(answer: PivotAnswer, { request }: Reply, send: Send) {
   let item: Item | undefined;
   let output_index = -1;
-  const at = () => ({ item_id: itemId(answer.id, output_index, item?.type ?? 'message'), output_index });
+  const at = () => ({ item_id: itemId(answer.id, output_index, item ?? { type: 'message', parts: [] }), output_index });
 
   const begin = (next: Item, shown: Item = next): string => {
     item = next;
@@ -76,12 +77,18 @@ function createOutput(answer: PivotAnswer, send: Send) {
         : send('response.refusal.done', { ...place, refusal: part.text });
     return done + send('response.content_part.done', { ...place, part: writePart(part) });
   };
+  /** A custom tool's text lies within the arguments, which have to be whole before it can be told. */
+  const closeCall = ({ call, origin }: Extract<Item, { type: 'call' }>): string => {
+    if (origin.kind === 'function') {
+      return send('response.function_call_arguments.done', { ...at(), name: origin.name, arguments: call.args });
+    }
+    const input = inputOfArgs(call.args);
+    const told = send('response.custom_tool_call_input.delta', { ...at(), delta: input });
+    return told + send('response.custom_tool_call_input.done', { ...at(), input });
+  };
   const closeItem = (status: 'completed' | 'incomplete'): string => {
     if (!item) return '';
-    const done =
-      item.type === 'message'
-        ? closePart()
-        : send('response.function_call_arguments.done', { ...at(), name: item.call.name, arguments: item.call.args });
+    const done = item.type === 'message' ? closePart() : closeCall(item);
     const whole = writeItem(answer.id, output_index, item, status);
     item = undefined;
     return done + send('response.output_item.done', { output_index, item: whole });
@@ -98,7 +105,7 @@ function createOutput(answer: PivotAnswer, send: Send) {
     if (event.type === 'refusal') return begun + send('response.refusal.delta', { ...place, delta: event.delta });
     return begun + send('response.output_text.delta', { ...place, delta: event.delta, logprobs: [] });
   };
-  const beginCall = (call: CallPart) => begin({ type: 'call', call });
+  const beginCall = (call: CallPart) => begin({ type: 'call', call, origin: originOf(request.tools, call) });
 
   return {
     /** What is closed before this event is taken into the answer. */
@@ -114,6 +121,7 @@ function createOutput(answer: PivotAnswer, send: Send) {
       const part = answer.parts.at(-1);
       if (part?.type !== 'toolCall') return '';
       if (event.type === 'toolCallStart') return beginCall(part);
+      if (item?.type === 'call' && item.origin.kind === 'custom') return '';
       return send('response.function_call_arguments.delta', { ...at(), delta: event.delta });
     },
   };
