@@ -17,7 +17,7 @@ export function keepPrompt(body: JsonObject, { cache, wire }: Pick<PivotRequest,
   for (const block of marks.slice(0, Math.max(0, marks.length - marksMax + (cache ? 1 : 0))))
     delete block.cache_control;
   if (cache) return { ...body, cache_control: cache };
-  if (marks.length > 0 || wire === 'anthropic') return body;
+  if (marks.length > 0 || !wire.startsWith('openai')) return body;
   const { system, tools } = body;
   const marked = { ...body, cache_control: kept };
   if (typeof system === 'string') return { ...marked, system: [{ type: 'text', text: system, cache_control: kept }] };

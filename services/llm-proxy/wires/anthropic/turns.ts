@@ -1,16 +1,22 @@
-import type { CacheMark, CallPart, ImagePart, JsonObject, PivotMessage, TextPart } from '../pivot.ts';
+import { isThoughtBy } from '../conversation.ts';
+import type { CacheMark, CallPart, ImagePart, JsonObject, PivotMessage, TextPart, ThinkingPart } from '../pivot.ts';
 import { parseObject } from '../read.ts';
 import { idOf } from './call-id.ts';
 
 export type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
 
-type Builder = {
+type Options = {
+  model: string;
+  /** Whether it takes the role `system`. */
+  systemMessages: boolean;
+};
+
+type Builder = Options & {
   turns: Turn[];
   /** Calls that have no result yet: nothing may stand between them and it. */
   open: Set<string>;
   /** What the system said, until there is a place for it. */
   waiting: JsonObject[];
-  systemMessages: boolean;
 };
 
 /**
@@ -20,16 +26,17 @@ type Builder = {
  * behind a user's turn, at the end or before an assistant's turn, and never beside another one. So it moves behind the turn in
  * which it was said. A model that knows none, or a place where there can be none, gets the same words in the user's turn.
  */
-export function turnsOf(messages: readonly PivotMessage[], systemMessages: boolean): Turn[] {
-  const builder: Builder = { turns: [], open: new Set(), waiting: [], systemMessages };
+export function turnsOf(messages: readonly PivotMessage[], options: Options): Turn[] {
+  const builder: Builder = { ...options, turns: [], open: new Set(), waiting: [] };
   for (const message of messages) take(builder, message);
   placeSystem(builder);
   return builder.turns.map(resultsFirst);
 }
 
 function take(builder: Builder, message: PivotMessage): void {
-  const { open, systemMessages } = builder;
-  const content = message.role === 'tool' ? [writeResult(message)] : message.parts.flatMap(writePart);
+  const { open, model, systemMessages } = builder;
+  const content =
+    message.role === 'tool' ? [writeResult(message)] : message.parts.flatMap((part) => writeSaid(part, model));
   if (content.length === 0) return;
   if (message.role === 'tool') open.delete(idOf(message.callId));
   if (message.role === 'assistant') {
@@ -73,6 +80,15 @@ function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { 
     ...(isError ? { is_error: true } : {}),
     ...markOf(cache),
   };
+}
+
+/** The API wants the thinking of its model back as it was and where it was. */
+function writeSaid(part: TextPart | ImagePart | CallPart | ThinkingPart, model: string): JsonObject[] {
+  if (part.type !== 'thinking') return writePart(part);
+  if (!isThoughtBy('anthropic', model, part)) return [];
+  if (part.redacted !== undefined) return [{ type: 'redacted_thinking', data: part.redacted }];
+  // What nobody has signed is refused.
+  return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
 }
 
 function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {

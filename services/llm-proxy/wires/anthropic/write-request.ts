@@ -13,7 +13,7 @@ export function writeRequest(
   request: PivotRequest,
   { model, maxTokensDefault, traits = {} }: WriteOptions,
 ): JsonObject {
-  const messages = turnsOf(request.messages, traits.system_messages ?? false);
+  const messages = turnsOf(request.messages, { model, systemMessages: traits.system_messages ?? false });
   const problems = [...problemsOf(request), ...turnProblems(request, messages)];
   if (problems.length > 0) throw untranslatable(problems);
   const system = [...request.system, ...wordsOf(request)].flatMap(writeText);

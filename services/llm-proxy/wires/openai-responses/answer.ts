@@ -23,6 +23,7 @@ function itemsOf(parts: PivotAnswer['parts'], { tools }: PivotRequest): Item[] {
   const items: Item[] = [];
   for (const part of parts) {
     const last = items.at(-1);
+    if (part.type === 'thinking') continue;
     if (part.type === 'toolCall') items.push({ type: 'call', call: part, origin: originOf(tools, part) });
     else if (last?.type === 'message') last.parts.push(part);
     else items.push({ type: 'message', parts: [part] });

@@ -28,6 +28,8 @@ export function createEventWriter(reply: Reply): EventWriter {
         const response = writeHead(answer, reply);
         return `${send('response.created', { response })}${send('response.in_progress', { response })}`;
       }
+      case 'thinking':
+        return '';
       case 'text':
       case 'refusal':
       case 'toolCallStart':
@@ -77,18 +79,9 @@ function createOutput(answer: PivotAnswer, { request }: Reply, send: Send) {
         : send('response.refusal.done', { ...place, refusal: part.text });
     return done + send('response.content_part.done', { ...place, part: writePart(part) });
   };
-  /** A custom tool's text lies within the arguments, which have to be whole before it can be told. */
-  const closeCall = ({ call, origin }: Extract<Item, { type: 'call' }>): string => {
-    if (origin.kind === 'function') {
-      return send('response.function_call_arguments.done', { ...at(), name: origin.name, arguments: call.args });
-    }
-    const input = inputOfArgs(call.args);
-    const told = send('response.custom_tool_call_input.delta', { ...at(), delta: input });
-    return told + send('response.custom_tool_call_input.done', { ...at(), input });
-  };
   const closeItem = (status: 'completed' | 'incomplete'): string => {
     if (!item) return '';
-    const done = item.type === 'message' ? closePart() : closeCall(item);
+    const done = item.type === 'message' ? closePart() : closeCall(item, at(), send);
     const whole = writeItem(answer.id, output_index, item, status);
     item = undefined;
     return done + send('response.output_item.done', { output_index, item: whole });
@@ -114,17 +107,33 @@ function createOutput(answer: PivotAnswer, { request }: Reply, send: Send) {
       if (event.type === 'toolCallStart') return closeItem('completed');
       if (event.type !== 'text' && event.type !== 'refusal') return '';
       if (item?.type === 'call') return closeItem('completed');
-      return item && item.parts.at(-1)?.type !== event.type ? closePart() : '';
+      // A text behind a part that is not shown, or told to begin, is a part of its own.
+      const said = item?.parts.at(-1);
+      const goesOn =
+        said?.type === event.type && said === answer.parts.at(-1) && !(event.type === 'text' && event.begins);
+      return item && !goesOn ? closePart() : '';
     },
     after(event: Said): string {
       if (event.type === 'text' || event.type === 'refusal') return sayText(event);
       const part = answer.parts.at(-1);
       if (part?.type !== 'toolCall') return '';
       if (event.type === 'toolCallStart') return beginCall(part);
-      if (item?.type === 'call' && item.origin.kind === 'custom') return '';
-      return send('response.function_call_arguments.delta', { ...at(), delta: event.delta });
+      return isText(item) ? '' : send('response.function_call_arguments.delta', { ...at(), delta: event.delta });
     },
   };
+}
+
+/** A custom tool's text lies within the arguments, which have to be whole before it can be told. */
+const isText = (item: Item | undefined) => item?.type === 'call' && item.origin.kind === 'custom';
+
+function closeCall(item: Extract<Item, { type: 'call' }>, place: JsonObject, send: Send): string {
+  const { call, origin } = item;
+  if (!isText(item)) {
+    return send('response.function_call_arguments.done', { ...place, name: origin.name, arguments: call.args });
+  }
+  const input = inputOfArgs(call.args);
+  const told = send('response.custom_tool_call_input.delta', { ...place, delta: input });
+  return told + send('response.custom_tool_call_input.done', { ...place, input });
 }
 
 const isCut = ({ reason }: Extract<PivotEvent, { type: 'stop' }>, { parts }: PivotAnswer) =>
