@@ -25,6 +25,7 @@ import { createCheckFresh } from './pipeline/freshness.ts';
 import type { Count } from './pipeline/record.ts';
 import { appendToLedger, countForAgent, createCounter } from './pipeline/record.ts';
 import { openRedis } from './redis.ts';
+import { createKeptResponses } from './responses/kept-responses.ts';
 import { openUpstreams } from './upstreams/upstreams.ts';
 import { watchRedis } from './watch-redis.ts';
 
@@ -87,7 +88,8 @@ export async function open(context: Context<Config>): Promise<number> {
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
   const memory = createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics);
   const http = { memory, keys, count, requestMs: config.LLM_REQUEST_TIMEOUT * 1_000, debug: config.LLM_DEBUG };
-  return openHttp(context, { ...shared, ...http, bus, writer, logger }, giveUp);
+  const responses = createKeptResponses(redis, logger);
+  return openHttp(context, { ...shared, ...http, responses, bus, writer, logger }, giveUp);
 }
 
 /** Answers the calls that come over NATS. */

@@ -11,6 +11,7 @@ import type { Keys } from './keys/keys.ts';
 import type { Models, Target } from './models/target.ts';
 import type { Asker } from './pipeline/ask-model.ts';
 import type { Count } from './pipeline/record.ts';
+import type { KeptResponses } from './responses/kept-responses.ts';
 import type { Told } from './upstreams/stream-watch.ts';
 import type { Upstreams } from './upstreams/upstreams.ts';
 import type { JsonObject } from './wires/pivot.ts';
@@ -25,6 +26,7 @@ export type Parts = {
   upstreams: Upstreams;
   asker: Asker;
   answers: Answers | undefined;
+  responses: KeptResponses;
   count: Count;
   memory: Memory;
   maxOutputTokens: number;
@@ -49,6 +51,8 @@ export type Call = {
   textBytes: number;
   /** What we have read of `raw`, held to LLM_MAX_OUTPUT_TOKENS. */
   body: JsonObject;
+  /** Takes each response that is written for the client. */
+  keepResponse: ((response: JsonObject) => void) | undefined;
   /** Whether the provider must be sent `body`, and not `raw`. */
   rewrite: boolean;
   /** What the answer may have at most, where the client named no limit. */

@@ -33,7 +33,10 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
         rewrite: rewrite || parts.models.rules().length > 1,
         outputMax: outputMaxOf(call, target),
       })
-    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target), write });
+    : createTranslating({
+        ...{ route, remote, body, target, write, keep: call.keepResponse },
+        maxTokensDefault: maxTokensOf(parts, target),
+      });
   return runRemote(parts, call, remote, adapter);
 }
 

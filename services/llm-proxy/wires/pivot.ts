@@ -130,8 +130,12 @@ export type WireError = { status: number; code: string; message: string; problem
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `createdS`: epoch seconds. */
-export type Reply = { request: PivotRequest; createdS: number };
+/** What an answer is written for. `keep` takes the response of OpenAI's responses once it is whole. `createdS`: epoch seconds. */
+export type Reply = {
+  request: PivotRequest;
+  createdS: number;
+  keep?: ((response: JsonObject) => void) | undefined;
+};
 
 /** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
 export type EventWriter = {
