@@ -29,7 +29,10 @@ export type Parts = {
   responses: KeptResponses;
   count: Count;
   memory: Memory;
+  /** Where neither the client nor models.toml says how much an answer may have. */
   maxOutputTokens: number;
+  /** What clients may ask for at most. */
+  outputCeiling: number;
   /** LLM_REQUEST_TIMEOUT. */
   requestMs: number;
   /** LLM_DEBUG. */
@@ -55,8 +58,10 @@ export type Call = {
   keepResponse: ((response: JsonObject) => void) | undefined;
   /** Whether the provider must be sent `body`, and not `raw`. */
   rewrite: boolean;
-  /** What the answer may have at most, where the client named no limit. */
+  /** What the answer may have where the client named no limit, and that of the model is not known. */
   outputDefault: number | undefined;
+  /** What each answer may have at most. */
+  outputMax: number;
   /** What it holds of LLM_REQUESTS_MEMORY. */
   memory: Held;
   model: string;

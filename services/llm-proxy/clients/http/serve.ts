@@ -90,7 +90,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
   const { isAmbiguous } = read;
   const textBytes = Math.max(read.textBytes, raw.length);
   const model = modelOf(body, key);
-  const output = boundOutput(route.kind, body, parts.maxOutputTokens);
+  const output = boundOutput(route.kind, body, parts.outputCeiling);
   if (output.isLowered) response.setHeader('x-toka-max-output-tokens', output.tokens);
   return {
     ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response },
@@ -98,7 +98,8 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     keepResponse: route.kind === 'responses' ? parts.responses.keeper(key.id, sent, body) : undefined,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
-    outputDefault: output.isUnnamed ? output.tokens : undefined,
+    outputDefault: output.isUnnamed ? Math.min(parts.maxOutputTokens, output.tokens) : undefined,
+    outputMax: output.tokens,
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
     targets: parts.models.targets(model),
