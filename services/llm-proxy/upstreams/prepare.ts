@@ -1,5 +1,6 @@
 import { Failure } from '#shared/errors.ts';
 import type { Call, Parts } from '../model-call.ts';
+import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
 import { isThinkingRefused, withoutThinkingIn } from '../wires/anthropic/thinking-refused.ts';
@@ -27,15 +28,21 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     return Buffer.from(JSON.stringify(value));
   };
   if (!native) {
-    const maxTokensDefault = maxTokensOf(parts, target);
-    return runRemote(parts, call, remote, createTranslating({ route, remote, body, target, maxTokensDefault, write }));
+    const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
+    const keep = call.keepResponse;
+    return runRemote(
+      parts,
+      call,
+      remote,
+      createTranslating({ route, remote, body, target, maxTokensDefault, write, keep }),
+    );
   }
   const passing = {
     ...{ route, remote, body, model, raw, stream, write },
     versions: versionsOf(call),
     query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
     rewrite: rewrite || parts.models.rules().length > 1,
-    outputMax: outputMaxOf(call, target),
+    outputMax: unaskedOutput(call, target),
   };
   const run = runRemote(parts, call, remote, createPassing(passing));
   // Whoever answered before may have been another of the targets, which is our doing and not the client's.
@@ -47,13 +54,6 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
       return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
     });
 }
-
-/** Where the client named none. */
-const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
-  outputDefault === undefined ? undefined : Math.min(outputDefault, maxOutputTokens ?? outputDefault);
-
-const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
-  Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
 
 /** The headers that choose among versions of the wire. */
 export function versionsOf({ route, headers }: Call): Record<string, string> {

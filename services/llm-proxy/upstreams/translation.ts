@@ -17,6 +17,7 @@ type Options = {
   body: JsonObject;
   target: Target;
   maxTokensDefault: number;
+  keep: ((response: JsonObject) => void) | undefined;
   /** Writes a body anew. */
   write(body: object): Buffer;
 };
@@ -25,14 +26,15 @@ const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as cons
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
-export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
+export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
   const { wire, tokenLimitName } = remote;
   const request = client.readRequest(body);
   const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
   const fitted = fitToModel(bounded, target.traits);
-  const written = wire.writeRequest(fitted, { model: target.model, maxTokensDefault, tokenLimitName });
-  const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
+  const { model, traits } = target;
+  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, traits });
+  const reply = { request, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
     path: remote.basePath + paths[remote.native],
     body: write(written),

@@ -1,5 +1,13 @@
 import { broken, cutOff } from './errors.ts';
-import type { EventReader, JsonObject, PivotAnswer, PivotEvent, PivotStop } from './pivot.ts';
+import type {
+  EventReader,
+  JsonObject,
+  PivotAnswer,
+  PivotEvent,
+  PivotStop,
+  ThinkingEvent,
+  ThinkingPart,
+} from './pivot.ts';
 import { parseObject } from './read.ts';
 
 // As it comes, JSON and all: a chunk of a few letters takes some 200 characters.
@@ -67,9 +75,15 @@ export function extend(answer: PivotAnswer, event: PivotEvent): void {
       Object.assign(answer, { id: event.id, model: event.model, usage: event.usage });
       return;
     case 'text':
-    case 'refusal':
-      if (last?.type === event.type) last.text += event.delta;
+    case 'refusal': {
+      const isNew = event.type === 'text' && event.begins;
+      if (last?.type === event.type && !isNew) last.text += event.delta;
       else answer.parts.push({ type: event.type, text: event.delta });
+      return;
+    }
+    case 'thinking':
+      if (last?.type === 'thinking' && !event.begins) think(last, event);
+      else answer.parts.push(think({ type: 'thinking', of: event.of, text: '' }, event));
       return;
     case 'toolCallStart':
       answer.parts.push({ type: 'toolCall', id: event.id, name: event.name, args: '' });
@@ -87,4 +101,11 @@ export function extend(answer: PivotAnswer, event: PivotEvent): void {
     case 'error':
       return;
   }
+}
+
+function think(part: ThinkingPart, { delta, signature, redacted }: ThinkingEvent): ThinkingPart {
+  part.text += delta;
+  if (signature !== undefined) part.signature = signature;
+  if (redacted !== undefined) part.redacted = redacted;
+  return part;
 }

@@ -1,4 +1,4 @@
-import type { CallPart, ImagePart, PivotMessage, PivotRequest, TextPart } from './pivot.ts';
+import type { CallPart, ImagePart, PivotMessage, PivotRequest, TextPart, ThinkingPart, WireName } from './pivot.ts';
 import { untranslatable } from './read.ts';
 
 /** What is said before anything else by the system: the rest of the messages keeps its place. */
@@ -45,33 +45,48 @@ type Field =
   | 'tools';
 
 const fields: Record<Field, Record<PivotRequest['wire'], string>> = {
-  messages: { 'openai-chat': 'messages', 'openai-responses': 'input', anthropic: 'messages' },
+  messages: { 'openai-chat': 'messages', 'openai-responses': 'input', anthropic: 'messages', contract: 'messages' },
   responseFormat: {
     'openai-chat': 'response_format.type',
     'openai-responses': 'text.format.type',
     anthropic: 'output_config.format',
+    contract: 'responseFormat',
   },
-  stop: { 'openai-chat': 'stop', 'openai-responses': 'stop', anthropic: 'stop_sequences' },
+  stop: { 'openai-chat': 'stop', 'openai-responses': 'stop', anthropic: 'stop_sequences', contract: 'stop' },
   reasoningEffort: {
     'openai-chat': 'reasoning_effort',
     'openai-responses': 'reasoning.effort',
     anthropic: 'output_config.effort',
+    contract: 'reasoningEffort',
   },
-  verbosity: { 'openai-chat': 'verbosity', 'openai-responses': 'text.verbosity', anthropic: 'verbosity' },
-  topK: { 'openai-chat': 'top_k', 'openai-responses': 'top_k', anthropic: 'top_k' },
-  temperature: { 'openai-chat': 'temperature', 'openai-responses': 'temperature', anthropic: 'temperature' },
-  tools: { 'openai-chat': 'tools', 'openai-responses': 'tools', anthropic: 'tools' },
+  verbosity: {
+    'openai-chat': 'verbosity',
+    'openai-responses': 'text.verbosity',
+    anthropic: 'verbosity',
+    contract: 'verbosity',
+  },
+  topK: { 'openai-chat': 'top_k', 'openai-responses': 'top_k', anthropic: 'top_k', contract: 'topK' },
+  temperature: {
+    'openai-chat': 'temperature',
+    'openai-responses': 'temperature',
+    anthropic: 'temperature',
+    contract: 'temperature',
+  },
+  tools: { 'openai-chat': 'tools', 'openai-responses': 'tools', anthropic: 'tools', contract: 'tools' },
 };
 
 /** A field of the pivot as the client called it. */
 export const fieldOf = ({ wire }: Pick<PivotRequest, 'wire'>, field: Field): string => fields[field][wire];
 
-export const textsOf = (parts: readonly (TextPart | CallPart | ImagePart)[]): TextPart[] =>
-  parts.filter((part) => part.type === 'text');
-export const callsOf = (parts: readonly (TextPart | CallPart)[]): CallPart[] =>
-  parts.filter((part) => part.type === 'toolCall');
+type Part = TextPart | CallPart | ImagePart | ThinkingPart;
+
+export const textsOf = (parts: readonly Part[]): TextPart[] => parts.filter((part) => part.type === 'text');
+export const callsOf = (parts: readonly Part[]): CallPart[] => parts.filter((part) => part.type === 'toolCall');
 export const imagesOf = (parts: readonly (TextPart | ImagePart)[]): ImagePart[] =>
   parts.filter((part) => part.type === 'image');
+/** Whether thinking may go back to this model of this wire: to any other it would be noise, or a signature that does not hold. */
+export const isThoughtBy = (wire: WireName, model: string, part: ThinkingPart): boolean =>
+  part.of === wire && (part.model === undefined || part.model === model);
 /** All that was said, as one text. */
 export const textOf = (parts: readonly { type: string; text?: string }[]): string =>
   parts.map((part) => (part.type === 'text' ? part.text : '')).join('');

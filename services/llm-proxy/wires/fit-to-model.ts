@@ -7,7 +7,7 @@ type Traits = {
   tools_reasoning_effort?: Effort | undefined;
 };
 
-/** The request as this model takes it: no temperature where it refuses one, and a tool it cannot be made to call asked for in words. */
+/** The request as this model takes it: no sampling parameters where it refuses them, and a tool it cannot be made to call asked for in words. */
 export function fitToModel(request: PivotRequest, traits: Traits): PivotRequest {
   const { toolChoice, messages, tools, reasoningEffort } = request;
   const forced = toolChoice === 'required' || typeof toolChoice === 'object';
@@ -16,7 +16,7 @@ export function fitToModel(request: PivotRequest, traits: Traits): PivotRequest 
   const text = `Answer with one call of ${tool} and with nothing else.`;
   return {
     ...request,
-    temperature: traits.temperature ? request.temperature : undefined,
+    ...(traits.temperature ? {} : { temperature: undefined, topP: undefined, topK: undefined }),
     toolChoice: asked ? 'auto' : toolChoice,
     messages: asked ? [...messages, { role: 'user', parts: [{ type: 'text', text }] }] : messages,
     reasoningEffort: reasoningEffort ?? (tools.length > 0 ? traits.tools_reasoning_effort : undefined),

@@ -2,30 +2,52 @@ import type { Usage } from '#shared/contracts/llm.ts';
 
 export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
 
-export type TextPart = { type: 'text'; text: string };
+/** A client's own mark: the provider is to keep the prompt up to here. */
+export type CacheMark = { type: 'ephemeral'; ttl?: '5m' | '1h' | undefined };
+type Marked = { cache?: CacheMark | undefined };
+
+export type TextPart = Marked & { type: 'text'; text: string };
 export const imageTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const;
 export type ImageType = (typeof imageTypes)[number];
-export type ImagePart = {
+export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
-export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
+export type CallPart = Marked & { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
+/**
+ * What a model thought. It goes back as it was, in its place, and only by the wire that it came by to the model that thought it: no other
+ * can read it, or would believe it. `signature` is Anthropic's, over the text and all that was said before it; `redacted` is thinking
+ * that nobody is shown, in place of a text.
+ */
+export type ThinkingPart = {
+  type: 'thinking';
+  of: WireName;
+  /** Whose it is, by the name that its provider was asked for. Undefined: not known; then any model of the wire may have it. */
+  model?: string | undefined;
+  text: string;
+  signature?: string | undefined;
+  redacted?: string | undefined;
+};
 
 export type PivotMessage =
   /** An instruction that came after the conversation had begun. */
   | { role: 'system'; parts: TextPart[] }
   | { role: 'user'; parts: (TextPart | ImagePart)[] }
-  | { role: 'assistant'; parts: (TextPart | CallPart)[] }
-  | { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean };
+  | { role: 'assistant'; parts: (TextPart | CallPart | ThinkingPart)[] }
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean });
 
-export type PivotTool = {
+/** What a client of OpenAI's responses calls a tool that is a plain function here, for the way back. */
+export type ToolOrigin = { kind: 'function' | 'custom'; name: string; namespace?: string | undefined };
+
+export type PivotTool = Marked & {
   name: string;
   description?: string | undefined;
   /** JSON Schema of its arguments. */
   schema: Record<string, unknown>;
   strict?: boolean | undefined;
+  origin?: ToolOrigin | undefined;
 };
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
@@ -33,8 +55,8 @@ export type Effort = (typeof efforts)[number];
 
 /** A request to a model in no provider's words. */
 export type PivotRequest = {
-  /** The wire it came by: what is wrong with it is told in that wire's words. */
-  wire: WireName;
+  /** The wire it came by: what is wrong with it is told in that wire's words. `contract` is our own, toka.llm.chat. */
+  wire: WireName | 'contract';
   model: string;
   system: TextPart[];
   messages: PivotMessage[];
@@ -51,8 +73,15 @@ export type PivotRequest = {
   reasoningEffort: Effort | undefined;
   verbosity: 'low' | 'medium' | 'high' | undefined;
   stream: boolean;
+  /** The client's own wish for the prompt cache as a whole. */
+  cache?: CacheMark | undefined;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
+  /**
+   * What later calls begin with as well, where the client says it: `keep` of the messages go on with the conversation, and those behind
+   * them are for this call only. `key`: calls that begin alike have the same.
+   */
+  promptCache?: { keep?: number | undefined; key?: string | undefined } | undefined;
 };
 
 export type PivotStop = 'end' | 'tool-calls' | 'length' | 'stop-sequence' | 'refusal';
@@ -61,7 +90,7 @@ export type PivotStop = 'end' | 'tool-calls' | 'length' | 'stop-sequence' | 'ref
 export type PivotAnswer = {
   id: string;
   model: string;
-  parts: (TextPart | CallPart | RefusalPart)[];
+  parts: (TextPart | CallPart | RefusalPart | ThinkingPart)[];
   stopReason: PivotStop;
   /** The text at which it stopped, where the provider says it. */
   stopSequence?: string | undefined;
@@ -71,11 +100,13 @@ export type PivotAnswer = {
 
 /**
  * One step of a streamed answer. First comes `start`, then what was said, in order: arguments always belong to the call begun
- * last. `usage` is the whole of it so far and comes before `stop`; the last event is `stop` or `error`.
+ * last. `begins`: a part of its own, not more of the same kind. `usage` is the whole of it so far and comes before `stop`; the last
+ * event is `stop` or `error`.
  */
 export type PivotEvent =
   | { type: 'start'; id: string; model: string; usage?: Usage | undefined }
-  | { type: 'text'; delta: string }
+  | { type: 'text'; delta: string; begins?: true | undefined }
+  | ThinkingEvent
   | { type: 'refusal'; delta: string }
   | { type: 'toolCallStart'; index: number; id: string; name: string }
   | { type: 'toolCallArgs'; index: number; delta: string }
@@ -83,14 +114,28 @@ export type PivotEvent =
   | { type: 'stop'; reason: PivotStop; stopSequence?: string | undefined }
   | { type: 'error'; error: WireError };
 
+/** More of what a model thinks, which is of the wire `of`. A signature comes behind its text, and ends it. */
+export type ThinkingEvent = {
+  type: 'thinking';
+  of: WireName;
+  delta: string;
+  begins?: true | undefined;
+  signature?: string | undefined;
+  redacted?: string | undefined;
+};
+
 /** An error as a wire tells it. `status` is an HTTP status; `code` a short name such as `limited`. */
 export type WireError = { status: number; code: string; message: string; problems?: { field: string }[] | undefined };
 
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `createdS`: epoch seconds. */
-export type Reply = { request: PivotRequest; createdS: number };
+/** What an answer is written for. `keep` takes the response of OpenAI's responses once it is whole. `createdS`: epoch seconds. */
+export type Reply = {
+  request: PivotRequest;
+  createdS: number;
+  keep?: ((response: JsonObject) => void) | undefined;
+};
 
 /** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
 export type EventWriter = {
@@ -106,12 +151,21 @@ export type EventReader = {
   end(): PivotEvent[];
 };
 
+/** What a model takes, as models.toml says it, as far as the wires need to know. */
+export type ModelTraits = {
+  efforts?: readonly Effort[] | undefined;
+  no_thinking?: 'disabled' | 'between_tools' | 'none' | undefined;
+  system_messages?: boolean | undefined;
+};
+
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */
 export type WriteOptions = {
   model: string;
   /** Where the client set none and the wire needs one. */
   maxTokensDefault: number;
   tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
+  /** Without them the model is believed to take what all of its wire take. */
+  traits?: ModelTraits | undefined;
 };
 
 export type JsonObject = Record<string, unknown>;

@@ -19,7 +19,12 @@ const Block = z.discriminatedUnion('type', [
       input: z.record(z.string(), z.unknown()),
     })
     .transform(({ id, name, input }): Part[] => [{ type: 'toolCall', id, name, args: JSON.stringify(input) }]),
-  z.looseObject({ type: z.enum(['thinking', 'redacted_thinking']) }).transform((): Part[] => []),
+  z
+    .looseObject({ type: z.literal('thinking'), thinking: z.string(), signature: z.string().optional() })
+    .transform(({ thinking, signature }): Part[] => [{ type: 'thinking', of: 'anthropic', text: thinking, signature }]),
+  z
+    .looseObject({ type: z.literal('redacted_thinking'), data: z.string() })
+    .transform(({ data }): Part[] => [{ type: 'thinking', of: 'anthropic', text: '', redacted: data }]),
 ]);
 
 const Body = z.looseObject({
@@ -90,6 +95,7 @@ export function writeAnswer({ id, model, parts, stopReason, stopSequence, usage 
 }
 
 function writeBlock(part: Part, stopReason: PivotStop): JsonObject[] {
+  if (part.type === 'thinking') return [];
   if (part.type !== 'toolCall') return part.text === '' ? [] : [{ type: 'text', text: part.text, citations: null }];
   const input = parseObject(part.args);
   if (input) return [{ type: 'tool_use', id: part.id, name: part.name, input, caller: { type: 'direct' } }];

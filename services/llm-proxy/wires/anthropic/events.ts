@@ -22,12 +22,19 @@ const Event = z.discriminatedUnion('type', [
       text: z.string().optional(),
       id: z.string().optional(),
       name: z.string().optional(),
+      data: z.string().optional(),
     }),
   }),
   z.looseObject({
     type: z.literal('content_block_delta'),
     index,
-    delta: z.looseObject({ type: z.string(), text: z.string().optional(), partial_json: z.string().optional() }),
+    delta: z.looseObject({
+      type: z.string(),
+      text: z.string().optional(),
+      partial_json: z.string().optional(),
+      thinking: z.string().optional(),
+      signature: z.string().optional(),
+    }),
   }),
   z.looseObject({ type: z.literal('content_block_stop'), index }),
   z.looseObject({
@@ -95,29 +102,41 @@ export function createEventReader(): EventReader {
 
 type BlockEvent = Extract<Event, { index: number }>;
 
-/** Blocks come one after the other; only texts and tool calls are for other wires, and thinking is left out. */
+/** Blocks come one after the other. */
 function createBlockReader() {
   let calls = 0;
   let open: { index: number; kind: 'text' | 'call' | 'thinking'; argued: boolean } | undefined;
+  let wasText = false;
+  /** A text right behind another one is a block of its own, too. */
+  let begins: true | undefined;
   const begin = (event: Extract<BlockEvent, { type: 'content_block_start' }>): PivotEvent[] => {
-    const { type, text, id, name } = event.content_block;
+    const { type, text, id, name, data } = event.content_block;
     const kind =
       type === 'text' ? 'text' : type === 'tool_use' ? 'call' : type.endsWith('thinking') ? 'thinking' : undefined;
     if (!kind) return unreadable(`a block of the kind ${type.slice(0, 60)} has no counterpart`);
     open = { index: event.index, kind, argued: false };
-    if (kind === 'text') return text ? [{ type: 'text', delta: text }] : [];
-    if (kind === 'thinking') return [];
+    begins = kind === 'text' && wasText ? true : undefined;
+    wasText = kind === 'text';
+    if (kind === 'text') return text ? [sayText(text)] : [];
+    if (kind === 'thinking') return [{ type: 'thinking', of: 'anthropic', delta: '', begins: true, redacted: data }];
     if (!id || !name) return unreadable('a tool call has no id or no name');
     calls += 1;
     return [{ type: 'toolCallStart', index: calls - 1, id, name }];
   };
   const extend = (event: Extract<BlockEvent, { type: 'content_block_delta' }>): PivotEvent[] => {
-    const { text, partial_json } = event.delta;
+    const { text, partial_json, thinking, signature } = event.delta;
     if (open?.index !== event.index) return unreadable('its blocks are mixed');
-    if (open.kind === 'text' && text) return [{ type: 'text', delta: text }];
+    if (open.kind === 'text' && text) return [sayText(text)];
+    if (open.kind === 'thinking' && (thinking || signature !== undefined))
+      return [{ type: 'thinking', of: 'anthropic', delta: thinking ?? '', signature }];
     if (open.kind !== 'call' || !partial_json) return [];
     open.argued = true;
     return [{ type: 'toolCallArgs', index: calls - 1, delta: partial_json }];
+  };
+  const sayText = (delta: string): PivotEvent => {
+    const event: PivotEvent = { type: 'text', delta, ...(begins ? { begins } : {}) };
+    begins = undefined;
+    return event;
   };
   return {
     calls: () => calls,
@@ -168,6 +187,8 @@ export function createEventWriter(): EventWriter {
         const begun = open === 'text' ? '' : begin('text', { type: 'text', text: '', citations: null });
         return `${begun}${extend({ type: 'text_delta', text: event.delta })}`;
       }
+      case 'thinking':
+        return '';
       case 'toolCallStart': {
         const { id, name } = event;
         return begin('call', { type: 'tool_use', id, name, input: {}, caller: { type: 'direct' } });

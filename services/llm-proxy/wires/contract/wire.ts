@@ -105,7 +105,10 @@ export function* eventsOf({ id, model, parts, usage, stopReason, stopSequence }:
   yield { type: 'start', id, model, usage };
   let index = 0;
   for (const part of parts) {
-    if (part.type !== 'toolCall') yield { type: part.type, delta: part.text };
+    if (part.type === 'thinking') {
+      const { of, text, signature, redacted } = part;
+      yield { type: 'thinking', of, delta: text, begins: true, signature, redacted };
+    } else if (part.type !== 'toolCall') yield { type: part.type, delta: part.text };
     else {
       yield { type: 'toolCallStart', index, id: part.id, name: part.name };
       if (part.args !== '') yield { type: 'toolCallArgs', index, delta: part.args };

@@ -14,6 +14,7 @@ const Body = z.looseObject({
         message: z.looseObject({
           content: z.string().nullish(),
           refusal: z.string().nullish(),
+          reasoning_content: z.string().nullish().catch(undefined),
           tool_calls: z
             .array(
               z.looseObject({
@@ -49,7 +50,7 @@ export function readAnswer(body: unknown): PivotAnswer {
       `the model's answer cannot be read: ${parsed.error ? z.prettifyError(parsed.error) : ''}`,
     );
   }
-  const { content, refusal, tool_calls } = choice.message;
+  const { content, refusal, reasoning_content: thinking, tool_calls } = choice.message;
   const calls = (tool_calls ?? []).map(
     ({ id, function: { name, arguments: args } }, index): CallPart => ({
       type: 'toolCall',
@@ -59,6 +60,7 @@ export function readAnswer(body: unknown): PivotAnswer {
     }),
   );
   const parts: PivotAnswer['parts'] = [
+    ...(thinking ? [{ type: 'thinking' as const, of: 'openai-chat' as const, text: thinking }] : []),
     ...(content ? [{ type: 'text' as const, text: content }] : []),
     ...(refusal ? [{ type: 'refusal' as const, text: refusal }] : []),
     ...calls,

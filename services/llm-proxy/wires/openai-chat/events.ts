@@ -21,7 +21,14 @@ const Chunk = z.looseObject({
   choices: z
     .array(
       z.looseObject({
-        delta: z.looseObject({ content: text, refusal: text, tool_calls: z.array(CallDelta).nullish() }).nullish(),
+        delta: z
+          .looseObject({
+            content: text,
+            refusal: text,
+            reasoning_content: text.catch(undefined),
+            tool_calls: z.array(CallDelta).nullish(),
+          })
+          .nullish(),
         finish_reason: text,
       }),
     )
@@ -53,10 +60,11 @@ export function createEventReader(): EventReader {
       }
       usage = usageIn(data, usage) ?? usage;
       const choice = chunk.choices?.[0];
-      const { content, refusal, tool_calls } = choice?.delta ?? {};
+      const { content, refusal, reasoning_content: thinking, tool_calls } = choice?.delta ?? {};
       const events: PivotEvent[] = [];
       if (!started) events.push({ type: 'start', id: chunk.id ?? '', model: chunk.model ?? '' });
       started = true;
+      if (thinking) events.push({ type: 'thinking', of: 'openai-chat', delta: thinking });
       if (content) events.push({ type: 'text', delta: content });
       if (refusal) events.push({ type: 'refusal', delta: refusal });
       for (const delta of tool_calls ?? []) events.push(...calls.read(delta));
@@ -140,6 +148,8 @@ export function createEventWriter({ request, createdS }: Reply): EventWriter {
       case 'refusal':
         refused = true;
         return chunk({ refusal: event.delta });
+      case 'thinking':
+        return '';
       case 'toolCallStart': {
         const { index, id, name } = event;
         return chunk({ tool_calls: [{ index, id, type: 'function', function: { name, arguments: '' } }] });

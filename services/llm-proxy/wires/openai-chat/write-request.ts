@@ -1,5 +1,5 @@
 import type { Problem } from '#shared/errors.ts';
-import { callsOf, fieldOf, imagesOf, textsOf } from '../conversation.ts';
+import { callsOf, fieldOf, imagesOf, isThoughtBy, textsOf } from '../conversation.ts';
 import type { ImagePart, JsonObject, PivotMessage, PivotRequest, TextPart, WriteOptions } from '../pivot.ts';
 import { untranslatable, urlOf } from '../read.ts';
 
@@ -17,7 +17,7 @@ export function writeRequest(
   const head = system.length > 0 ? [{ role: 'system', content: contentOf(system) }] : [];
   return {
     model,
-    messages: [...head, ...withPictures(messages)],
+    messages: [...head, ...withPictures(messages, model)],
     ...(request.maxTokens === null ? {} : { [tokenLimitName]: request.maxTokens }),
     ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
     ...(request.topP === undefined ? {} : { top_p: request.topP }),
@@ -79,16 +79,22 @@ function formatField(format: PivotRequest['responseFormat']): JsonObject {
 }
 
 /** On this wire a tool's result is a text: its pictures follow the results of the turn, as a person's would. */
-function withPictures(messages: readonly PivotMessage[]): JsonObject[] {
+function withPictures(messages: readonly PivotMessage[], model: string): JsonObject[] {
   const written: JsonObject[] = [];
   let pictures: (TextPart | ImagePart)[] = [];
+  const isCalling = messages.some(
+    ({ role, parts }) => role === 'assistant' && parts.some(({ type }) => type === 'toolCall'),
+  );
+  const thinkingOf = (parts: AssistantParts) => (isCalling ? thinkingField(parts, model) : {});
   const flush = () => {
     if (pictures.length > 0) written.push({ role: 'user', content: contentOf(pictures) });
     pictures = [];
   };
   for (const message of messages) {
     if (message.role !== 'tool') flush();
-    written.push(writeMessage(message));
+    written.push(
+      message.role === 'assistant' ? { ...writeMessage(message), ...thinkingOf(message.parts) } : writeMessage(message),
+    );
     const images = message.role === 'tool' ? imagesOf(message.parts) : [];
     if (message.role === 'tool' && images.length > 0) {
       pictures.push({ type: 'text', text: `From the result of the tool call ${message.callId}:` }, ...images);
@@ -121,6 +127,20 @@ function writeMessage(message: PivotMessage): JsonObject {
     }
   }
 }
+
+/**
+ * Servers that give their thinking as `reasoning_content` want it back in a conversation with calls, and refuse the next request without
+ * it: DeepSeek's "Thinking Mode" and Kimi's guide to its thinking models (2026-11-30). Without any call it is read by nobody, and older
+ * models refuse it.
+ */
+function thinkingField(parts: AssistantParts, model: string): JsonObject {
+  const thought = parts
+    .filter((part) => part.type === 'thinking')
+    .filter((part) => isThoughtBy('openai-chat', model, part));
+  return thought.length > 0 ? { reasoning_content: thought.map(({ text }) => text).join('') } : {};
+}
+
+type AssistantParts = Extract<PivotMessage, { role: 'assistant' }>['parts'];
 
 /** A single text goes as it is: servers that are not OpenAI's may take no list. */
 function contentOf(parts: readonly (TextPart | ImagePart)[]): string | JsonObject[] {
