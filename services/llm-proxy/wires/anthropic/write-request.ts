@@ -2,6 +2,7 @@ import type { Problem } from '#shared/errors.ts';
 import { fieldOf, isThoughtBy } from '../conversation.ts';
 import type {
   CallPart,
+  FilePart,
   ImagePart,
   JsonObject,
   PivotMessage,
@@ -112,12 +113,16 @@ function writeSaid(part: TextPart | CallPart | ThinkingPart, model: string): Jso
   return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
 }
 
-function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
+function writePart(part: TextPart | ImagePart | FilePart | CallPart): JsonObject[] {
   switch (part.type) {
     case 'text':
       return writeText(part);
     case 'toolCall':
       return [{ type: 'tool_use', id: idOf(part.id), name: part.name, input: parseObject(part.args) ?? {} }];
+    case 'file': {
+      const source = { type: 'base64', media_type: part.mediaType, data: part.data };
+      return [{ type: 'document', source, ...(part.name === undefined ? {} : { title: part.name }) }];
+    }
     case 'image':
       return [
         {
