@@ -1,4 +1,4 @@
-import type { JsonObject, PivotAnswer, PivotRequest, Reply, ThinkingPart } from '../pivot.ts';
+import type { JsonObject, PivotRequest, Reply, ThinkingPart } from '../pivot.ts';
 import { parseObject } from '../read.ts';
 
 /**
@@ -10,9 +10,11 @@ const prefix = 'toka-thinking-1.';
 const textCharsMax = 200_000;
 const signatureCharsMax = 2_000_000;
 
+export const clipThought = (text: string): string => text.slice(0, textCharsMax);
+
 /** The signature of a block that carries this thinking. `model`: the only one that gets it back. */
 export function signThinking({ of, model, text }: Pick<ThinkingPart, 'of' | 'model' | 'text'>): string {
-  const carried = JSON.stringify({ of, model, text: text.slice(0, textCharsMax) });
+  const carried = JSON.stringify({ of, model, text: clipThought(text) });
   return prefix + Buffer.from(carried).toString('base64url');
 }
 
@@ -34,10 +36,7 @@ export function shownTo({ thinking, tools }: PivotRequest): 'shown' | 'hidden' |
 }
 
 /** The block of a whole answer. */
-export function writeThinking(
-  part: Extract<PivotAnswer['parts'][number], { type: 'thinking' }>,
-  { request, model }: Reply,
-): JsonObject[] {
+export function writeThinking(part: ThinkingPart, { request, model }: Pick<Reply, 'request' | 'model'>): JsonObject[] {
   const shown = shownTo(request);
   if (shown === 'none' || part.of === 'anthropic') return [];
   const signature = signThinking({ ...part, model });
