@@ -60,6 +60,7 @@ export const leftOut: Record<WireName, Table> = {
       prompt_cache_key: caching,
       prompt_cache_options: caching,
       prompt_cache_retention: caching,
+      client_metadata: 'says which client this is, and what for',
       max_tool_calls: 'counts calls of hosted tools; there are none',
     },
     inner: {
@@ -72,11 +73,16 @@ export const leftOut: Record<WireName, Table> = {
       phase: 'where in an earlier answer a message stood',
       summary: 'thinking is not shown',
       generate_summary: 'thinking is not shown',
+      context: 'whose thinking of earlier turns is used: none of it is sent on',
+      defer_loading: 'a tool that waits for a search is shown at once',
+      allowed_callers: 'the model calls each tool itself',
+      async: 'when a result may come is between the client and its tool',
+      output_schema: 'what a tool answers, which its result shows',
       include_obfuscation: 'hides lengths on the wire of one provider',
     },
     neutral: {
       background: [false],
-      store: [false],
+      store: [false, true],
       truncation: ['disabled'],
       top_logprobs: [0],
       include: [[], ['reasoning.encrypted_content']],
@@ -108,3 +114,15 @@ export const leftOut: Record<WireName, Table> = {
     neutral: { mcp_servers: [[]] },
   },
 };
+
+/**
+ * Tools of OpenAI's own that are left out of a translation: the model does without them. `tool_search` finds tools that are
+ * deferred, and those are shown at once.
+ */
+export const leftOutTools = [
+  ...(['web_search', 'web_search_2025_08_26', 'web_search_preview', 'web_search_preview_2025_03_11'] as const),
+  'tool_search',
+] as const;
+
+/** Items of a history that are left out. */
+export const leftOutItems = ['reasoning', 'web_search_call', 'tool_search_call', 'tool_search_output'] as const;

@@ -2,17 +2,21 @@ import type { Usage } from '#shared/contracts/llm.ts';
 
 export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
 
-export type TextPart = { type: 'text'; text: string };
+/** A client's own mark: the provider is to keep the prompt up to here. */
+export type CacheMark = { type: 'ephemeral'; ttl?: '5m' | '1h' | undefined };
+type Marked = { cache?: CacheMark | undefined };
+
+export type TextPart = Marked & { type: 'text'; text: string };
 export const imageTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const;
 export type ImageType = (typeof imageTypes)[number];
-export type ImagePart = {
+export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
 /** A PDF. `name`: what the client calls it. */
 export type FilePart = { type: 'file'; mediaType: 'application/pdf'; data: string; name?: string | undefined };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
-export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
+export type CallPart = Marked & { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
 /**
  * What a model thought. It goes back as it was, in its place, and only by the wire that it came by to the model that thought it: no other
@@ -34,14 +38,18 @@ export type PivotMessage =
   | { role: 'system'; parts: TextPart[] }
   | { role: 'user'; parts: (TextPart | ImagePart | FilePart)[] }
   | { role: 'assistant'; parts: (TextPart | CallPart | ThinkingPart)[] }
-  | { role: 'tool'; callId: string; parts: (TextPart | ImagePart | FilePart)[]; isError: boolean };
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart | FilePart)[]; isError: boolean });
 
-export type PivotTool = {
+/** What a client of OpenAI's responses calls a tool that is a plain function here, for the way back. */
+export type ToolOrigin = { kind: 'function' | 'custom'; name: string; namespace?: string | undefined };
+
+export type PivotTool = Marked & {
   name: string;
   description?: string | undefined;
   /** JSON Schema of its arguments. */
   schema: Record<string, unknown>;
   strict?: boolean | undefined;
+  origin?: ToolOrigin | undefined;
 };
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
@@ -69,6 +77,8 @@ export type PivotRequest = {
   /** Whether the client asked for the model's thinking, and wants to read it. */
   thinking?: 'shown' | 'hidden' | undefined;
   stream: boolean;
+  /** The client's own wish for the prompt cache as a whole. */
+  cache?: CacheMark | undefined;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
   /**

@@ -15,7 +15,7 @@ const ownIds: ReadonlySet<string> = new Set([
 ]);
 /** What is the client's own through and through, or is told of an answer that is over: nobody looks there for what is kept. */
 const opaque: ReadonlySet<string> = new Set([
-  ...['parameters', 'input_schema', 'schema', 'json_schema', 'metadata', 'arguments'],
+  ...['parameters', 'input_schema', 'schema', 'json_schema', 'metadata', 'client_metadata', 'arguments'],
   ...['annotations', 'citations'],
 ]);
 
