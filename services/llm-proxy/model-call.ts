@@ -49,6 +49,8 @@ export type Call = {
   textBytes: number;
   /** What we have read of `raw`, held to LLM_MAX_OUTPUT_TOKENS. */
   body: JsonObject;
+  /** What `raw` says, field by field; undefined: it says something twice. */
+  read: JsonObject | undefined;
   /** Whether the provider must be sent `body`, and not `raw`. */
   rewrite: boolean;
   /** What the answer may have at most, where the client named no limit. */

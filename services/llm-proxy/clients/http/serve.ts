@@ -88,6 +88,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
   return {
     ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response },
     body: output.body,
+    read: isAmbiguous ? undefined : body,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
     outputDefault: output.isUnnamed ? output.tokens : undefined,

@@ -11,7 +11,7 @@ import type {
   ThinkingPart,
   WriteOptions,
 } from '../pivot.ts';
-import { parseObject, untranslatable } from '../read.ts';
+import { parseArgs, untranslatable } from '../read.ts';
 
 type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
 
@@ -117,7 +117,7 @@ function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
     case 'text':
       return writeText(part);
     case 'toolCall':
-      return [{ type: 'tool_use', id: idOf(part.id), name: part.name, input: parseObject(part.args) ?? {} }];
+      return [{ type: 'tool_use', id: idOf(part.id), name: part.name, input: parseArgs(part.args) ?? {} }];
     case 'image':
       return [
         {
