@@ -39,6 +39,11 @@ export function createSseParser({ charsMax = eventCharsMax }: { charsMax?: numbe
     const value = colon < 0 ? '' : text.slice(text[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (field === 'data') data.push(value);
     else if (field === 'event') event = value;
+    // llama.cpp's server once told its errors in a field of their own (`server_sent_event(sink, "error", …)`, 2024 and 2025).
+    else if (field === 'error') {
+      event = 'error';
+      data.push(value);
+    }
   };
 
   return {
