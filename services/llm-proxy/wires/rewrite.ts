@@ -27,7 +27,8 @@ function membersOf(raw: Buffer): Map<string, Buffer> {
   let name: string | undefined;
   let begin = 0;
   const close = (at: number) => {
-    if (depth === 1 && name !== undefined) members.set(name, raw.subarray(begin, at));
+    if (depth !== 1) return;
+    if (name !== undefined) members.set(name, raw.subarray(begin, at));
     name = undefined;
   };
   for (let at = 0; at < raw.length; at++) {
