@@ -47,10 +47,18 @@ export const ModelEntry = z.strictObject({
   prompt_tokens_max: z.number().int().positive().optional(),
   /** Whether the model takes an order to call one tool; where it does not, it is asked in words. */
   forced_tools: z.boolean().default(true),
-  /** Whether the model takes a temperature; where it does not, none is sent. */
+  /** Whether the model takes temperature, top_p and top_k; where it does not, none of them is sent. */
   temperature: z.boolean().default(true),
   /** The reasoning effort that the model needs before it takes tools. */
   tools_reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high']).optional(),
+  /** The efforts that the model takes: another becomes the nearest below. Without it: all; an empty list: the model knows no effort. */
+  efforts: z.array(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])).optional(),
+  /** How a model of Anthropic's is told not to think; "none": it has no such order, and nothing is sent. */
+  no_thinking: z.enum(['disabled', 'between_tools', 'none']).default('disabled'),
+  /** Whether a model of Anthropic's takes system messages in the middle; where it does not, they go as words of the user's turn. */
+  system_messages: z.boolean().default(false),
+  /** Whether the model reads PDFs; where it does not, a request that has one is refused. */
+  pdf: z.boolean().default(true),
 });
 export type ModelEntry = z.infer<typeof ModelEntry>;
 
@@ -80,7 +88,8 @@ export const ModelsFile = z.strictObject({
 export type ModelsFile = z.infer<typeof ModelsFile>;
 
 /** What a model takes and what it refuses. */
-export type Traits = Pick<ModelEntry, 'forced_tools' | 'temperature' | 'tools_reasoning_effort'>;
+export type Traits = Pick<ModelEntry, 'forced_tools' | 'temperature' | 'tools_reasoning_effort'> &
+  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages' | 'pdf'>>;
 
 /** Of a model that is not listed: it is believed to take everything. */
 export const openTraits: Traits = { forced_tools: true, temperature: true };

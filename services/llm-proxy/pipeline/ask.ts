@@ -52,7 +52,8 @@ function sizeOf({ maxOutputTokens }: Parts, { raw, body, route, outputDefault }:
   const asked = Math.max(...limitNames.map((name) => countOf(body[name]) ?? -1));
   const unasked = Math.min(target.maxOutputTokens ?? most, most);
   const each = outputDefault === undefined && asked >= 0 ? asked : Math.max(asked, unasked);
-  return { inputTokens, outputTokens: each * Math.max(1, countOf(body.n) ?? 1) };
+  const answers = Math.max(1, countOf(body.n) ?? 1);
+  return { inputTokens, outputTokens: Math.min(each, target.maxOutputTokens ?? each) * answers };
 }
 
 /** A whole number that a client gave; no other one is believed. */

@@ -1,4 +1,5 @@
 import type { ModelRoute } from '../clients/http/routes.ts';
+import { mayCarryThinking, withoutCarried } from '../wires/anthropic/carried-thinking.ts';
 import { toWireError } from '../wires/errors.ts';
 import { followResponse } from '../wires/openai-responses/failure.ts';
 import type { JsonObject } from '../wires/pivot.ts';
@@ -75,6 +76,8 @@ function bodyFor(options: Options, spliced: boolean): Buffer {
   const usage = spliced ? { stream_options: { ...(wanted instanceof Object ? wanted : {}), include_usage: true } } : {};
   const added = { ...usage, ...limit };
   const names = Object.keys(added);
+  if (route.native === 'anthropic' && mayCarryThinking(raw))
+    return options.write({ ...withoutCarried(body), model, ...added });
   if (rewrite || model !== body.model || names.some((name) => name in body))
     return options.write({ ...body, model, ...added });
   if (names.length === 0) return raw;

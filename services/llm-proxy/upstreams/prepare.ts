@@ -1,4 +1,5 @@
 import { Failure } from '#shared/errors.ts';
+import { capOutput } from '../clients/http/output-limit.ts';
 import type { Call, Parts } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
@@ -13,8 +14,10 @@ const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
-  const { route, body, raw, read, textBytes, stream, rewrite, memory } = call;
+  const { route, raw, read, textBytes, stream, memory } = call;
   const { endpoint, model } = target;
+  const body = capOutput(route.kind, call.body, target.maxOutputTokens);
+  const rewrite = call.rewrite || body !== call.body;
   const remote = parts.upstreams.remote(endpoint);
   const native = remote?.native === route.native;
   if (!native && (route.kind === 'embeddings' || route.kind === 'count')) {

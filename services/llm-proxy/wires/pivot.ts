@@ -2,15 +2,21 @@ import type { Usage } from '#shared/contracts/llm.ts';
 
 export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
 
-export type TextPart = { type: 'text'; text: string };
+/** A client's own mark: the provider is to keep the prompt up to here. */
+export type CacheMark = { type: 'ephemeral'; ttl?: '5m' | '1h' | undefined };
+type Marked = { cache?: CacheMark | undefined };
+
+export type TextPart = Marked & { type: 'text'; text: string };
 export const imageTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const;
 export type ImageType = (typeof imageTypes)[number];
-export type ImagePart = {
+export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
+/** A PDF. `name`: what the client calls it. */
+export type FilePart = { type: 'file'; mediaType: 'application/pdf'; data: string; name?: string | undefined };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
-export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
+export type CallPart = Marked & { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
 /**
  * What a model thought. It goes back as it was, in its place, and only by the wire that it came by to the model that thought it: no other
@@ -30,16 +36,20 @@ export type ThinkingPart = {
 export type PivotMessage =
   /** An instruction that came after the conversation had begun. */
   | { role: 'system'; parts: TextPart[] }
-  | { role: 'user'; parts: (TextPart | ImagePart)[] }
+  | { role: 'user'; parts: (TextPart | ImagePart | FilePart)[] }
   | { role: 'assistant'; parts: (TextPart | CallPart | ThinkingPart)[] }
-  | { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean };
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart | FilePart)[]; isError: boolean });
 
-export type PivotTool = {
+/** What a client of OpenAI's responses calls a tool that is a plain function here, for the way back. */
+export type ToolOrigin = { kind: 'function' | 'custom'; name: string; namespace?: string | undefined };
+
+export type PivotTool = Marked & {
   name: string;
   description?: string | undefined;
   /** JSON Schema of its arguments. */
   schema: Record<string, unknown>;
   strict?: boolean | undefined;
+  origin?: ToolOrigin | undefined;
 };
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
@@ -64,7 +74,11 @@ export type PivotRequest = {
   responseFormat: 'text' | 'json' | { name: string; schema: Record<string, unknown>; strict: boolean };
   reasoningEffort: Effort | undefined;
   verbosity: 'low' | 'medium' | 'high' | undefined;
+  /** Whether the client asked for the model's thinking, and wants to read it. */
+  thinking?: 'shown' | 'hidden' | undefined;
   stream: boolean;
+  /** The client's own wish for the prompt cache as a whole. */
+  cache?: CacheMark | undefined;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
   /**
@@ -120,8 +134,8 @@ export type WireError = { status: number; code: string; message: string; problem
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `createdS`: epoch seconds. */
-export type Reply = { request: PivotRequest; createdS: number };
+/** What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for. */
+export type Reply = { request: PivotRequest; createdS: number; model?: string | undefined };
 
 /** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
 export type EventWriter = {
@@ -137,12 +151,23 @@ export type EventReader = {
   end(): PivotEvent[];
 };
 
+/** What a model takes, as models.toml says it, as far as the wires need to know. */
+export type ModelTraits = {
+  efforts?: readonly Effort[] | undefined;
+  no_thinking?: 'disabled' | 'between_tools' | 'none' | undefined;
+  system_messages?: boolean | undefined;
+  pdf?: boolean | undefined;
+  tools_reasoning_effort?: Effort | undefined;
+};
+
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */
 export type WriteOptions = {
   model: string;
   /** Where the client set none and the wire needs one. */
   maxTokensDefault: number;
   tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
+  /** Without them the model is believed to take what all of its wire take. */
+  traits?: ModelTraits | undefined;
 };
 
 export type JsonObject = Record<string, unknown>;

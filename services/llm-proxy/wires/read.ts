@@ -70,10 +70,15 @@ export const partsOf = <T extends z.ZodType>(part: T, textType = 'text') =>
 export const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined);
 
 export const ObjectSchema = z.record(z.string(), z.unknown());
-export const MediaType = z.enum(imageTypes);
+/** Clients write image/jpg and capitals, too. */
+export const MediaType = z.preprocess((value) => {
+  const lower = typeof value === 'string' ? value.toLowerCase() : value;
+  return lower === 'image/jpg' ? 'image/jpeg' : lower;
+}, z.enum(imageTypes));
+export const CacheControl = z.object({ type: z.literal('ephemeral'), ttl: z.enum(['5m', '1h']).optional() });
 export const HttpUrl = z.string().regex(/^https?:\/\//, 'must be an http or https URL');
 
-const dataUrl = /^data:([a-z/]{1,40});base64,/;
+const dataUrl = /^data:([a-z/]{1,40})(?:;[a-z0-9=-]{1,40})?;base64,/i;
 
 /** An image by its URL, as OpenAI's wires have it: on the web, or itself as a `data:` URL. */
 export const ImageUrl = z.string().transform((url, context): ImagePart['source'] => {

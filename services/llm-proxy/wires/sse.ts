@@ -49,15 +49,11 @@ export function createSseParser({ charsMax = eventCharsMax }: { charsMax?: numbe
   return {
     push(chunk) {
       let text = decoder.write(chunk);
+      if (text === '') return [];
       // A mark that says UTF-8 belongs to no field.
-      if (!begun && text !== '') {
-        if (text.startsWith('\uFEFF')) text = text.slice(1);
-        begun = true;
-      }
-      if (afterCr && text !== '') {
-        if (text.startsWith('\n')) text = text.slice(1);
-        afterCr = false;
-      }
+      if (!begun && text.startsWith('\uFEFF')) text = text.slice(1);
+      begun = true;
+      if (afterCr && text.startsWith('\n')) text = text.slice(1);
       const done: SseEvent[] = [];
       let from = 0;
       for (const { index, 0: end } of text.matchAll(/\r\n|\n|\r/g)) {

@@ -40,9 +40,12 @@ function problemsOf(request: PivotRequest): Problem[] {
     ...(request.toolChoice === 'required' && request.tools.length > 1
       ? [{ field: 'tool_choice', message: 'must name the tool; this model takes no choice of several' }]
       : []),
+    ...(request.messages.some(hasFile) ? [{ field, message: 'have a PDF, which this model does not take' }] : []),
     ...(request.messages.some(isSeen) ? [{ field, message: 'have a picture, which this model cannot see there' }] : []),
   ];
 }
+
+const hasFile = ({ parts }: PivotMessage) => parts.some(({ type }) => type === 'file');
 
 /** A result of a tool may have one picture that is sent with it. */
 function isSeen(message: PivotMessage): boolean {
