@@ -7,6 +7,7 @@ import type { Run } from '../pipeline/ask.ts';
 import { isThinkingRefused, withoutThinkingIn } from '../wires/anthropic/thinking-refused.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { rewriteFields } from '../wires/rewrite.ts';
+import { choosingHeaders, headersForProvider } from './headers.ts';
 import { createPassing } from './passthrough.ts';
 import { runTyped } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -49,7 +50,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   };
   const passing = {
     ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
-    versions: versionsOf(call),
+    passed: { ...headersForProvider(call.headers), ...versionsOf(call) },
     query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
     rewrite: rewrite || parts.models.rules().length > 1,
     outputMax: unaskedOutput(call, target),
@@ -65,13 +66,8 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     });
 }
 
-/** The headers that choose among versions of the wire. */
-export function versionsOf({ route, headers }: Call): Record<string, string> {
-  if (route.native !== 'anthropic') return {};
-  const version = headers['anthropic-version'];
-  const beta = headers['anthropic-beta'];
-  return {
-    'anthropic-version': typeof version === 'string' ? version : anthropicVersion,
-    ...(beta === undefined ? {} : { 'anthropic-beta': String(beta) }),
-  };
-}
+/** The headers that choose among versions of the wire, and whatever else of it. */
+export const versionsOf = ({ route, headers }: Call): Record<string, string> => ({
+  ...(route.native === 'anthropic' ? { 'anthropic-version': anthropicVersion } : {}),
+  ...choosingHeaders(headers),
+});
