@@ -57,6 +57,8 @@ export const ModelEntry = z.strictObject({
   no_thinking: z.enum(['disabled', 'between_tools', 'none']).default('disabled'),
   /** Whether a model of Anthropic's takes system messages in the middle; where it does not, they go as words of the user's turn. */
   system_messages: z.boolean().default(false),
+  /** Whether the model reads PDFs; where it does not, a request that has one is refused. */
+  pdf: z.boolean().default(true),
 });
 export type ModelEntry = z.infer<typeof ModelEntry>;
 
@@ -87,7 +89,7 @@ export type ModelsFile = z.infer<typeof ModelsFile>;
 
 /** What a model takes and what it refuses. */
 export type Traits = Pick<ModelEntry, 'forced_tools' | 'temperature' | 'tools_reasoning_effort'> &
-  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages'>>;
+  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages' | 'pdf'>>;
 
 /** Of a model that is not listed: it is believed to take everything. */
 export const openTraits: Traits = { forced_tools: true, temperature: true };

@@ -30,11 +30,12 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const { client } = route;
   const { wire, tokenLimitName } = remote;
   const request = client.readRequest(body);
-  const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
+  const outputMax = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
+  const bounded = { ...request, maxTokens: outputMax };
   const fitted = fitToModel(bounded, target.traits);
   const { model, traits } = target;
   const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, traits });
-  const reply = { request, createdS: Math.floor(Date.now() / 1_000), keep };
+  const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
     path: remote.basePath + paths[remote.native],
     body: write(written),

@@ -36,10 +36,17 @@ const anthropicTypes = new Map([
   [529, 'overloaded_error'],
 ]);
 
+/**
+ * The rule "no thread": told so, Anthropic's own clients go on without a thread and send the whole conversation (its SDK 1.12,
+ * lib/internal/threads/ThreadState.js and ThreadUnsupportedRequestErrorDetails, 2026-11-30).
+ */
+const noThread = { error_code: 'thread_unsupported_request', unsupported: ['thread'] };
+
 /** An error body of Anthropic's wire. */
-export function writeAnthropicError({ status, message }: WireError): JsonObject {
+export function writeAnthropicError({ status, message, problems }: WireError): JsonObject {
   const type = anthropicTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'api_error');
-  return { type: 'error', error: { type, message } };
+  const details = problems?.some(({ field }) => field === 'thread') ? { details: noThread } : {};
+  return { type: 'error', error: { type, message, ...details } };
 }
 
 const codes = new Map<string, FailureCode>([

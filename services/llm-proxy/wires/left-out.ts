@@ -97,15 +97,21 @@ export const leftOut: Record<WireName, Table> = {
       service_tier: place,
       inference_geo: place,
       speed: place,
+      billing_policy: place,
       cache_control: caching,
       diagnostics: 'asks about the prompt cache of one provider',
+      context_management: 'what one provider takes out of a history that has grown long; all of it is sent',
+      fallbacks: 'whom one provider asks after a refusal',
+      fallback_credit_token: place,
     },
     inner: {
       cache_control: caching,
       caller: 'says that the model itself called the tool',
+      citations: 'sources of an earlier answer, which are in its text too, or whether to name some',
       eager_input_streaming: 'how one provider cuts its stream',
+      task_budget: 'how one model shares out its strength over a long task',
     },
-    neutral: {},
+    neutral: { mcp_servers: [[]] },
   },
 };
 

@@ -13,6 +13,8 @@ export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
+/** A PDF. `name`: what the client calls it. */
+export type FilePart = { type: 'file'; mediaType: 'application/pdf'; data: string; name?: string | undefined };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
 export type CallPart = Marked & { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
@@ -34,9 +36,9 @@ export type ThinkingPart = {
 export type PivotMessage =
   /** An instruction that came after the conversation had begun. */
   | { role: 'system'; parts: TextPart[] }
-  | { role: 'user'; parts: (TextPart | ImagePart)[] }
+  | { role: 'user'; parts: (TextPart | ImagePart | FilePart)[] }
   | { role: 'assistant'; parts: (TextPart | CallPart | ThinkingPart)[] }
-  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean });
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart | FilePart)[]; isError: boolean });
 
 /** What a client of OpenAI's responses calls a tool that is a plain function here, for the way back. */
 export type ToolOrigin = { kind: 'function' | 'custom'; name: string; namespace?: string | undefined };
@@ -72,6 +74,8 @@ export type PivotRequest = {
   responseFormat: 'text' | 'json' | { name: string; schema: Record<string, unknown>; strict: boolean };
   reasoningEffort: Effort | undefined;
   verbosity: 'low' | 'medium' | 'high' | undefined;
+  /** Whether the client asked for the model's thinking, and wants to read it. */
+  thinking?: 'shown' | 'hidden' | undefined;
   stream: boolean;
   /** The client's own wish for the prompt cache as a whole. */
   cache?: CacheMark | undefined;
@@ -130,10 +134,14 @@ export type WireError = { status: number; code: string; message: string; problem
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `keep` takes the response of OpenAI's responses once it is whole. `createdS`: epoch seconds. */
+/**
+ * What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for; `keep` takes the
+ * response of OpenAI's responses once it is whole.
+ */
 export type Reply = {
   request: PivotRequest;
   createdS: number;
+  model?: string | undefined;
   keep?: ((response: JsonObject) => void) | undefined;
 };
 
@@ -156,6 +164,8 @@ export type ModelTraits = {
   efforts?: readonly Effort[] | undefined;
   no_thinking?: 'disabled' | 'between_tools' | 'none' | undefined;
   system_messages?: boolean | undefined;
+  pdf?: boolean | undefined;
+  tools_reasoning_effort?: Effort | undefined;
 };
 
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */

@@ -24,7 +24,8 @@ const opaque: ReadonlySet<string> = new Set([
  * files, containers, vector stores) may be another's, and a request that names some is refused. Throws `invalid` with the field.
  */
 export function checkStateless(body: JsonObject): void {
-  const field = referenceIn(body, 'body', 0);
+  // Anthropic's threads, which are another's to go on with: already the first request of one has it kept.
+  const field = body.thread instanceof Object ? 'thread' : referenceIn(body, 'body', 0);
   if (field === undefined) return;
   const text = `${field}: refers to what the provider keeps, which may be another key's: port 4000 is stateless. Send the content itself${unstored(field)}`;
   throw new Failure('invalid', text, { problems: [{ field, message: text }] });

@@ -1,6 +1,15 @@
 import { isThoughtBy } from '../conversation.ts';
-import type { CacheMark, CallPart, ImagePart, JsonObject, PivotMessage, TextPart, ThinkingPart } from '../pivot.ts';
-import { parseObject } from '../read.ts';
+import type {
+  CacheMark,
+  CallPart,
+  FilePart,
+  ImagePart,
+  JsonObject,
+  PivotMessage,
+  TextPart,
+  ThinkingPart,
+} from '../pivot.ts';
+import { parseArgs } from '../read.ts';
 import { idOf } from './call-id.ts';
 
 export type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
@@ -83,7 +92,7 @@ function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { 
 }
 
 /** The API wants the thinking of its model back as it was and where it was. */
-function writeSaid(part: TextPart | ImagePart | CallPart | ThinkingPart, model: string): JsonObject[] {
+function writeSaid(part: TextPart | ImagePart | FilePart | CallPart | ThinkingPart, model: string): JsonObject[] {
   if (part.type !== 'thinking') return writePart(part);
   if (!isThoughtBy('anthropic', model, part)) return [];
   if (part.redacted !== undefined) return [{ type: 'redacted_thinking', data: part.redacted }];
@@ -91,7 +100,7 @@ function writeSaid(part: TextPart | ImagePart | CallPart | ThinkingPart, model: 
   return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
 }
 
-function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
+function writePart(part: TextPart | ImagePart | FilePart | CallPart): JsonObject[] {
   switch (part.type) {
     case 'text':
       return writeText(part);
@@ -101,10 +110,15 @@ function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
           type: 'tool_use',
           id: idOf(part.id),
           name: part.name,
-          input: parseObject(part.args) ?? {},
+          input: parseArgs(part.args) ?? {},
           ...markOf(part.cache),
         },
       ];
+    case 'file': {
+      const { mediaType, data, name } = part;
+      const source = { type: 'base64', media_type: mediaType, data };
+      return [{ type: 'document', source, ...(name === undefined ? {} : { title: name }) }];
+    }
     case 'image': {
       const { source } = part;
       const written =

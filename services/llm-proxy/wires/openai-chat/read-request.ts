@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { checked, splitSystem } from '../conversation.ts';
-import type { CacheMark, CallPart, JsonObject, PivotMessage, PivotRequest, TextPart } from '../pivot.ts';
+import type { CacheMark, CallPart, ImagePart, JsonObject, PivotMessage, PivotRequest, TextPart } from '../pivot.ts';
 import { efforts } from '../pivot.ts';
 import { ArgsText, CacheControl, ImageUrl, inner, maybe, ObjectSchema, partsOf, readBody } from '../read.ts';
 
@@ -45,7 +45,7 @@ const Message = z.discriminatedUnion('role', [
     ({ content, cache_control: cache }): PivotMessage => ({
       role: 'user',
       parts: markLast(
-        content.map((part) =>
+        content.map((part): TextPart | ImagePart =>
           part.type === 'text'
             ? textPart(part)
             : { type: 'image', source: part.image_url.url, ...cacheOf(part.cache_control) },
