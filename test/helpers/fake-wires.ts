@@ -245,7 +245,7 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
             start: { type: 'thinking', thinking: '', signature: '' },
             deltas: [
               { type: 'thinking_delta', thinking: answer.thinking },
-              { type: 'signature_delta', signature: 'signed' },
+              { type: 'signature_delta', signature: answer.signature ?? 'signed' },
             ],
           },
         ]

@@ -5,6 +5,9 @@ import type { Endpoint } from '../models/target.ts';
 import { breakpointsOf } from '../wires/anthropic/prompt-cache.ts';
 import type { Block } from '../wires/anthropic/reasoning.ts';
 import { kept, packReasoning, toMessages } from '../wires/anthropic/reasoning.ts';
+import { isThinkingRefused } from '../wires/anthropic/thinking-refused.ts';
+import type { Binding } from '../wires/contract/bound-thinking.ts';
+import { bindThinking, hasThinking, withoutThinking } from '../wires/contract/bound-thinking.ts';
 import type { Parts } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
 import { callUpstream } from './failures.ts';
@@ -26,14 +29,21 @@ export function createAnthropic(endpoint: Endpoint): Provider {
   });
   return {
     async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onText }) {
-      const body = { ...toBody(request, traits), model, max_tokens: maxOutputTokens, stream: true as const };
-      return callUpstream(
-        upstream,
-        signal,
-        () => client.messages.create(body, { signal }).withResponse(),
-        onBegin,
-        async (events) => toCompletion(upstream.label, await read(upstream.label, events, onText)),
-      );
+      const send = ({ messages, binding }: ReturnType<typeof bindThinking>) => {
+        const body = { ...toBody({ ...request, messages }, traits), model, max_tokens: maxOutputTokens };
+        return callUpstream(
+          upstream,
+          signal,
+          () => client.messages.create({ ...body, stream: true }, { signal }).withResponse(),
+          onBegin,
+          async (events) => toCompletion(upstream.label, await read(upstream.label, events, binding, onText)),
+        );
+      };
+      const bound = bindThinking(request, { model, endpoint: endpoint.name });
+      return send(bound).catch((thrown: unknown) => {
+        if (isThinkingRefused(thrown) && hasThinking(bound)) return send(withoutThinking(bound));
+        throw thrown;
+      });
     },
   };
 }
@@ -76,6 +86,7 @@ const stopReasons = {
 async function read(
   label: string,
   events: AsyncIterable<Anthropic.RawMessageStreamEvent>,
+  binding: Binding,
   onText: ((text: string) => void) | undefined,
 ): Promise<Parts> {
   const spend = createMeter(label);
@@ -101,7 +112,7 @@ async function read(
     calls: content.flatMap((block) => (block.type === 'tool_use' ? [block] : [])),
     stopReason: stopped && started && reason ? (stopReasons[reason] ?? 'end') : undefined,
     usage: started && usageOf(started.usage, last?.usage),
-    reasoning: packReasoning(content),
+    reasoning: packReasoning(content, binding),
   };
 }
 

@@ -4,8 +4,10 @@ import type { Call, Parts } from '../model-call.ts';
 import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
+import { isThinkingRefused, withoutThinkingIn } from '../wires/anthropic/thinking-refused.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { rewriteFields } from '../wires/rewrite.ts';
+import { choosingHeaders, headersForProvider } from './headers.ts';
 import { createPassing } from './passthrough.ts';
 import { runTyped } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -31,33 +33,41 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
+  if (!native) {
+    const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
+    const keep = call.keepResponse;
+    return runRemote(
+      parts,
+      call,
+      remote,
+      createTranslating({ route, remote, body, target, maxTokensDefault, write, keep }),
+    );
+  }
   const rewriteRaw = (next: JsonObject) => {
     if (!read) return write(next);
     memory.grow(textBytes);
     return rewriteFields(raw, read, next);
   };
-  const adapter = native
-    ? createPassing({
-        ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
-        versions: versionsOf(call),
-        query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
-        rewrite: rewrite || parts.models.rules().length > 1,
-        outputMax: unaskedOutput(call, target),
-      })
-    : createTranslating({
-        ...{ route, remote, body, target, write, keep: call.keepResponse },
-        maxTokensDefault: unaskedOutput(call, target) ?? parts.maxOutputTokens,
-      });
-  return runRemote(parts, call, remote, adapter);
+  const passing = {
+    ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
+    passed: { ...headersForProvider(call.headers), ...versionsOf(call) },
+    query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
+    rewrite: rewrite || parts.models.rules().length > 1,
+    outputMax: unaskedOutput(call, target),
+  };
+  const run = runRemote(parts, call, remote, createPassing(passing));
+  // Whoever answered before may have been another of the targets, which is our doing and not the client's.
+  if (call.targets.length === 1) return run;
+  return (signal, marks) =>
+    run(signal, marks).catch((thrown: unknown) => {
+      const plain = isThinkingRefused(thrown) ? withoutThinkingIn(body) : undefined;
+      if (!plain) throw thrown;
+      return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
+    });
 }
 
-/** The headers that choose among versions of the wire. */
-export function versionsOf({ route, headers }: Call): Record<string, string> {
-  if (route.native !== 'anthropic') return {};
-  const version = headers['anthropic-version'];
-  const beta = headers['anthropic-beta'];
-  return {
-    'anthropic-version': typeof version === 'string' ? version : anthropicVersion,
-    ...(beta === undefined ? {} : { 'anthropic-beta': String(beta) }),
-  };
-}
+/** The headers that choose among versions of the wire, and whatever else of it. */
+export const versionsOf = ({ route, headers }: Call): Record<string, string> => ({
+  ...(route.native === 'anthropic' ? { 'anthropic-version': anthropicVersion } : {}),
+  ...choosingHeaders(headers),
+});

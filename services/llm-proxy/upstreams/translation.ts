@@ -1,9 +1,9 @@
 import { Failure } from '#shared/errors.ts';
 import type { ModelRoute } from '../clients/http/routes.ts';
 import type { Target } from '../models/target.ts';
-import { toWireError } from '../wires/errors.ts';
+import { keepProviderError, providerErrorOf, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
-import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
+import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
@@ -61,7 +61,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
         end(broken) {
           const last =
             broken && !told.failure && !told.ended
-              ? tell([{ type: 'error', error: toWireError(broken) }])
+              ? tell([{ type: 'error', error: errorOf(broken) }])
               : tell(reader.end());
           return { last: last + writer.end(), failure: broken ?? told.failure };
         },
@@ -85,8 +85,15 @@ function note(event: PivotEvent, told: Told): void {
     told.ended = true;
     told.whole = wholeReasons.has(event.reason);
   }
-  if (event.type === 'error') told.failure ??= failureOfEvent(event.error.code, event.error.message);
+  if (event.type === 'error') told.failure ??= failureOfEvent(event.error);
 }
 
-const failureOfEvent = (code: string, message: string): Failure =>
-  new Failure(code === 'limited' || code === 'unavailable' || code === 'timeout' ? code : 'upstream', message);
+function failureOfEvent({ code, message, provider }: WireError): Failure {
+  const passing = code === 'limited' || code === 'unavailable' || code === 'timeout';
+  const failure = new Failure(passing ? code : 'upstream', message);
+  return provider ? keepProviderError(failure, provider) : failure;
+}
+
+/** Of a stream that broke in the middle. */
+const errorOf = (broken: Failure): WireError =>
+  broken.code === 'upstream' && !providerErrorOf(broken) ? tornOff(broken.message) : toWireError(broken);

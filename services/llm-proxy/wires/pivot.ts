@@ -128,15 +128,31 @@ export type ThinkingEvent = {
   redacted?: string | undefined;
 };
 
+/** What a provider said went wrong: its status (or the one that its words stand for), its names for the kind, and its words. */
+export type ProviderError = {
+  status: number;
+  type?: string | undefined;
+  code?: string | undefined;
+  param?: string | undefined;
+  message: string;
+};
+
 /** An error as a wire tells it. `status` is an HTTP status; `code` a short name such as `limited`. */
-export type WireError = { status: number; code: string; message: string; problems?: { field: string }[] | undefined };
+export type WireError = {
+  status: number;
+  code: string;
+  message: string;
+  problems?: { field: string }[] | undefined;
+  /** What the provider said, where it was the provider. */
+  provider?: ProviderError | undefined;
+};
 
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
 /**
- * What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for; `keep` takes the
- * response of OpenAI's responses once it is whole.
+ * What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for. `keep` takes the response of OpenAI's
+ * responses once it is whole.
  */
 export type Reply = {
   request: PivotRequest;

@@ -26,6 +26,7 @@ import { scanJson } from './scan-json.ts';
 import { checkStateless } from './stateless.ts';
 
 const modelCharsMax = 200;
+const restMsMax = 2_000;
 const structureBytesMax = 48 * 1_024 * 1_024;
 /** What we judge a request by. */
 const spelled: ReadonlySet<string> = new Set([
@@ -58,8 +59,12 @@ function giveOnceSent(memory: Held, response: ServerResponse, timeoutMs: number)
 
 async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<void> {
   const { response } = call;
+  let late: NodeJS.Timeout | undefined;
   const leave = () => {
-    if (!response.writableFinished) call.over.abort(clientLeft);
+    if (response.writableFinished) return;
+    // Some go as soon as they have heard the last of an answer. Its few last bytes are read, so that the provider's connection can be used again.
+    if (call.told.ended) late = setTimeout(() => call.over.abort(clientLeft), restMsMax);
+    else call.over.abort(clientLeft);
   };
   response.on('close', leave);
   calls.add(call);
@@ -70,6 +75,7 @@ async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<vo
     throw thrown;
   } finally {
     calls.delete(call);
+    clearTimeout(late);
     response.off('close', leave);
   }
 }

@@ -2,6 +2,7 @@ import type Anthropic from '@anthropic-ai/sdk';
 import { z } from 'zod';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
 import type { RawCall } from '../../upstreams/answer.ts';
+import type { Binding } from '../contract/bound-thinking.ts';
 
 const thinking = [
   z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
@@ -20,11 +21,11 @@ const Reasoning = z.object({
 });
 
 /** What to give back with this answer when the conversation goes on; undefined where the model did no thinking. */
-export function packReasoning(blocks: readonly Block[]): string | undefined {
+export function packReasoning(blocks: readonly Block[], binding: Binding): string | undefined {
   if (!blocks.some(({ type }) => type === 'thinking' || type === 'redacted_thinking')) return undefined;
   let calls = 0;
   const anthropic = blocks.map((block) => (block.type === 'tool_use' ? { type: 'call', index: calls++ } : block));
-  return JSON.stringify({ anthropic });
+  return JSON.stringify({ anthropic, ...binding });
 }
 
 type Turn = { role: 'user' | 'assistant'; content: Anthropic.ContentBlockParam[] };
