@@ -185,6 +185,7 @@ export type ClientWire = {
 /** A wire as providers speak it. */
 export type UpstreamWire = {
   name: WireName;
+  toolNameCharsMax: number;
   /** Throws `invalid` with a problem for each field that this wire cannot carry. */
   writeRequest(request: PivotRequest, options: WriteOptions): JsonObject;
   /** Throws `upstream` where it is no answer. */

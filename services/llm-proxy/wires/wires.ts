@@ -15,6 +15,7 @@ import type { ClientWire, UpstreamWire } from './pivot.ts';
 /** OpenAI's chat completions, from both sides. */
 export const openAiChat: ClientWire & UpstreamWire = {
   name: 'openai-chat',
+  toolNameCharsMax: 64,
   readRequest: chatRead.readRequest,
   writeRequest: chatWrite.writeRequest,
   readAnswer: chatAnswer.readAnswer,
@@ -36,6 +37,7 @@ export const openAiResponses: ClientWire = {
 /** Anthropic's messages, from both sides. */
 export const anthropic: ClientWire & UpstreamWire = {
   name: 'anthropic',
+  toolNameCharsMax: 128,
   readRequest: anthropicRead.readRequest,
   writeRequest: anthropicWrite.writeRequest,
   readAnswer: anthropicAnswer.readAnswer,
