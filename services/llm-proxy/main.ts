@@ -25,6 +25,7 @@ import { createCheckFresh } from './pipeline/freshness.ts';
 import type { Count } from './pipeline/record.ts';
 import { appendToLedger, countForAgent, createCounter } from './pipeline/record.ts';
 import { openRedis } from './redis.ts';
+import { createKeptResponses } from './responses/kept-responses.ts';
 import { openUpstreams } from './upstreams/upstreams.ts';
 import { watchRedis } from './watch-redis.ts';
 
@@ -33,6 +34,9 @@ export async function start(context: Context<Config>): Promise<void> {
   await open(context);
 }
 
+const outputTokensUsual = 8_192;
+/** More than any model puts out. */
+const outputTokensMax = 1_000_000;
 const withoutRedis = 'ok, but without Redis: nothing is cached, and each llm-proxy keeps to its share of the limits';
 
 /** Opens the proxy. Answers the port on which it serves clients of OpenAI's and Anthropic's APIs. */
@@ -75,7 +79,8 @@ export async function open(context: Context<Config>): Promise<number> {
     ...{ retriesMax: config.LLM_RETRIES, timeoutMs: config.LLM_TIMEOUT * 1_000 },
   };
   const giveUp = whenOver(context);
-  const shared = { asker, models, upstreams, answers, maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS };
+  const maxOutputTokens = config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensUsual;
+  const shared = { asker, models, upstreams, answers, maxOutputTokens };
   const count = createCounter(metrics, labelOf);
   const caller = {
     ...shared,
@@ -86,8 +91,17 @@ export async function open(context: Context<Config>): Promise<number> {
   answerCalls(context, caller, count, redis);
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
   const memory = createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics);
-  const http = { memory, keys, count, requestMs: config.LLM_REQUEST_TIMEOUT * 1_000, debug: config.LLM_DEBUG };
-  return openHttp(context, { ...shared, ...http, bus, writer, logger }, giveUp);
+  const outputCeiling = config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensMax;
+  const http = {
+    outputCeiling,
+    memory,
+    keys,
+    count,
+    requestMs: config.LLM_REQUEST_TIMEOUT * 1_000,
+    debug: config.LLM_DEBUG,
+  };
+  const responses = createKeptResponses(redis, logger);
+  return openHttp(context, { ...shared, ...http, responses, bus, writer, logger }, giveUp);
 }
 
 /** Answers the calls that come over NATS. */

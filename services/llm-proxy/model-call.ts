@@ -11,6 +11,7 @@ import type { Keys } from './keys/keys.ts';
 import type { Models, Target } from './models/target.ts';
 import type { Asker } from './pipeline/ask-model.ts';
 import type { Count } from './pipeline/record.ts';
+import type { KeptResponses } from './responses/kept-responses.ts';
 import type { Told } from './upstreams/stream-watch.ts';
 import type { Upstreams } from './upstreams/upstreams.ts';
 import type { JsonObject } from './wires/pivot.ts';
@@ -25,9 +26,13 @@ export type Parts = {
   upstreams: Upstreams;
   asker: Asker;
   answers: Answers | undefined;
+  responses: KeptResponses;
   count: Count;
   memory: Memory;
+  /** Where neither the client nor models.toml says how much an answer may have. */
   maxOutputTokens: number;
+  /** What clients may ask for at most. */
+  outputCeiling: number;
   /** LLM_REQUEST_TIMEOUT. */
   requestMs: number;
   /** LLM_DEBUG. */
@@ -49,10 +54,14 @@ export type Call = {
   textBytes: number;
   /** What we have read of `raw`, held to LLM_MAX_OUTPUT_TOKENS. */
   body: JsonObject;
+  /** Takes each response that is written for the client. */
+  keepResponse: ((response: JsonObject) => void) | undefined;
   /** Whether the provider must be sent `body`, and not `raw`. */
   rewrite: boolean;
-  /** What the answer may have at most, where the client named no limit. */
+  /** What the answer may have where the client named no limit, and that of the model is not known. */
   outputDefault: number | undefined;
+  /** What each answer may have at most. */
+  outputMax: number;
   /** What it holds of LLM_REQUESTS_MEMORY. */
   memory: Held;
   model: string;

@@ -42,6 +42,8 @@ export type FakeAnswer = {
   /** Thinking that Anthropic's wire sends before the text. */
   thinking?: string;
   model?: string;
+  /** Of the answer itself. */
+  id?: string;
 };
 
 /**

@@ -270,7 +270,7 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
     output_tokens: 1,
   };
   const message = {
-    id: 'msg_fake',
+    id: answer.id ?? 'msg_fake',
     type: 'message',
     role: 'assistant',
     model: answer.model ?? request.model,

@@ -2,6 +2,7 @@ import type { Made } from '../cache/entry.ts';
 import { limitNames } from '../clients/http/output-limit.ts';
 import type { Marks } from '../failover/attempt.ts';
 import type { Call, Parts } from '../model-call.ts';
+import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import { tokensOfBytes } from '../tokens.ts';
 import { askModel } from './ask-model.ts';
@@ -25,7 +26,7 @@ export async function ask(
       ...{ key: key.id, isClient: true, workstream: key.workstream ?? undefined },
       ...{ priority: 'medium' as const, rules: key.rules },
     },
-    size: (target: Target) => sizeOf(parts, call, target),
+    size: (target: Target) => sizeOf(call, target),
   };
   try {
     const made = await askModel(parts.asker, question, (target, ended, marks) => {
@@ -44,16 +45,15 @@ export async function ask(
 }
 
 /** Of the prompt a third of its bytes, which most texts do not have in tokens, and what the provider is to fetch; of the answer the most that any of its limits lets it be. */
-function sizeOf({ maxOutputTokens }: Parts, { raw, body, route, outputDefault }: Call, target: Target) {
+function sizeOf(call: Call, target: Target) {
+  const { raw, body, route } = call;
   if (route.kind === 'count') return { inputTokens: 0, outputTokens: 0 };
   const inputTokens = tokensOfBytes(raw.length) + unseenTokens(body);
   if (route.kind === 'embeddings') return { inputTokens, outputTokens: 0 };
-  const most = outputDefault ?? maxOutputTokens;
   const asked = Math.max(...limitNames.map((name) => countOf(body[name]) ?? -1));
-  const unasked = Math.min(target.maxOutputTokens ?? most, most);
-  const each = outputDefault === undefined && asked >= 0 ? asked : Math.max(asked, unasked);
-  const answers = Math.max(1, countOf(body.n) ?? 1);
-  return { inputTokens, outputTokens: Math.min(each, target.maxOutputTokens ?? each) * answers };
+  const unasked = unaskedOutput(call, target) ?? -1;
+  const each = Math.max(0, unasked, Math.min(asked, target.maxOutputTokens ?? asked));
+  return { inputTokens, outputTokens: each * Math.max(1, countOf(body.n) ?? 1) };
 }
 
 /** A whole number that a client gave; no other one is believed. */

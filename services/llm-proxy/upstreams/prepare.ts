@@ -1,6 +1,7 @@
 import { Failure } from '#shared/errors.ts';
 import { capOutput } from '../clients/http/output-limit.ts';
 import type { Call, Parts } from '../model-call.ts';
+import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
 import { createPassing } from './passthrough.ts';
@@ -34,18 +35,14 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
         versions: versionsOf(call),
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
         rewrite: rewrite || parts.models.rules().length > 1,
-        outputMax: outputMaxOf(call, target),
+        outputMax: unaskedOutput(call, target),
       })
-    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target), write });
+    : createTranslating({
+        ...{ route, remote, body, target, write, keep: call.keepResponse },
+        maxTokensDefault: unaskedOutput(call, target) ?? parts.maxOutputTokens,
+      });
   return runRemote(parts, call, remote, adapter);
 }
-
-/** Where the client named none. */
-const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
-  outputDefault === undefined ? undefined : Math.min(outputDefault, maxOutputTokens ?? outputDefault);
-
-const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
-  Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
 
 /** The headers that choose among versions of the wire. */
 export function versionsOf({ route, headers }: Call): Record<string, string> {

@@ -16,7 +16,7 @@ export function runTyped({ upstreams, maxOutputTokens }: Parts, call: Call, targ
     const text = problems.map(({ field, message }) => `${field}: ${message}`).join('; ');
     throw new Failure('invalid', `this request cannot be read: ${text}`, { problems });
   }
-  const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
+  const reply = { request, createdS: Math.floor(Date.now() / 1_000), keep: call.keepResponse };
   return async (signal, marks) => {
     const completion = await upstreams.provider(target.endpoint).complete(parsed.data, {
       ...{ model: target.model, traits: target.traits, signal, onBegin: () => marks.began() },

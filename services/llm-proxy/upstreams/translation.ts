@@ -18,6 +18,7 @@ type Options = {
   body: JsonObject;
   target: Target;
   maxTokensDefault: number;
+  keep: ((response: JsonObject) => void) | undefined;
   /** Writes a body anew. */
   write(body: object): Buffer;
 };
@@ -26,16 +27,15 @@ const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as cons
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
-export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
+export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
   const { wire, tokenLimitName } = remote;
   const request = client.readRequest(body);
-  const outputMax = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
-  const bounded = { ...request, maxTokens: outputMax };
+  const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
   const { model, traits } = target;
   const fitted = shortenNames(fitToModel(bounded, traits), wire.toolNameCharsMax);
   const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, traits });
-  const reply = { request, model, createdS: Math.floor(Date.now() / 1_000) };
+  const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
     path: remote.basePath + paths[remote.native],
     body: write(written),

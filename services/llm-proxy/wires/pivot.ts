@@ -134,8 +134,16 @@ export type WireError = { status: number; code: string; message: string; problem
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for. */
-export type Reply = { request: PivotRequest; createdS: number; model?: string | undefined };
+/**
+ * What an answer is written for. `model`: the name that its provider was asked for. `keep` takes the response of OpenAI's responses once it is
+ * whole. `createdS`: epoch seconds.
+ */
+export type Reply = {
+  request: PivotRequest;
+  createdS: number;
+  model?: string | undefined;
+  keep?: ((response: JsonObject) => void) | undefined;
+};
 
 /** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
 export type EventWriter = {
