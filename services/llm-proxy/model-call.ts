@@ -56,6 +56,8 @@ export type Call = {
   body: JsonObject;
   /** Takes each response that is written for the client. */
   keepResponse: ((response: JsonObject) => void) | undefined;
+  /** What `raw` says, field by field; undefined: it says something twice. */
+  read: JsonObject | undefined;
   /** Whether the provider must be sent `body`, and not `raw`. */
   rewrite: boolean;
   /** What the answer may have where the client named no limit, and that of the model is not known. */

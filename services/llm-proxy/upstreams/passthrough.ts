@@ -1,6 +1,7 @@
 import type { ModelRoute } from '../clients/http/routes.ts';
 import { mayCarryThinking, withoutCarried } from '../wires/anthropic/carried-thinking.ts';
 import { toWireError } from '../wires/errors.ts';
+import { followResponse } from '../wires/openai-responses/failure.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { Adapter } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
@@ -40,15 +41,23 @@ export function createPassing(options: Options): Adapter {
     speaksAlike: true,
     openChannel() {
       const tally = createTally(route.marks, spliced);
+      const response = route.kind === 'responses' ? followResponse() : undefined;
       return {
         told: tally.told,
-        push: tally.push,
+        push(chunk) {
+          const lines = tally.push(chunk);
+          response?.see(lines);
+          return lines;
+        },
         end(broken) {
           const rest = broken ? '' : tally.end();
           const failure = broken ?? failureOf(tally.told);
           // The provider's own error has gone through already.
           if (!failure || tally.told.failure) return { last: rest, failure };
-          return { last: `${rest}${tally.gap()}${route.writeErrorEvent(toWireError(failure))}`, failure };
+          return {
+            last: `${rest}${tally.gap()}${route.writeErrorEvent(toWireError(failure), response?.place(tally.told.model))}`,
+            failure,
+          };
         },
       };
     },

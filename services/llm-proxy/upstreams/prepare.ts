@@ -4,6 +4,8 @@ import type { Call, Parts } from '../model-call.ts';
 import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import type { Run } from '../pipeline/ask.ts';
+import type { JsonObject } from '../wires/pivot.ts';
+import { rewriteFields } from '../wires/rewrite.ts';
 import { createPassing } from './passthrough.ts';
 import { runTyped } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -13,7 +15,7 @@ const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
-  const { route, raw, textBytes, stream, memory } = call;
+  const { route, raw, read, textBytes, stream, memory } = call;
   const { endpoint, model } = target;
   const body = capOutput(route.kind, call.body, target.maxOutputTokens);
   const rewrite = call.rewrite || body !== call.body;
@@ -29,9 +31,14 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
+  const rewriteRaw = (next: JsonObject) => {
+    if (!read) return write(next);
+    memory.grow(textBytes);
+    return rewriteFields(raw, read, next);
+  };
   const adapter = native
     ? createPassing({
-        ...{ route, remote, body, model, raw, stream, write },
+        ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
         versions: versionsOf(call),
         query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
         rewrite: rewrite || parts.models.rules().length > 1,

@@ -135,8 +135,8 @@ export type WireError = { status: number; code: string; message: string; problem
 export type SseEvent = { event?: string | undefined; data: string };
 
 /**
- * What an answer is written for. `model`: the name that its provider was asked for. `keep` takes the response of OpenAI's responses once it is
- * whole. `createdS`: epoch seconds.
+ * What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for; `keep` takes the
+ * response of OpenAI's responses once it is whole.
  */
 export type Reply = {
   request: PivotRequest;

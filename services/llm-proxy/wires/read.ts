@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Problem } from '#shared/errors.ts';
 import { Failure } from '#shared/errors.ts';
+import { parseExact } from '#shared/exact-json.ts';
 import { leftOut } from './left-out.ts';
 import type { ImagePart, JsonObject, WireName } from './pivot.ts';
 import { imageTypes } from './pivot.ts';
@@ -100,10 +101,21 @@ export const urlOf = (source: ImagePart['source']): string =>
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A JSON object out of a text; undefined where it is none. A tool without arguments may be called with none at all. */
-export function parseObject(json: string): JsonObject | undefined {
+// What stands in these is a tool's or its author's, and not the wire's: arguments, and schemas of them.
+const free: ReadonlySet<string> = new Set([
+  ...['input', 'arguments', 'args'],
+  ...['input_schema', 'parameters', 'schema', 'input_examples'],
+]);
+
+/** A JSON object out of a text, as a wire has it; undefined where it is none. What tools are given in it keeps its numbers as they are. */
+export const parseObject = (json: string): JsonObject | undefined => parse(json, (field) => free.has(field));
+
+/** The arguments of a call, with all numbers as they are. A tool without arguments may be called with none at all. */
+export const parseArgs = (json: string): JsonObject | undefined => parse(json);
+
+function parse(json: string, isKept?: (field: string) => boolean): JsonObject | undefined {
   try {
-    const value: unknown = json.trim() === '' ? {} : JSON.parse(json);
+    const value = json.trim() === '' ? {} : parseExact(json, isKept);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;
@@ -112,7 +124,7 @@ export function parseObject(json: string): JsonObject | undefined {
 
 /** Arguments as the text of a JSON object. */
 export const ArgsText = z.string().transform((text, context) => {
-  if (parseObject(text)) return text.trim() === '' ? '{}' : text;
+  if (parseArgs(text)) return text.trim() === '' ? '{}' : text;
   context.addIssue({ code: 'custom', message: 'must be the JSON of an object' });
   return z.NEVER;
 });
@@ -126,3 +138,29 @@ export const ArgsObject = ObjectSchema.transform((value, context) => {
     return z.NEVER;
   }
 });
+
+/** Follows the text of a JSON object that comes in pieces. */
+export function followObject() {
+  let depth = 0;
+  let inText = false;
+  let escaped = false;
+  let begun = false;
+  return {
+    push(piece: string): void {
+      for (let at = 0; at < piece.length; at++) {
+        const sign = piece[at];
+        if (inText) {
+          if (escaped) escaped = false;
+          else if (sign === '\\') escaped = true;
+          else if (sign === '"') inText = false;
+        } else if (sign === '"') inText = true;
+        else if (sign === '{' || sign === '[') {
+          depth += 1;
+          begun = true;
+        } else if (sign === '}' || sign === ']') depth -= 1;
+      }
+    },
+    /** It has come to its end. */
+    isWhole: () => begun && depth <= 0 && !inText,
+  };
+}

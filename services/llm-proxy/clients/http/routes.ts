@@ -1,6 +1,8 @@
 import type { CachedWire } from '../../cache/key.ts';
 import type { StreamMarks } from '../../upstreams/stream-watch.ts';
 import { anthropicMarks, chatMarks, responsesMarks } from '../../upstreams/stream-watch.ts';
+import type { ResponsePlace } from '../../wires/openai-responses/failure.ts';
+import { followResponse, writeFailure } from '../../wires/openai-responses/failure.ts';
 import type { ClientWire, JsonObject, WireError } from '../../wires/pivot.ts';
 import { writeSse } from '../../wires/sse.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../wires/wires.ts';
@@ -17,8 +19,8 @@ export type ModelRoute = {
   cached: CachedWire | undefined;
   /** What to look for in a stream of it. */
   marks: StreamMarks;
-  /** An error in the middle of a stream. */
-  writeErrorEvent(error: WireError): string;
+  /** An error in the middle of a stream; `place`: of a response, as far as it has come. */
+  writeErrorEvent(error: WireError, place: ResponsePlace | undefined): string;
 };
 
 const plainError = (client: ClientWire) => (error: WireError) => writeSse(client.writeError(error));
@@ -52,7 +54,7 @@ export const modelRoutes: ReadonlyMap<string, ModelRoute> = new Map<string, Mode
       client: openAiResponses,
       cached: 'openai-responses',
       marks: responsesMarks,
-      writeErrorEvent: ({ code, message }) => writeSse({ type: 'error', code, message, param: null }, 'error'),
+      writeErrorEvent: (error, place) => writeFailure(error, place ?? followResponse().place(undefined)),
     },
   ],
   [

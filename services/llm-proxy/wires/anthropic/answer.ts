@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
 import { bareId, hasOf, settle } from '../answers.ts';
 import type { JsonObject, PivotAnswer, PivotStop, Reply, ThinkingPart } from '../pivot.ts';
-import { parseObject } from '../read.ts';
+import { parseArgs } from '../read.ts';
 import { usageIn, writeAnthropicUsage } from '../usage.ts';
 import { writeThinking } from './carried-thinking.ts';
 
@@ -100,7 +100,7 @@ export function writeAnswer(answer: PivotAnswer, reply: Pick<Reply, 'request' | 
 
 function writeBlock(part: Exclude<Part, ThinkingPart>, stopReason: PivotStop): JsonObject[] {
   if (part.type !== 'toolCall') return part.text === '' ? [] : [{ type: 'text', text: part.text, citations: null }];
-  const input = parseObject(part.args);
+  const input = parseArgs(part.args);
   if (input) return [{ type: 'tool_use', id: part.id, name: part.name, input, caller: { type: 'direct' } }];
   // Out of tokens in the middle of a call: there is no such call.
   if (stopReason === 'length') return [];

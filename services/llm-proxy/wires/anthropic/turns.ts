@@ -9,7 +9,7 @@ import type {
   TextPart,
   ThinkingPart,
 } from '../pivot.ts';
-import { parseObject } from '../read.ts';
+import { parseArgs } from '../read.ts';
 import { idOf } from './call-id.ts';
 
 export type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
@@ -110,7 +110,7 @@ function writePart(part: TextPart | ImagePart | FilePart | CallPart): JsonObject
           type: 'tool_use',
           id: idOf(part.id),
           name: part.name,
-          input: parseObject(part.args) ?? {},
+          input: parseArgs(part.args) ?? {},
           ...markOf(part.cache),
         },
       ];

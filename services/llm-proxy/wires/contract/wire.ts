@@ -2,7 +2,7 @@ import type { Answer, ChatInput, ChatMessage, Image, Usage } from '#shared/contr
 import type { Problem } from '#shared/errors.ts';
 import { callsOf, fieldOf, imagesOf, textOf } from '../conversation.ts';
 import type { PivotAnswer, PivotEvent, PivotMessage, PivotRequest } from '../pivot.ts';
-import { parseObject, untranslatable } from '../read.ts';
+import { parseArgs, untranslatable } from '../read.ts';
 
 /** The request as our own contract has it. Throws `invalid` with a problem for each field that it cannot carry. */
 export function toChatRequest(request: PivotRequest): ChatInput {
@@ -70,7 +70,7 @@ function toMessage(message: PivotMessage): ChatMessage[] {
       const toolCalls = callsOf(message.parts).map(({ id, name, args }) => ({
         callId: id,
         tool: name,
-        args: parseObject(args) ?? {},
+        args: parseArgs(args) ?? {},
       }));
       return [{ role: 'assistant', text, toolCalls }];
     }

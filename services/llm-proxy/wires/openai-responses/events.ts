@@ -1,9 +1,10 @@
-import { extend } from '../answers.ts';
+import { extend, madeId } from '../answers.ts';
 import { cutOff } from '../errors.ts';
 import type { CallPart, EventWriter, JsonObject, PivotAnswer, PivotEvent, Reply, WireError } from '../pivot.ts';
 import { writeSse } from '../sse.ts';
 import type { Item } from './answer.ts';
 import { itemId, writeAnswer, writeHead, writeItem, writePart } from './answer.ts';
+import { writeFailure } from './failure.ts';
 import { inputOfArgs, originOf } from './tools.ts';
 
 type Send = (type: string, data: JsonObject) => string;
@@ -15,9 +16,10 @@ export function createEventWriter(reply: Reply): EventWriter {
   let over = false;
   const send: Send = (type, data) => writeSse({ type, sequence_number: sequence_number++, ...data }, type);
   const output = createOutput(answer, reply, send);
-  const fail = ({ code, message }: WireError) => {
+  const fail = (error: WireError) => {
     over = true;
-    return send('error', { code, message, param: null });
+    const begun = { ...answer, id: answer.id || madeId('') };
+    return writeFailure(error, { sequenceNumber: sequence_number, response: writeHead(begun, reply, 'failed') });
   };
 
   const write = (event: PivotEvent): string => {
