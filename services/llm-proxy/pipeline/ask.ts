@@ -5,6 +5,7 @@ import type { Call, Parts } from '../model-call.ts';
 import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import { tokensOfBytes } from '../tokens.ts';
+import { mayKeepLong, priceTermsOf } from '../wires/price-terms.ts';
 import { askModel } from './ask-model.ts';
 import { recordCall } from './record-call.ts';
 import { unseenTokens } from './unseen-tokens.ts';
@@ -26,7 +27,7 @@ export async function ask(
       ...{ key: key.id, isClient: true, workstream: key.workstream ?? undefined },
       ...{ priority: 'medium' as const, rules: key.rules },
     },
-    size: (target: Target) => sizeOf(call, target),
+    size: (target: Target) => ({ ...sizeOf(call, target), terms: termsAt(call, target) }),
   };
   try {
     const made = await askModel(parts.asker, question, (target, ended, marks) => {
@@ -55,6 +56,10 @@ function sizeOf(call: Call, target: Target) {
   const each = Math.max(0, unasked, Math.min(asked, target.maxOutputTokens ?? asked));
   return { inputTokens, outputTokens: each * Math.max(1, countOf(body.n) ?? 1) };
 }
+
+/** What a translation does not carry over has no price there. */
+const termsAt = ({ route, body, raw }: Call, { endpoint }: Target) =>
+  route.native === endpoint.wire ? priceTermsOf(body, raw) : { keepsLong: mayKeepLong(raw) };
 
 /** A whole number that a client gave; no other one is believed. */
 const countOf = (value: unknown): number | undefined =>
