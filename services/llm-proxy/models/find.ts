@@ -73,11 +73,11 @@ export function createFinder(file: ModelsFile, endpoints: ReadonlyMap<string, En
       if (!isKnown) {
         const guessed = endpoints.get(guess(name) ?? provider) ?? standIn;
         if (mayServe(guessed, name)) return [[targetAt(guessed, name)]];
-        throw new Failure('not-found', `there is no model ${shown(name)}${didYouMean(namesOf(file), name)}`);
+        throw noModel(`there is no model ${shown(name)}${didYouMean(namesOf(file), name)}`);
       }
       // Behind an address of one's own may be any model; an alias is a name of ours.
       if (stands === undefined && !standIn.official) return [[targetAt(standIn, name)]];
-      throw new Failure('not-found', withoutKey(file, name, stands));
+      throw noModel(withoutKey(file, name, stands));
     },
     servedBy: (entry) => atAll(entry, entry.id),
   };
@@ -136,3 +136,6 @@ function withoutKey({ models }: ModelsFile, name: string, stands: string | strin
 
 /** A name as a message shows it. */
 const shown = (name: string) => JSON.stringify(name.length > shownCharsMax ? `${name.slice(0, shownCharsMax)}…` : name);
+
+const noModel = (message: string): Failure =>
+  new Failure('not-found', message, { problems: [{ field: 'model', message }] });

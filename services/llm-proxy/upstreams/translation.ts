@@ -1,9 +1,9 @@
-import { Failure } from '#shared/errors.ts';
-import type { ModelRoute } from '../clients/http/routes.ts';
+import type { Failure } from '#shared/errors.ts';
+import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import { toWireError } from '../wires/errors.ts';
+import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
-import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
+import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
 import { shortenNames } from '../wires/tool-names.ts';
 import type { Adapter, Channel } from './adapter.ts';
@@ -23,24 +23,22 @@ type Options = {
   write(body: object): Buffer;
 };
 
-const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as const;
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
 export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
-  const { wire, tokenLimitName } = remote;
+  const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
   const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
   const { model, traits } = target;
   const fitted = shortenNames(fitToModel(bounded, traits), wire.toolNameCharsMax);
-  const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, traits });
+  const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits });
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
-    path: remote.basePath + paths[remote.native],
+    path: remote.basePath + wire.path,
     body: write(written),
-    headers:
-      remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
+    headers: { ...remote.headers(), ...wire.versionHeaders },
     speaksAlike: false,
     openChannel(): Channel {
       const parser = createSseParser();
@@ -61,7 +59,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
         end(broken) {
           const last =
             broken && !told.failure && !told.ended
-              ? tell([{ type: 'error', error: toWireError(broken) }])
+              ? tell([{ type: 'error', error: errorOf(broken) }])
               : tell(reader.end());
           return { last: last + writer.end(), failure: broken ?? told.failure };
         },
@@ -80,7 +78,8 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   };
 }
 
-function note(event: PivotEvent, told: Told): void {
+/** What an event tells of its answer. */
+export function note(event: PivotEvent, told: Told): void {
   if (event.type === 'start') told.model = event.model;
   if ((event.type === 'start' || event.type === 'usage') && event.usage) told.usage = event.usage;
   if ('delta' in event) told.saidBytes += Buffer.byteLength(event.delta);
@@ -88,8 +87,9 @@ function note(event: PivotEvent, told: Told): void {
     told.ended = true;
     told.whole = wholeReasons.has(event.reason);
   }
-  if (event.type === 'error') told.failure ??= failureOfEvent(event.error.code, event.error.message);
+  if (event.type === 'error') told.failure ??= toFailure(event.error);
 }
 
-const failureOfEvent = (code: string, message: string): Failure =>
-  new Failure(code === 'limited' || code === 'unavailable' || code === 'timeout' ? code : 'upstream', message);
+/** Of a stream that broke in the middle. */
+const errorOf = (broken: Failure): WireError =>
+  broken.code === 'upstream' && !providerErrorOf(broken) ? tornOff(broken.message) : toWireError(broken);
