@@ -40,7 +40,7 @@ export function sendFailure(response: ServerResponse, client: ClientWire, thrown
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers, ...shouldRetry(thrown) });
   const error = toWireError(thrown);
   const said = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...shouldRetry(thrown) };
-  const headers = { ...said, ...leaving(thrown), ...readable(thrown) };
+  const headers = { ...said, ...leaving(thrown), ...readable(thrown), ...named(response, client) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
@@ -54,6 +54,12 @@ function retryAfter(thrown: unknown): OutgoingHttpHeaders {
   if (ms === undefined) return {};
   const whole = { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
   return ms % 1_000 === 0 ? whole : { ...whole, 'retry-after-ms': String(ms) };
+}
+
+/** Anthropic's clients look for the id of a request under its own name. */
+function named(response: ServerResponse, { name }: ClientWire): OutgoingHttpHeaders {
+  const id = response.getHeader('x-request-id');
+  return name === 'anthropic' && id !== undefined ? { 'request-id': id } : {};
 }
 
 /** What a body may come in (RFC 9110, section 12.5.3). */
