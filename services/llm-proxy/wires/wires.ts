@@ -2,6 +2,7 @@ import * as anthropicAnswer from './anthropic/answer.ts';
 import * as anthropicEvents from './anthropic/events.ts';
 import * as anthropicHeaders from './anthropic/headers.ts';
 import * as anthropicRead from './anthropic/read-request.ts';
+import * as anthropicThinking from './anthropic/refused-thinking.ts';
 import * as anthropicTransport from './anthropic/transport.ts';
 import * as anthropicWrite from './anthropic/write-request.ts';
 import { writeAnthropicError, writeOpenAiError } from './errors.ts';
@@ -62,6 +63,7 @@ export const anthropic: ClientWire & UpstreamWire = {
   writeAnswer: anthropicAnswer.writeAnswer,
   createEventReader: anthropicEvents.createEventReader,
   createEventWriter: anthropicEvents.createEventWriter,
+  boundThinking: { isRefused: anthropicThinking.isRefused, leaveOut: anthropicThinking.leaveOut },
   writeError: writeAnthropicError,
 };
 
