@@ -1,11 +1,14 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { z } from 'zod';
+import { refusalOfAnthropic } from '#test/helpers/anthropic-rules.ts';
 import { anyText, chatBody, meaningOf } from '#test/helpers/wire-arbitraries.ts';
 import { fitToModel } from '../../services/llm-proxy/wires/fit-to-model.ts';
+import type { PivotRequest } from '../../services/llm-proxy/wires/pivot.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../services/llm-proxy/wires/wires.ts';
 
 const options = { model: 'target', maxTokensDefault: 4_096 };
+const fitted = { ...options, traits: { system_messages: true } };
 
 const Block = z.looseObject({ type: z.string(), id: z.string().optional(), tool_use_id: z.string().optional() });
 const Turns = z.array(z.object({ role: z.enum(['user', 'assistant', 'system']), content: z.array(Block) }));
@@ -13,8 +16,10 @@ const Turns = z.array(z.object({ role: z.enum(['user', 'assistant', 'system']), 
 /** What Anthropic's API refuses, and the types do not say. */
 function breaksOf(body: Record<string, unknown>): string[] {
   const turns = Turns.parse(body.messages);
+  const refused = refusalOfAnthropic(body);
   const said = turns.filter(({ role }) => role !== 'system');
   return [
+    ...(refused === undefined ? [] : [refused]),
     ...turns.flatMap(({ role }, index) => (role === turns[index + 1]?.role ? [`two turns of ${role}`] : [])),
     ...(said[0]?.role === 'user' && said.at(-1)?.role === 'user' ? [] : ['the user is not first and last']),
     ...turns.flatMap(({ content }) => (content.length === 0 ? ['an empty turn'] : [])),
@@ -28,15 +33,47 @@ function breaksOf(body: Record<string, unknown>): string[] {
   ].map(String);
 }
 
+type Meaning = ReturnType<typeof meaningOf>;
+
+/** What Anthropic's rules change in a request: limits that it needs or refuses, and schemas of closed objects. */
+function asFitted(asked: PivotRequest): PivotRequest {
+  const { responseFormat: format, temperature, topP, tools } = asked;
+  const closed = (schema: Record<string, unknown>) => ({ ...schema, additionalProperties: false });
+  return {
+    ...asked,
+    maxTokens: asked.maxTokens ?? 4_096,
+    topP: temperature === undefined ? topP : undefined,
+    tools: tools.map((tool) => (tool.strict ? { ...tool, schema: closed(tool.schema) } : tool)),
+    responseFormat: typeof format === 'object' ? { ...format, schema: closed(format.schema) } : format,
+  };
+}
+
+/** A meaning with what the system said apart: it may have moved behind the turn, or into the user's words. */
+function apart({ said, ...meaning }: Meaning) {
+  const marked = /^<system>\n([\s\S]*)\n<\/system>$/;
+  const textOf = (part: unknown) => z.looseObject({ text: z.string() }).safeParse(part).data?.text ?? '';
+  const ordered: string[] = [];
+  const rest: Meaning['said'] = [];
+  for (const { parts, ...message } of said) {
+    const isSystem = (part: unknown) => message.role === 'system' || marked.test(textOf(part));
+    ordered.push(...parts.filter(isSystem).map((part) => textOf(part).replace(marked, '$1')));
+    const others = parts.filter((part) => !isSystem(part));
+    const last = rest.at(-1);
+    if (message.role === 'tool') rest.push({ ...message, parts: others });
+    else if (others.length > 0 && last?.role === message.role) last.parts.push(...others);
+    else if (others.length > 0) rest.push({ ...message, parts: others });
+  }
+  return { ...meaning, said: rest, ordered };
+}
+
 test('a chat request goes to Anthropic by its rules, and comes back with the meaning it had', (t) => {
   fc.assert(
     fc.property(chatBody, (body) => {
       const asked = openAiChat.readRequest(body);
-      const written = anthropic.writeRequest(asked, options);
+      const written = anthropic.writeRequest(asked, fitted);
       t.deepEqual(breaksOf(written), []);
       const back = openAiChat.readRequest(openAiChat.writeRequest(anthropic.readRequest(written), options));
-      const expected = meaningOf(asked);
-      t.deepEqual(meaningOf(back), { ...expected, limits: [asked.maxTokens ?? 4_096, ...expected.limits.slice(1)] });
+      t.deepEqual(apart(meaningOf(back)), apart(meaningOf(asFitted(asked))));
     }),
     { numRuns: 300 },
   );

@@ -29,6 +29,12 @@ test('events come out whole, however their bytes were cut', (t) => {
   );
 });
 
+test('a CRLF of which nothing but the first half has come, and then nothing, is one end of a line', (t) => {
+  const parser = createSseParser();
+  const read = ['event: a\r', '', '\ndata: 1\r\n\r', '', '\n'].flatMap((each) => parser.push(Buffer.from(each)));
+  t.deepEqual(read, [{ event: 'a', data: '1' }]);
+});
+
 test('several data lines are one text, a field without a value is empty, and unknown fields say nothing', (t) => {
   const parser = createSseParser();
   t.deepEqual(

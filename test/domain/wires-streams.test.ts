@@ -177,53 +177,7 @@ test('a chat stream tells its usage only to a client that asked for it', (t) => 
   t.false(write(false).includes('prompt_tokens'));
 });
 
-const chunk = (tool_calls: object[], finish_reason: string | null = null) => ({
-  data: JSON.stringify({ id: 'a', model: 'm', choices: [{ index: 0, delta: { tool_calls }, finish_reason }] }),
-});
 const callsOf = (events: PivotEvent[]) => collect(events).parts;
-
-test('servers that leave out the places or ids of calls, or repeat a place, are understood', (t) => {
-  const read = (...chunks: { data: string }[]) => {
-    const reader = openAiChat.createEventReader();
-    return [...chunks.flatMap((each) => reader.read(each)), ...reader.end()];
-  };
-  const call = (id: string, name: string, args: string) => ({ type: 'toolCall' as const, id, name, args });
-  t.deepEqual(
-    callsOf(read(chunk([{ function: { name: 'a', arguments: '{}' } }, { function: { name: 'b' } }], 'stop'))),
-    [call('call_1', 'a', '{}'), call('call_2', 'b', '{}')],
-  );
-  t.deepEqual(
-    callsOf(
-      read(
-        chunk([{ index: 0, id: 'x', function: { name: 'a', arguments: '{' } }]),
-        chunk([{ index: 0, id: 'x', function: { name: 'a', arguments: '}' } }], 'stop'),
-      ),
-    ),
-    [call('x', 'a', '{}')],
-  );
-  t.deepEqual(
-    callsOf(
-      read(
-        chunk(
-          [
-            { index: 0, id: 'x', function: { name: 'a', arguments: '{}' } },
-            { index: 0, id: 'y', function: { name: 'a', arguments: '{}' } },
-          ],
-          'stop',
-        ),
-      ),
-    ),
-    [call('x', 'a', '{}'), call('y', 'a', '{}')],
-  );
-  const mixed = read(
-    chunk([
-      { index: 0, id: 'x', function: { name: 'a' } },
-      { index: 1, id: 'y', function: { name: 'b' } },
-    ]),
-    chunk([{ index: 0, function: { arguments: '{}' } }], 'stop'),
-  );
-  t.like(mixed.at(-1), { type: 'error', error: { message: 'the answer mixes its tool calls' } });
-});
 
 test('a call without arguments, of which Anthropic says nothing, has those of an empty object', (t) => {
   const reader = anthropic.createEventReader();

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { refusalOfAnthropic } from './anthropic-rules.ts';
 import type { Wire } from './fake-wires.ts';
 import { parseAnthropic, parseOpenAi, sendAnthropic, sendOpenAi } from './fake-wires.ts';
 
@@ -42,6 +43,8 @@ export type FakeAnswer = {
   thinking?: string;
   signature?: string;
   model?: string;
+  /** Of the answer itself. */
+  id?: string;
 };
 
 /**
@@ -96,6 +99,8 @@ export async function startFakeProvider({ script = agentScript, delayMs = 0 }: O
             ? parseOpenAi(common)
             : undefined;
       if (!request) return void response.writeHead(404).end('{"error":{"message":"no such path"}}');
+      const refusal = request.wire === 'anthropic' ? refusalOfAnthropic(body) : undefined;
+      if (refusal !== undefined) return await reply(response, request, { status: 400, message: refusal });
       requests.push(request);
       const count = requests.length;
       if (delayMs > 0) await delay(delayMs);

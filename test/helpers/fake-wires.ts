@@ -11,7 +11,19 @@ type Frames = { whole: string; events: string[]; error: string };
 
 const schema = z.looseObject({ properties: z.record(z.string(), z.unknown()).default({}) });
 
-const cache_control = z.strictObject({ type: z.literal('ephemeral') }).optional();
+const cache_control = z.strictObject({ type: z.literal('ephemeral'), ttl: z.enum(['5m', '1h']).optional() }).optional();
+const picture = z.strictObject({
+  type: z.literal('image'),
+  source: z.discriminatedUnion('type', [
+    z.strictObject({
+      type: z.literal('base64'),
+      media_type: z.enum(['image/png', 'image/jpeg', 'image/gif', 'image/webp']),
+      data: z.string(),
+    }),
+    z.strictObject({ type: z.literal('url'), url: z.string() }),
+  ]),
+  cache_control,
+});
 
 const AnthropicBody = z.looseObject({
   model: z.string(),
@@ -25,14 +37,18 @@ const AnthropicBody = z.looseObject({
   stream: z.boolean().default(false),
   tools: z.array(z.looseObject({ name: z.string(), input_schema: schema, cache_control })).default([]),
   tool_choice: z
-    .union([z.object({ type: z.literal('tool'), name: z.string() }), z.object({ type: z.literal('auto') })])
+    .union([
+      z.object({ type: z.literal('tool'), name: z.string() }),
+      z.object({ type: z.enum(['auto', 'any', 'none']) }),
+    ])
     .optional(),
   messages: z.array(
     z.object({
-      role: z.enum(['user', 'assistant']),
+      role: z.enum(['user', 'assistant', 'system']),
       content: z.array(
         z.discriminatedUnion('type', [
           z.strictObject({ type: z.literal('text'), text: z.string().regex(/\S/), cache_control }),
+          picture,
           z.strictObject({ type: z.literal('thinking'), thinking: z.string(), signature: z.string() }),
           z.strictObject({ type: z.literal('redacted_thinking'), data: z.string() }),
           z.strictObject({
@@ -45,16 +61,17 @@ const AnthropicBody = z.looseObject({
           z.strictObject({
             type: z.literal('tool_result'),
             tool_use_id: z.string(),
-            content: z.union([
-              z.string(),
-              z.tuple([
-                z.strictObject({ type: z.literal('text'), text: z.string() }),
-                z.strictObject({
-                  type: z.literal('image'),
-                  source: z.strictObject({ type: z.literal('base64'), media_type: z.string(), data: z.string() }),
-                }),
-              ]),
-            ]),
+            content: z
+              .union([
+                z.string(),
+                z.array(
+                  z.discriminatedUnion('type', [
+                    z.strictObject({ type: z.literal('text'), text: z.string() }),
+                    picture,
+                  ]),
+                ),
+              ])
+              .default(''),
             is_error: z.boolean().default(false),
             cache_control,
           }),
@@ -65,10 +82,12 @@ const AnthropicBody = z.looseObject({
 });
 
 /** A picture is seen as its media type and size. */
-const textOf = (content: string | [{ text: string }, { source: { media_type: string; data: string } }]) =>
-  typeof content === 'string'
-    ? content
-    : `${content[0].text} [${content[1].source.media_type}, ${content[1].source.data.length} characters]`;
+const textOf = (content: string | ({ type: 'text'; text: string } | z.infer<typeof picture>)[]): string => {
+  if (typeof content === 'string') return content;
+  return content.map((part) => (part.type === 'text' ? part.text : pictureOf(part.source))).join(' ');
+};
+const pictureOf = (source: z.infer<typeof picture>['source']) =>
+  source.type === 'url' ? `[${source.url}]` : `[${source.media_type}, ${source.data.length} characters]`;
 
 /** Reads a body of POST /v1/messages, and is as strict about it as the real one where it matters. */
 export function parseAnthropic(common: Common): FakeRequest {
@@ -81,9 +100,10 @@ export function parseAnthropic(common: Common): FakeRequest {
   ];
   const cached = prefixesOf(blocks);
   if (cached.length > 4) throw new Error('A maximum of 4 blocks with cache_control may be provided');
-  if (messages.some(({ role }, index) => role !== (index % 2 === 0 ? 'user' : 'assistant')))
+  const turns = messages.filter(({ role }) => role !== 'system');
+  if (turns.some(({ role }, index) => role !== (index % 2 === 0 ? 'user' : 'assistant')))
     throw new Error('roles must alternate');
-  const said = messages.flatMap(({ role, content }): FakeRequest['messages'] => {
+  const said = turns.flatMap(({ role, content }): FakeRequest['messages'] => {
     if (role === 'assistant') {
       const text = content.map((block) => (block.type === 'text' ? block.text : '')).join('');
       return [
@@ -255,7 +275,7 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
     output_tokens: 1,
   };
   const message = {
-    id: 'msg_fake',
+    id: answer.id ?? 'msg_fake',
     type: 'message',
     role: 'assistant',
     model: answer.model ?? request.model,

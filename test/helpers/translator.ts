@@ -24,7 +24,7 @@ export async function startTranslator({ wire, url }: Target) {
       for await (const chunk of incoming) chunks.push(chunk);
       const body = z.record(z.string(), z.unknown()).parse(JSON.parse(Buffer.concat(chunks).toString()));
       const request = client.readRequest(body);
-      const reply = { request, createdS: 1_700_000_000 };
+      const reply = { request, model: 'target', createdS: 1_700_000_000 };
       const written = wire.writeRequest(request, { model: 'target', maxTokensDefault: 1_000 });
       const path = wire.name === 'anthropic' ? '/v1/messages' : '/v1/chat/completions';
       const answer = await fetch(url + path, { method: 'POST', body: JSON.stringify(written) });

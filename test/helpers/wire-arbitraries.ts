@@ -13,10 +13,13 @@ const id = fc.stringMatching(/^call_[a-zA-Z0-9]{6,12}$/);
 const args = fc.dictionary(name, fc.oneof(anyText, fc.integer(), fc.boolean(), fc.constant(null), fc.array(anyText)), {
   maxKeys: 4,
 });
-const schema = fc.record({
-  type: fc.constant('object'),
-  properties: fc.dictionary(name, fc.constant({ type: 'string' })),
-});
+/** As both providers take it where a schema is held to the letter. */
+const schema = fc.dictionary(name, fc.constant({ type: 'string' })).map((properties) => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties),
+  additionalProperties: false,
+}));
 
 const image = fc
   .oneof(

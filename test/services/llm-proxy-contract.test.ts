@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ChatMessage } from '#shared/contracts/llm.ts';
+import type { ChatInput, ChatMessage } from '#shared/contracts/llm.ts';
 import { shortChat, shortMessages, startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { keyOfTests, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { startRaw } from '#test/helpers/raw-provider.ts';
@@ -121,3 +121,20 @@ for (const wire of wires) {
     t.deepEqual([answer.text, answer.stopReason, facts.usage.inputTokens], ['Yes.', 'end', 5]);
   });
 }
+test('anthropic: numbers beyond 2^53 stand in the body as they were written', async (t) => {
+  let body = '';
+  await using provider = await startRaw((_, sent, response) => {
+    body = sent;
+    response.writeHead(500).end();
+  });
+  const environment = provider.environment;
+  await using system = await startProxySystem('anthropic', { script: () => ({}), environment });
+  const input: Partial<ChatInput> = {
+    messages: goOn({
+      text: '',
+      toolCalls: [{ callId: 'x', tool: 'look', args: {}, json: '{"10":1,"2":1790000000000000007}' }],
+    }),
+  };
+  await t.throwsAsync(system.ask(input));
+  t.true(body.includes('"input":{"10":1,"2":1790000000000000007}'), body);
+});

@@ -215,9 +215,9 @@ test('what cannot be translated is the error that each official client knows, wi
     },
   );
   t.is(response?.param, 'previous_response_id');
-  await t.throwsAsync(
-    at.claude.messages.create({ ...messagesBody, thinking: { type: 'enabled', budget_tokens: 2_000 } }),
-    { instanceOf: Anthropic.BadRequestError, message: /thinking\.type: a budget of thinking has no counterpart/ },
-  );
+  await t.throwsAsync(at.claude.messages.create({ ...messagesBody, container: { skills: [] } }), {
+    instanceOf: Anthropic.BadRequestError,
+    message: /container: has no counterpart/,
+  });
   t.is(at.fake.requests.length, 0);
 });

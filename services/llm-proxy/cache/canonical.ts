@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Failure } from '#shared/errors.ts';
+import { rawNumberOf } from '#shared/exact-json.ts';
 
 /** Fields that are left out, by name; within a field, those of its value, or of each of its items. */
 export type Inert = { readonly [field: string]: true | Inert };
@@ -32,7 +33,9 @@ export function hashCanonical(value: unknown, inert?: Inert): string {
       for (const item of part) add(item, left, depth + 1);
     } else if (isObject(part)) {
       checkDepth(depth);
-      addFields(part, left, depth);
+      const raw = rawNumberOf(part);
+      if (raw === undefined) addFields(part, left, depth);
+      else short += `${raw};`;
     } else short += `${part ?? null};`;
   };
   const addFields = (part: Fields, left: Inert | undefined, depth: number) => {

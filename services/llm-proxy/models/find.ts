@@ -110,8 +110,17 @@ function toTarget(
     traits: entry ?? openTraits,
     contextWindow: entry?.context_window,
     maxOutputTokens: entry?.max_output_tokens,
-    ...createPricing(isPriced ? entry : undefined),
+    ...createPricing(isPriced ? entry : undefined, placeOf(endpoint)),
   };
+}
+
+/**
+ * OpenAI charges by the host that is asked, and its usage does not tell where; Anthropic's does. Undefined: not known. Source: OpenAI's
+ * guide on data residency, 2026-11-30.
+ */
+function placeOf({ wire, official, baseUrl }: Endpoint): string | undefined {
+  if (wire !== 'openai') return undefined;
+  return official ? 'global' : /^https:\/\/([a-z]{2})\.api\.openai\.com(?:\/|$)/.exec(baseUrl)?.[1];
 }
 
 function withoutKey({ models }: ModelsFile, name: string, stands: string | string[] | undefined): string {

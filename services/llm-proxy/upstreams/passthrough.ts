@@ -1,5 +1,7 @@
 import type { ModelRoute } from '../model-call.ts';
+import { mayCarryThinking, withoutCarried } from '../wires/anthropic/carried-thinking.ts';
 import { toWireError } from '../wires/errors.ts';
+import { followResponse } from '../wires/openai-responses/failure.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { Adapter } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
@@ -39,17 +41,23 @@ export function createPassing(options: Options): Adapter {
     speaksAlike: true,
     openChannel() {
       const tally = createTally(route.marks, spliced);
+      const response = route.kind === 'responses' ? followResponse() : undefined;
       return {
         told: tally.told,
-        push: tally.push,
+        push(chunk) {
+          const lines = tally.push(chunk);
+          response?.see(lines);
+          return lines;
+        },
         end(broken) {
           const rest = broken ? '' : tally.end();
           const failure = broken ?? failureOf(tally.told);
           // The provider's own error has gone through already.
           if (!failure || tally.told.failure) return { last: rest, failure };
-          // As the provider's did: clients try that again, and no half of an answer is taken for the whole.
-          if (failure.code === 'upstream') return { last: rest, failure, isTorn: true };
-          return { last: `${rest}${tally.gap()}${route.writeErrorEvent(toWireError(failure))}`, failure };
+          // As the provider's did: clients try that again, and no half of an answer is taken for the whole. Responses have an event for it.
+          if (failure.code === 'upstream' && !response) return { last: rest, failure, isTorn: true };
+          const place = response?.place(tally.told.model);
+          return { last: `${rest}${tally.gap()}${route.writeErrorEvent(toWireError(failure), place)}`, failure };
         },
       };
     },
@@ -68,6 +76,8 @@ function bodyFor(options: Options, spliced: boolean): Buffer {
   const usage = spliced ? { stream_options: { ...(wanted instanceof Object ? wanted : {}), include_usage: true } } : {};
   const added = { ...usage, ...limit };
   const names = Object.keys(added);
+  if (route.native === 'anthropic' && mayCarryThinking(raw))
+    return options.write({ ...withoutCarried(body), model, ...added });
   if (rewrite || model !== body.model || names.some((name) => name in body))
     return options.write({ ...body, model, ...added });
   if (names.length === 0) return raw;

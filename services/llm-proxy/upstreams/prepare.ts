@@ -1,7 +1,11 @@
 import { Failure } from '#shared/errors.ts';
 import type { Call, Parts, Run } from '../model-call.ts';
+import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
+import type { JsonObject } from '../wires/pivot.ts';
+import { rewriteFields } from '../wires/rewrite.ts';
 import { headersForProvider } from './headers.ts';
+import { capOutput } from './output-limit.ts';
 import { createPassing } from './passthrough.ts';
 import { runDemo } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
@@ -9,8 +13,10 @@ import { createTranslating } from './translation.ts';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
-  const { route, body, raw, textBytes, stream, rewrite, memory } = call;
+  const { route, raw, read, textBytes, stream, memory } = call;
   const { endpoint, model } = target;
+  const body = capOutput(route.kind, call.body, target.maxOutputTokens);
+  const rewrite = call.rewrite || body !== call.body;
   const remote = parts.upstreams.remote(endpoint);
   const native = remote?.native === route.native;
   if (!native && (route.kind === 'embeddings' || route.kind === 'count')) {
@@ -24,16 +30,27 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     return Buffer.from(JSON.stringify(value));
   };
   if (!native) {
-    const maxTokensDefault = maxTokensOf(parts, target);
-    return runRemote(parts, call, remote, createTranslating({ route, remote, body, target, maxTokensDefault, write }));
+    const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
+    const keep = call.keepResponse;
+    return runRemote(
+      parts,
+      call,
+      remote,
+      createTranslating({ route, remote, body, target, maxTokensDefault, write, keep }),
+    );
   }
+  const rewriteRaw = (next: JsonObject) => {
+    if (!read) return write(next);
+    memory.grow(textBytes);
+    return rewriteFields(raw, read, next);
+  };
   const versions = route.client.readVersions(call.headers, call.query);
   const passing = {
-    ...{ route, remote, body, model, raw, stream, write },
+    ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
     passed: { ...headersForProvider(call.headers), ...versions.headers },
     query: versions.query,
     rewrite: rewrite || parts.models.rules().length > 1,
-    outputMax: outputMaxOf(call, target),
+    outputMax: unaskedOutput(call, target),
   };
   const run = runRemote(parts, call, remote, createPassing(passing));
   const { boundThinking } = remote.wire;
@@ -46,10 +63,3 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
       return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
     });
 }
-
-/** Where the client named none. */
-const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
-  outputDefault === undefined ? undefined : Math.min(outputDefault, maxOutputTokens ?? outputDefault);
-
-const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
-  Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);

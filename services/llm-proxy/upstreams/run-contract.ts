@@ -62,7 +62,7 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
   const { wire, upstream, official, tokenLimitName, send } = remote;
   const { endpoint, model, traits } = target;
   const maxTokensDefault = call.outputMax(target);
-  const options = { model, maxTokensDefault, tokenLimitName, official };
+  const options = { model, maxTokensDefault, tokenLimitName, official, traits };
   const write = (request: ChatRequest) => {
     const fitted = fitToModel(readRequest(request, maxTokensDefault), traits);
     return Buffer.from(JSON.stringify(wire.writeRequest(fitted, options)));

@@ -17,6 +17,7 @@ type Options = {
   body: JsonObject;
   target: Target;
   maxTokensDefault: number;
+  keep: ((response: JsonObject) => void) | undefined;
   /** Writes a body anew. */
   write(body: object): Buffer;
 };
@@ -24,14 +25,16 @@ type Options = {
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
-export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
+export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
   const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
-  const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
+  const outputMax = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
+  const bounded = { ...request, maxTokens: outputMax };
   const fitted = fitToModel(bounded, target.traits);
-  const written = wire.writeRequest(fitted, { model: target.model, maxTokensDefault, tokenLimitName, official });
-  const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
+  const { model, traits } = target;
+  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, official, traits });
+  const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
     path: remote.basePath + wire.path,
     body: write(written),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { broken, cutOff } from './errors.ts';
 import type {
   EventReader,
@@ -16,6 +17,9 @@ const answerCharsMax = 32_000_000;
 /** The wire's own id without its prefix, so that another wire can put its own before it. */
 export const bareId = (id: string): string => id.replace(/^(chatcmpl-|msg_|resp_)/, '');
 
+/** An id for what came without one. */
+export const madeId = (prefix: string): string => `${prefix}${randomUUID().replaceAll('-', '').slice(0, 24)}`;
+
 /** Why the model stopped: servers say "stop" for calls too, and a refusal in words may come with any reason. */
 export function settle(reason: PivotStop, has: { calls: boolean; refusal: boolean }): PivotStop {
   if (has.refusal && reason !== 'length') return 'refusal';
@@ -30,9 +34,10 @@ export const hasOf = (parts: PivotAnswer['parts']) => ({
 
 /** One event of a provider's stream as its wire reads it. Returns what it says; an `error` is the last of all. */
 type Steps = {
-  step(data: JsonObject): PivotEvent[];
-  /** What is still to be told at the end; undefined: the model had not come to its end. */
-  finish(): PivotEvent[] | undefined;
+  /** `name`: the event's own, where it has one. */
+  step(data: JsonObject, name: string | undefined): PivotEvent[];
+  /** What is still to be told at the end; undefined: the model had not come to its end. `isDone`: the stream said that it is all. */
+  finish(isDone: boolean): PivotEvent[] | undefined;
 };
 
 /** The common part of readers: JSON is parsed, the whole is bounded, and nothing follows an end or an error. */
@@ -40,23 +45,25 @@ export function createReader({ step, finish }: Steps): EventReader {
   let left = answerCharsMax;
   let over = false;
   const close = (events: PivotEvent[]) => {
-    over ||= events.some(({ type }) => type === 'error' || type === 'stop');
-    return events;
+    const last = events.findIndex(({ type }) => type === 'error' || type === 'stop');
+    if (last < 0) return events;
+    over = true;
+    return events.slice(0, last + 1);
   };
-  const end = () => (over ? [] : close(finish() ?? [{ type: 'error', error: cutOff }]));
+  const end = (isDone = false) => (over ? [] : close(finish(isDone) ?? [{ type: 'error', error: cutOff }]));
   return {
-    read({ data }) {
-      if (over) return [];
-      if (data === '[DONE]') return end();
+    read({ data, event }) {
+      if (over || data.trim() === '') return [];
+      if (data === '[DONE]') return end(true);
       left -= data.length;
       if (left < 0)
         return close([{ type: 'error', error: broken(`the answer is longer than ${answerCharsMax} characters`) }]);
       const json = parseObject(data);
       if (!json)
         return close([{ type: 'error', error: broken('the answer cannot be read: an event is no JSON object') }]);
-      return close(step(json));
+      return close(step(json, event));
     },
-    end,
+    end: () => end(),
   };
 }
 

@@ -1,4 +1,13 @@
-import type { CallPart, ImagePart, PivotMessage, PivotRequest, TextPart, ThinkingPart, WireName } from './pivot.ts';
+import type {
+  CallPart,
+  FilePart,
+  ImagePart,
+  PivotMessage,
+  PivotRequest,
+  TextPart,
+  ThinkingPart,
+  WireName,
+} from './pivot.ts';
 import { untranslatable } from './read.ts';
 
 /** What is said before anything else by the system: the rest of the messages keeps its place. */
@@ -78,11 +87,11 @@ const fields: Record<Field, Record<PivotRequest['wire'], string>> = {
 /** A field of the pivot as the client called it. */
 export const fieldOf = ({ wire }: Pick<PivotRequest, 'wire'>, field: Field): string => fields[field][wire];
 
-type Part = TextPart | CallPart | ImagePart | ThinkingPart;
+type Part = TextPart | CallPart | ImagePart | FilePart | ThinkingPart;
 
 export const textsOf = (parts: readonly Part[]): TextPart[] => parts.filter((part) => part.type === 'text');
 export const callsOf = (parts: readonly Part[]): CallPart[] => parts.filter((part) => part.type === 'toolCall');
-export const imagesOf = (parts: readonly (TextPart | ImagePart)[]): ImagePart[] =>
+export const imagesOf = (parts: readonly (TextPart | ImagePart | FilePart)[]): ImagePart[] =>
   parts.filter((part) => part.type === 'image');
 /** Whether thinking may go back to this model of this wire: to any other it would be noise, or a signature that does not hold. */
 export const isThoughtBy = (wire: WireName, model: string, part: ThinkingPart): boolean =>

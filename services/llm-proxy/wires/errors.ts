@@ -88,10 +88,18 @@ const anthropicTypes = new Map([
   [529, 'overloaded_error'],
 ]);
 
+/**
+ * The rule "no thread": told so, Anthropic's own clients go on without a thread and send the whole conversation (its SDK 1.12,
+ * lib/internal/threads/ThreadState.js and ThreadUnsupportedRequestErrorDetails, 2026-11-30).
+ */
+const noThread = { error_code: 'thread_unsupported_request', unsupported: ['thread'] };
+
 /** An error body of Anthropic's wire. A code, which this wire has not, stands where its own codes do. */
-export function writeAnthropicError({ status, message, provider }: WireError): JsonObject {
+export function writeAnthropicError({ status, message, problems, provider }: WireError): JsonObject {
   const type = anthropicTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'api_error');
-  const details = provider?.code === undefined ? {} : { details: { error_code: provider.code } };
+  const isThread = problems?.some(({ field }) => field.split('.')[0] === 'thread') === true;
+  const own = provider?.code === undefined ? {} : { details: { error_code: provider.code } };
+  const details = isThread ? { details: noThread } : own;
   const isTooLong = provider !== undefined && kindOf(provider) === 'context';
   return { type: 'error', error: { type, message: isTooLong ? tooLong(message) : message, ...details } };
 }

@@ -7,7 +7,12 @@ type Traits = {
   tools_reasoning_effort?: Effort | undefined;
 };
 
-/** The request as this model takes it: no temperature where it refuses one, and a tool it cannot be made to call asked for in words. */
+/**
+ * The request as this model takes it: no sampling parameters where it refuses them, and a tool it cannot be made to call asked for in words.
+ * The effort without which a model refuses tools goes before the client's wish. GPT-5.6 and 6.1 take function tools by chat completions at
+ * the effort "none" only ("use /v1/responses or set reasoning_effort to 'none'", OpenAI's own 400, 2026-11-30), and chat completions are
+ * the one wire that everything behind this proxy speaks: an answer at less effort is better than none.
+ */
 export function fitToModel(request: PivotRequest, traits: Traits): PivotRequest {
   const { toolChoice, messages, tools, reasoningEffort } = request;
   const forced = toolChoice === 'required' || typeof toolChoice === 'object';
@@ -16,9 +21,9 @@ export function fitToModel(request: PivotRequest, traits: Traits): PivotRequest 
   const text = `Answer with one call of ${tool} and with nothing else.`;
   return {
     ...request,
-    temperature: traits.temperature ? request.temperature : undefined,
+    ...(traits.temperature ? {} : { temperature: undefined, topP: undefined, topK: undefined }),
     toolChoice: asked ? 'auto' : toolChoice,
     messages: asked ? [...messages, { role: 'user', parts: [{ type: 'text', text }] }] : messages,
-    reasoningEffort: reasoningEffort ?? (tools.length > 0 ? traits.tools_reasoning_effort : undefined),
+    reasoningEffort: (tools.length > 0 ? traits.tools_reasoning_effort : undefined) ?? reasoningEffort,
   };
 }

@@ -60,6 +60,7 @@ export const leftOut: Record<WireName, Table> = {
       prompt_cache_key: caching,
       prompt_cache_options: caching,
       prompt_cache_retention: caching,
+      client_metadata: 'says which client this is, and what for',
       max_tool_calls: 'counts calls of hosted tools; there are none',
     },
     inner: {
@@ -72,11 +73,16 @@ export const leftOut: Record<WireName, Table> = {
       phase: 'where in an earlier answer a message stood',
       summary: 'thinking is not shown',
       generate_summary: 'thinking is not shown',
+      context: 'whose thinking of earlier turns is used: none of it is sent on',
+      defer_loading: 'a tool that waits for a search is shown at once',
+      allowed_callers: 'the model calls each tool itself',
+      async: 'when a result may come is between the client and its tool',
+      output_schema: 'what a tool answers, which its result shows',
       include_obfuscation: 'hides lengths on the wire of one provider',
     },
     neutral: {
       background: [false],
-      store: [false],
+      store: [false, true],
       truncation: ['disabled'],
       top_logprobs: [0],
       include: [[], ['reasoning.encrypted_content']],
@@ -91,14 +97,32 @@ export const leftOut: Record<WireName, Table> = {
       service_tier: place,
       inference_geo: place,
       speed: place,
+      billing_policy: place,
       cache_control: caching,
       diagnostics: 'asks about the prompt cache of one provider',
+      context_management: 'what one provider takes out of a history that has grown long; all of it is sent',
+      fallbacks: 'whom one provider asks after a refusal',
+      fallback_credit_token: place,
     },
     inner: {
       cache_control: caching,
       caller: 'says that the model itself called the tool',
+      citations: 'sources of an earlier answer, which are in its text too, or whether to name some',
       eager_input_streaming: 'how one provider cuts its stream',
+      task_budget: 'how one model shares out its strength over a long task',
     },
-    neutral: {},
+    neutral: { mcp_servers: [[]] },
   },
 };
+
+/**
+ * Tools of OpenAI's own that are left out of a translation: the model does without them. `tool_search` finds tools that are
+ * deferred, and those are shown at once.
+ */
+export const leftOutTools = [
+  ...(['web_search', 'web_search_2025_08_26', 'web_search_preview', 'web_search_preview_2025_03_11'] as const),
+  'tool_search',
+] as const;
+
+/** Items of a history that are left out. */
+export const leftOutItems = ['reasoning', 'web_search_call', 'tool_search_call', 'tool_search_output'] as const;

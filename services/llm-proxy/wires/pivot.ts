@@ -14,8 +14,10 @@ export type ImagePart = Marked & {
   type: 'image';
   source: { kind: 'base64'; mediaType: ImageType; data: string } | { kind: 'url'; url: string };
 };
+/** A PDF. `name`: what the client calls it. */
+export type FilePart = { type: 'file'; mediaType: 'application/pdf'; data: string; name?: string | undefined };
 /** `args` is a JSON text; in a request that of an object, in an answer whatever the model wrote. */
-export type CallPart = { type: 'toolCall'; id: string; name: string; args: string };
+export type CallPart = Marked & { type: 'toolCall'; id: string; name: string; args: string };
 export type RefusalPart = { type: 'refusal'; text: string };
 /**
  * What a model thought. It goes back as it was, in its place, and only by the wire that it came by to the model that thought it: no other
@@ -35,9 +37,12 @@ export type ThinkingPart = {
 export type PivotMessage =
   /** An instruction that came after the conversation had begun. */
   | { role: 'system'; parts: TextPart[] }
-  | { role: 'user'; parts: (TextPart | ImagePart)[] }
+  | { role: 'user'; parts: (TextPart | ImagePart | FilePart)[] }
   | { role: 'assistant'; parts: (TextPart | CallPart | ThinkingPart)[] }
-  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart)[]; isError: boolean });
+  | (Marked & { role: 'tool'; callId: string; parts: (TextPart | ImagePart | FilePart)[]; isError: boolean });
+
+/** What a client of OpenAI's responses calls a tool that is a plain function here, for the way back. */
+export type ToolOrigin = { kind: 'function' | 'custom'; name: string; namespace?: string | undefined };
 
 export type PivotTool = Marked & {
   name: string;
@@ -45,6 +50,7 @@ export type PivotTool = Marked & {
   /** JSON Schema of its arguments. */
   schema: Record<string, unknown>;
   strict?: boolean | undefined;
+  origin?: ToolOrigin | undefined;
 };
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
@@ -69,7 +75,11 @@ export type PivotRequest = {
   responseFormat: 'text' | 'json' | { name: string; schema: Record<string, unknown>; strict: boolean };
   reasoningEffort: Effort | undefined;
   verbosity: 'low' | 'medium' | 'high' | undefined;
+  /** Whether the client asked for the model's thinking, and wants to read it. */
+  thinking?: 'shown' | 'hidden' | undefined;
   stream: boolean;
+  /** The client's own wish for the prompt cache as a whole. */
+  cache?: CacheMark | undefined;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
   /** Calls that begin alike have the same, and find what OpenAI keeps of their prompt by it. */
@@ -138,8 +148,16 @@ export type WireError = {
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `createdS`: epoch seconds. */
-export type Reply = { request: PivotRequest; createdS: number };
+/**
+ * What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for. `keep` takes the response of OpenAI's
+ * responses once it is whole.
+ */
+export type Reply = {
+  request: PivotRequest;
+  createdS: number;
+  model?: string | undefined;
+  keep?: ((response: JsonObject) => void) | undefined;
+};
 
 /** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
 export type EventWriter = {
@@ -155,6 +173,15 @@ export type EventReader = {
   end(): PivotEvent[];
 };
 
+/** What a model takes, as models.toml says it, as far as the wires need to know. */
+export type ModelTraits = {
+  efforts?: readonly Effort[] | undefined;
+  no_thinking?: 'disabled' | 'between_tools' | 'none' | undefined;
+  system_messages?: boolean | undefined;
+  pdf?: boolean | undefined;
+  tools_reasoning_effort?: Effort | undefined;
+};
+
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */
 export type WriteOptions = {
   model: string;
@@ -163,6 +190,8 @@ export type WriteOptions = {
   tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
   /** Whether it goes to the wire's own provider, and not to a server that speaks alike and may not know the latest fields. */
   official?: boolean | undefined;
+  /** Without them the model is believed to take what all of its wire take. */
+  traits?: ModelTraits | undefined;
 };
 
 export type JsonObject = Record<string, unknown>;

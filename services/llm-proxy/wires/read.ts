@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Problem } from '#shared/errors.ts';
 import { Failure } from '#shared/errors.ts';
+import { parseExact } from '#shared/exact-json.ts';
 import { leftOut } from './left-out.ts';
 import type { ImagePart, JsonObject, WireName } from './pivot.ts';
 import { imageTypes } from './pivot.ts';
@@ -69,10 +70,15 @@ export const partsOf = <T extends z.ZodType>(part: T, textType = 'text') =>
 export const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined);
 
 export const ObjectSchema = z.record(z.string(), z.unknown());
-export const MediaType = z.enum(imageTypes);
+/** Clients write image/jpg and capitals, too. */
+export const MediaType = z.preprocess((value) => {
+  const lower = typeof value === 'string' ? value.toLowerCase() : value;
+  return lower === 'image/jpg' ? 'image/jpeg' : lower;
+}, z.enum(imageTypes));
+export const CacheControl = z.object({ type: z.literal('ephemeral'), ttl: z.enum(['5m', '1h']).optional() });
 export const HttpUrl = z.string().regex(/^https?:\/\//, 'must be an http or https URL');
 
-const dataUrl = /^data:([a-z/]{1,40});base64,/;
+const dataUrl = /^data:([a-z/]{1,40})(?:;[a-z0-9=-]{1,40})?;base64,/i;
 
 /** An image by its URL, as OpenAI's wires have it: on the web, or itself as a `data:` URL. */
 export const ImageUrl = z.string().transform((url, context): ImagePart['source'] => {
@@ -95,10 +101,21 @@ export const urlOf = (source: ImagePart['source']): string =>
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A JSON object out of a text; undefined where it is none. A tool without arguments may be called with none at all. */
-export function parseObject(json: string): JsonObject | undefined {
+// What stands in these is a tool's or its author's, and not the wire's: arguments, and schemas of them.
+const free: ReadonlySet<string> = new Set([
+  ...['input', 'arguments', 'args'],
+  ...['input_schema', 'parameters', 'schema', 'input_examples'],
+]);
+
+/** A JSON object out of a text, as a wire has it; undefined where it is none. What tools are given in it keeps its numbers as they are. */
+export const parseObject = (json: string): JsonObject | undefined => parse(json, (field) => free.has(field));
+
+/** The arguments of a call, with all numbers as they are. A tool without arguments may be called with none at all. */
+export const parseArgs = (json: string): JsonObject | undefined => parse(json);
+
+function parse(json: string, isKept?: (field: string) => boolean): JsonObject | undefined {
   try {
-    const value: unknown = json.trim() === '' ? {} : JSON.parse(json);
+    const value = json.trim() === '' ? {} : parseExact(json, isKept);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;
@@ -107,7 +124,7 @@ export function parseObject(json: string): JsonObject | undefined {
 
 /** Arguments as the text of a JSON object. */
 export const ArgsText = z.string().transform((text, context) => {
-  if (parseObject(text)) return text.trim() === '' ? '{}' : text;
+  if (parseArgs(text)) return text.trim() === '' ? '{}' : text;
   context.addIssue({ code: 'custom', message: 'must be the JSON of an object' });
   return z.NEVER;
 });
@@ -121,3 +138,29 @@ export const ArgsObject = ObjectSchema.transform((value, context) => {
     return z.NEVER;
   }
 });
+
+/** Follows the text of a JSON object that comes in pieces. */
+export function followObject() {
+  let depth = 0;
+  let inText = false;
+  let escaped = false;
+  let begun = false;
+  return {
+    push(piece: string): void {
+      for (let at = 0; at < piece.length; at++) {
+        const sign = piece[at];
+        if (inText) {
+          if (escaped) escaped = false;
+          else if (sign === '\\') escaped = true;
+          else if (sign === '"') inText = false;
+        } else if (sign === '"') inText = true;
+        else if (sign === '{' || sign === '[') {
+          depth += 1;
+          begun = true;
+        } else if (sign === '}' || sign === ']') depth -= 1;
+      }
+    },
+    /** It has come to its end. */
+    isWhole: () => begun && depth <= 0 && !inText,
+  };
+}

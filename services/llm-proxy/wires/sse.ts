@@ -39,20 +39,21 @@ export function createSseParser({ charsMax = eventCharsMax }: { charsMax?: numbe
     const value = colon < 0 ? '' : text.slice(text[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (field === 'data') data.push(value);
     else if (field === 'event') event = value;
+    // llama.cpp's server once told its errors in a field of their own (`server_sent_event(sink, "error", …)`, 2024 and 2025).
+    else if (field === 'error') {
+      event = 'error';
+      data.push(value);
+    }
   };
 
   return {
     push(chunk) {
       let text = decoder.write(chunk);
+      if (text === '') return [];
       // A mark that says UTF-8 belongs to no field.
-      if (!begun && text !== '') {
-        if (text.startsWith('\uFEFF')) text = text.slice(1);
-        begun = true;
-      }
-      if (afterCr && text !== '') {
-        if (text.startsWith('\n')) text = text.slice(1);
-        afterCr = false;
-      }
+      if (!begun && text.startsWith('\uFEFF')) text = text.slice(1);
+      begun = true;
+      if (afterCr && text.startsWith('\n')) text = text.slice(1);
       const done: SseEvent[] = [];
       let from = 0;
       for (const { index, 0: end } of text.matchAll(/\r\n|\n|\r/g)) {

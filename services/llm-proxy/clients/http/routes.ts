@@ -1,5 +1,6 @@
 import type { ModelRoute } from '../../model-call.ts';
 import { anthropicMarks, chatMarks, responsesMarks } from '../../upstreams/stream-watch.ts';
+import { followResponse, writeFailure } from '../../wires/openai-responses/failure.ts';
 import type { ClientWire, JsonObject, WireError } from '../../wires/pivot.ts';
 import { writeSse } from '../../wires/sse.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../wires/wires.ts';
@@ -35,7 +36,7 @@ export const modelRoutes: ReadonlyMap<string, ModelRoute> = new Map<string, Mode
       client: openAiResponses,
       cached: openAiResponses.name,
       marks: responsesMarks,
-      writeErrorEvent: ({ code, message }) => writeSse({ type: 'error', code, message, param: null }, 'error'),
+      writeErrorEvent: (error, place) => writeFailure(error, place ?? followResponse().place(undefined)),
     },
   ],
   [

@@ -10,6 +10,7 @@ import { answerCall } from '../../pipeline/answer-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { logHttpCall } from '../../pipeline/debug.ts';
 import { choosingHeaders } from '../../upstreams/headers.ts';
+import { boundOutput, limitNames } from '../../upstreams/output-limit.ts';
 import { prepare } from '../../upstreams/prepare.ts';
 import type { Told } from '../../upstreams/stream-watch.ts';
 import { createTally, newTold, readTold } from '../../upstreams/stream-watch.ts';
@@ -18,11 +19,10 @@ import { parseObject } from '../../wires/read.ts';
 import { checkSpelling } from './known-names.ts';
 import type { Held } from './memory.ts';
 import { bytesPerByte } from './memory.ts';
-import { boundOutput, limitNames } from './output-limit.ts';
 import { lengthOf, readBody } from './read-body.ts';
 import { send } from './reply.ts';
 import { scanJson } from './scan-json.ts';
-import { sizeOf } from './size.ts';
+import { sizeAt } from './size.ts';
 import { checkStateless } from './stateless.ts';
 
 const modelCharsMax = 200;
@@ -82,20 +82,30 @@ async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<vo
 
 async function openCall(parts: Parts, asked: Asked, memory: Held, response: ServerResponse): Promise<Call> {
   const { id, route, key, query, incoming } = asked;
-  const raw = await readBody(incoming, memory, parts.requestMs);
+  const bytes = await readBody(incoming, memory, parts.requestMs);
   const beganMs = performance.now();
-  const { body, textBytes, isAmbiguous } = readRequest(raw, memory);
+  const { body: sent, ...read } = readRequest(bytes, memory);
+  const grow = (chars: number) => memory.grow(chars * bytesPerByte);
+  const body = route.kind === 'responses' ? await parts.responses.resolve(key.id, sent, grow) : sent;
+  checkStateless(body);
+  // What it refers to is a part of it from here on.
+  const raw = body === sent ? bytes : Buffer.from(JSON.stringify(body));
+  const { isAmbiguous } = read;
+  const textBytes = Math.max(read.textBytes, raw.length);
   const model = modelOf(body, key);
-  const output = boundOutput(route.kind, body, parts.maxOutputTokens);
+  const output = boundOutput(route.kind, body, parts.outputCeiling);
   if (output.isLowered) response.setHeader('x-toka-max-output-tokens', output.tokens);
   const over = new AbortController();
   const { kind } = route;
   const call: Call = {
     ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response, over, signal: over.signal },
     body: output.body,
+    keepResponse: route.kind === 'responses' ? parts.responses.keeper(key.id, sent, body) : undefined,
+    read: isAmbiguous ? undefined : body,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
-    outputDefault: output.isUnnamed ? output.tokens : undefined,
+    outputDefault: output.isUnnamed ? Math.min(parts.maxOutputTokens, output.tokens) : undefined,
+    outputMax: output.tokens,
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
     targets: parts.models.targets(model),
@@ -115,7 +125,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
         ...{ priority: 'medium', rules: key.rules },
       },
       waitMs: 0,
-      size: (target) => sizeOf(parts, call, target),
+      size: (target) => sizeAt(call, target),
     },
     cached: () => cachedOf(call),
     prepare: (target) => prepare(parts, call, target),
@@ -129,7 +139,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
 
 type Read = { body: JsonObject; textBytes: number; isAmbiguous: boolean };
 
-/** A body that is safe to go on with: not more than its memory, with no name that providers may read otherwise, and of nothing that they keep. */
+/** A body that is safe to go on with: not more than its memory, and with no name that providers may read otherwise. */
 function readRequest(raw: Buffer, memory: Held): Read {
   const { structureBytes, isAmbiguous } = scanJson(raw, structureBytesMax);
   const text = raw.toString();
@@ -139,7 +149,6 @@ function readRequest(raw: Buffer, memory: Held): Read {
   const body = parseObject(text);
   if (!body) throw new Failure('invalid', 'the body must be a JSON object');
   checkSpelling(body, spelled);
-  checkStateless(body);
   return { body, textBytes, isAmbiguous };
 }
 

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
 import { bareId, hasOf, settle } from '../answers.ts';
-import type { JsonObject, PivotAnswer, PivotStop } from '../pivot.ts';
-import { parseObject } from '../read.ts';
+import type { JsonObject, PivotAnswer, PivotStop, Reply, ThinkingPart } from '../pivot.ts';
+import { parseArgs } from '../read.ts';
 import { usageIn, writeAnthropicUsage } from '../usage.ts';
+import { writeThinking } from './carried-thinking.ts';
 
 type Part = PivotAnswer['parts'][number];
 
@@ -81,23 +82,25 @@ export const writeStop = (reason: PivotStop, stopSequence: string | undefined) =
 });
 
 /** The answer as POST /v1/messages gives it. Throws `upstream` where a call's arguments are no object. */
-export function writeAnswer({ id, model, parts, stopReason, stopSequence, usage }: PivotAnswer): JsonObject {
+export function writeAnswer(answer: PivotAnswer, reply: Pick<Reply, 'request' | 'model'>): JsonObject {
+  const { id, model, parts, stopReason, stopSequence, usage } = answer;
   return {
     id: messageId(id),
     type: 'message',
     role: 'assistant',
     model,
-    content: parts.flatMap((part) => writeBlock(part, stopReason)),
+    content: parts.flatMap((part) =>
+      part.type === 'thinking' ? writeThinking(part, reply) : writeBlock(part, stopReason),
+    ),
     container: null,
     ...writeStop(stopReason, stopSequence),
     usage: writeAnthropicUsage(usage),
   };
 }
 
-function writeBlock(part: Part, stopReason: PivotStop): JsonObject[] {
-  if (part.type === 'thinking') return [];
+function writeBlock(part: Exclude<Part, ThinkingPart>, stopReason: PivotStop): JsonObject[] {
   if (part.type !== 'toolCall') return part.text === '' ? [] : [{ type: 'text', text: part.text, citations: null }];
-  const input = parseObject(part.args);
+  const input = parseArgs(part.args);
   if (input) return [{ type: 'tool_use', id: part.id, name: part.name, input, caller: { type: 'direct' } }];
   // Out of tokens in the middle of a call: there is no such call.
   if (stopReason === 'length') return [];

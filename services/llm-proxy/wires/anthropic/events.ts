@@ -2,10 +2,21 @@ import { z } from 'zod';
 import type { Usage } from '#shared/contracts/llm.ts';
 import { createReader, settle } from '../answers.ts';
 import { broken, cutOff, upstreamError, writeAnthropicError } from '../errors.ts';
-import type { EventReader, EventWriter, JsonObject, PivotEvent, PivotStop, WireError } from '../pivot.ts';
+import type {
+  EventReader,
+  EventWriter,
+  JsonObject,
+  PivotEvent,
+  PivotStop,
+  Reply,
+  ThinkingEvent,
+  ThinkingPart,
+  WireError,
+} from '../pivot.ts';
 import { writeSse } from '../sse.ts';
 import { usageIn, writeAnthropicUsage } from '../usage.ts';
 import { messageId, readStop, writeStop } from './answer.ts';
+import { clipThought, shownTo, signThinking } from './carried-thinking.ts';
 
 const index = z.int().nonnegative();
 // What is not listed says nothing to another wire: a ping, or an event that is newer than this.
@@ -157,18 +168,29 @@ function createBlockReader() {
 const send = (data: JsonObject & { type: string }) => writeSse(data, data.type);
 
 /** Writes the events of a streamed message. */
-export function createEventWriter(): EventWriter {
+export function createEventWriter({ request, model }: Pick<Reply, 'request' | 'model'>): EventWriter {
+  const shown = shownTo(request);
   let usage: Usage | undefined;
   let blocks = 0;
-  let open: 'text' | 'call' | undefined;
+  let open: 'text' | 'call' | 'thinking' | undefined;
+  let thought: ThinkingPart | undefined;
   let over = false;
 
   const close = () => {
-    const text = open ? send({ type: 'content_block_stop', index: blocks - 1 }) : '';
+    const signed = thought && extend({ type: 'signature_delta', signature: signThinking({ ...thought, model }) });
+    const text = open ? `${signed ?? ''}${send({ type: 'content_block_stop', index: blocks - 1 })}` : '';
     open = undefined;
+    thought = undefined;
     return text;
   };
-  const begin = (kind: 'text' | 'call', content_block: JsonObject) => {
+  const think = ({ of, delta }: ThinkingEvent) => {
+    // What Claude thought comes to this wire's clients as it is, and never by here.
+    if (shown === 'none' || of === 'anthropic') return '';
+    const begun = open === 'thinking' ? '' : begin('thinking', { type: 'thinking', thinking: '', signature: '' });
+    thought = { type: 'thinking', of, text: clipThought((thought?.text ?? '') + delta) };
+    return shown === 'shown' ? `${begun}${extend({ type: 'thinking_delta', thinking: delta })}` : begun;
+  };
+  const begin = (kind: 'text' | 'call' | 'thinking', content_block: JsonObject) => {
     const text = `${close()}${send({ type: 'content_block_start', index: blocks, content_block })}`;
     open = kind;
     blocks += 1;
@@ -191,7 +213,7 @@ export function createEventWriter(): EventWriter {
         return `${begun}${extend({ type: 'text_delta', text: event.delta })}`;
       }
       case 'thinking':
-        return '';
+        return think(event);
       case 'toolCallStart': {
         const { id, name } = event;
         return begin('call', { type: 'tool_use', id, name, input: {}, caller: { type: 'direct' } });

@@ -1,40 +1,35 @@
 import type { Problem } from '#shared/errors.ts';
-import { fieldOf, isThoughtBy } from '../conversation.ts';
-import type {
-  CacheMark,
-  CallPart,
-  ImagePart,
-  JsonObject,
-  PivotMessage,
-  PivotRequest,
-  PivotTool,
-  TextPart,
-  ThinkingPart,
-  WriteOptions,
-} from '../pivot.ts';
-import { parseObject, untranslatable } from '../read.ts';
-
-type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
+import { fieldOf } from '../conversation.ts';
+import { nearestEffort } from '../efforts.ts';
+import type { JsonObject, ModelTraits, PivotRequest, PivotTool, TextPart, WriteOptions } from '../pivot.ts';
+import { untranslatable } from '../read.ts';
+import { fitSchema, isOpen } from './fit-schema.ts';
+import { keepPrompt } from './keep-prompt.ts';
+import type { Turn } from './turns.ts';
+import { markOf, plain, turnsOf, writeText } from './turns.ts';
 
 /** The request as a body of POST /v1/messages. Throws `invalid` with a problem for each field it cannot carry. */
-export function writeRequest(request: PivotRequest, { model, maxTokensDefault }: WriteOptions): JsonObject {
-  const messages = turnsOf(request.messages, model);
+export function writeRequest(
+  request: PivotRequest,
+  { model, maxTokensDefault, traits = {} }: WriteOptions,
+): JsonObject {
+  const messages = turnsOf(request.messages, { model, systemMessages: traits.system_messages ?? false });
   const problems = [...problemsOf(request), ...turnProblems(request, messages)];
   if (problems.length > 0) throw untranslatable(problems);
-  const system = request.system.flatMap(writeText);
-  return {
+  const system = [...request.system, ...wordsOf(request)].flatMap(writeText);
+  const body = {
     model,
     max_tokens: request.maxTokens ?? maxTokensDefault,
     ...(system.length > 0 ? { system: plain(system) } : {}),
     messages,
     ...(request.tools.length > 0 ? { tools: request.tools.map(writeTool), ...choiceField(request) } : {}),
     ...(request.stop.length > 0 ? { stop_sequences: request.stop } : {}),
-    ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
-    ...(request.topP === undefined ? {} : { top_p: request.topP }),
-    ...(request.topK === undefined ? {} : { top_k: request.topK }),
-    ...outputFields(request),
+    ...samplingFields(request),
+    ...thinkingField(request, traits),
+    ...outputField(request, traits),
     ...(request.stream ? { stream: true } : {}),
   };
+  return keepPrompt(body, request);
 }
 
 function problemsOf(request: PivotRequest): Problem[] {
@@ -43,9 +38,6 @@ function problemsOf(request: PivotRequest): Problem[] {
     problems.push({ field: fieldOf(request, field), message });
   if (request.responseFormat === 'json') {
     add('responseFormat', 'JSON without a schema has no counterpart for this model; give a json_schema');
-  }
-  if (request.verbosity !== undefined && request.verbosity !== 'medium') {
-    add('verbosity', 'has no counterpart for this model; leave it out');
   }
   if ((request.temperature ?? 0) > 1) add('temperature', 'is above 1, the most that this model takes');
   if (request.stop.some((text) => text.trim() === '')) {
@@ -68,88 +60,11 @@ function turnProblems(request: PivotRequest, turns: readonly Turn[]): Problem[] 
   return [];
 }
 
-/** Messages of one role are one turn; in it the results of tools come first, and whatever else was said follows. */
-function turnsOf(messages: readonly PivotMessage[], model: string): Turn[] {
-  const turns: Turn[] = [];
-  const add = (role: Turn['role'], content: JsonObject[]) => {
-    if (content.length === 0) return;
-    const last = turns.at(-1);
-    if (last?.role === role) last.content.push(...content);
-    else turns.push({ role, content });
-  };
-  for (const message of messages) {
-    if (message.role === 'tool') add('user', [writeResult(message)]);
-    else if (message.role === 'assistant')
-      add(
-        'assistant',
-        message.parts.flatMap((part) => writeSaid(part, model)),
-      );
-    else add(message.role, message.parts.flatMap(writePart));
-  }
-  return turns.map(resultsFirst);
-}
-
-function resultsFirst({ role, content }: Turn): Turn {
-  const isResult = ({ type }: JsonObject) => type === 'tool_result';
-  return { role, content: [...content.filter(isResult), ...content.filter((block) => !isResult(block))] };
-}
-
-function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { role: 'tool' }>): JsonObject {
-  const content = parts.flatMap(writePart);
-  return {
-    type: 'tool_result',
-    tool_use_id: idOf(callId),
-    ...(content.length > 0 ? { content: plain(content) } : {}),
-    ...(isError ? { is_error: true } : {}),
-    ...markOf(cache),
-  };
-}
-
-/** The API wants the thinking of its model back as it was and where it was. */
-function writeSaid(part: TextPart | CallPart | ThinkingPart, model: string): JsonObject[] {
-  if (part.type !== 'thinking') return writePart(part);
-  if (!isThoughtBy('anthropic', model, part)) return [];
-  if (part.redacted !== undefined) return [{ type: 'redacted_thinking', data: part.redacted }];
-  // What nobody has signed is refused.
-  return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
-}
-
-function writePart(part: TextPart | ImagePart | CallPart): JsonObject[] {
-  switch (part.type) {
-    case 'text':
-      return writeText(part);
-    case 'toolCall':
-      return [{ type: 'tool_use', id: idOf(part.id), name: part.name, input: parseObject(part.args) ?? {} }];
-    case 'image':
-      return [
-        {
-          type: 'image',
-          source:
-            part.source.kind === 'url'
-              ? { type: 'url', url: part.source.url }
-              : { type: 'base64', media_type: part.source.mediaType, data: part.source.data },
-        },
-      ];
-  }
-}
-
-/** The API refuses a text of nothing but white space. */
-const writeText = ({ text, cache }: TextPart): JsonObject[] =>
-  text.trim() === '' ? [] : [{ type: 'text', text, ...markOf(cache) }];
-
-const markOf = (cache: CacheMark | undefined): JsonObject => (cache ? { cache_control: cache } : {});
-
-/** A single text goes as it is, unless it is marked. */
-const plain = (blocks: JsonObject[]) =>
-  blocks.length === 1 && blocks[0]?.type === 'text' && !blocks[0].cache_control ? blocks[0].text : blocks;
-
-/** Other servers' ids may have characters that this one's may not: each becomes its code, the same way every time. */
-const idOf = (id: string) => id.replace(/[^a-zA-Z0-9_-]/gu, (char) => `_${char.codePointAt(0)?.toString(16)}_`);
-
+/** A tool that is held to its schema has one as structured outputs take it. */
 const writeTool = ({ name, description, schema, strict, cache }: PivotTool): JsonObject => ({
   name,
   ...(description === undefined ? {} : { description }),
-  input_schema: { type: 'object', ...schema },
+  input_schema: { type: 'object', ...(strict ? fitSchema(schema) : schema) },
   ...(strict === undefined ? {} : { strict }),
   ...markOf(cache),
 });
@@ -162,15 +77,39 @@ function choiceField({ toolChoice, parallelToolCalls }: PivotRequest): JsonObjec
   return parallelToolCalls === undefined ? {} : { tool_choice: { type: 'auto', ...alone } };
 }
 
-function outputFields({ reasoningEffort: effort, responseFormat }: PivotRequest): JsonObject {
-  const schema = typeof responseFormat === 'object' ? responseFormat.schema : undefined;
-  const format = schema ? { format: { type: 'json_schema', schema } } : {};
-  // The least effort of this wire is the nearest to OpenAI's least but one.
-  const level = effort === 'minimal' ? 'low' : effort;
+/** Claude 4.1 and later take temperature or top_p, not both (migration guides of Anthropic, read 2026-11-30). */
+const samplingFields = ({ temperature, topP, topK }: PivotRequest): JsonObject => ({
+  ...(temperature === undefined ? {} : { temperature }),
+  ...(topP === undefined || temperature !== undefined ? {} : { top_p: topP }),
+  ...(topK === undefined ? {} : { top_k: topK }),
+});
+
+function thinkingField({ reasoningEffort }: PivotRequest, { no_thinking = 'disabled' }: ModelTraits): JsonObject {
+  return reasoningEffort === 'none' && no_thinking !== 'none' ? { thinking: { type: no_thinking } } : {};
+}
+
+function outputField(request: PivotRequest, { efforts = claudeEfforts }: ModelTraits): JsonObject {
+  const { reasoningEffort: asked, responseFormat: format } = request;
+  const effort = asked === undefined || asked === 'none' ? undefined : nearestEffort(asked, efforts);
+  const isHeld = typeof format === 'object' && !isInWords(request);
+  if (effort === undefined && !isHeld) return {};
   return {
-    ...(level === 'none' ? { thinking: { type: 'disabled' } } : {}),
-    ...(schema || (level && level !== 'none')
-      ? { output_config: { ...(level && level !== 'none' ? { effort: level } : {}), ...format } }
-      : {}),
+    output_config: {
+      ...(effort === undefined ? {} : { effort }),
+      ...(isHeld ? { format: { type: 'json_schema', schema: fitSchema(format.schema) } } : {}),
+    },
   };
+}
+
+const claudeEfforts = ['low', 'medium', 'high', 'xhigh', 'max'] as const;
+
+/** This wire holds an answer to a schema of closed objects alone. A schema that is no order, and open, is said in words. */
+const isInWords = ({ responseFormat: format }: PivotRequest): boolean =>
+  typeof format === 'object' && !format.strict && isOpen(format.schema);
+
+function wordsOf(request: PivotRequest): TextPart[] {
+  const { responseFormat: format } = request;
+  if (typeof format !== 'object' || !isInWords(request)) return [];
+  const text = `Answer with nothing but JSON that fits this JSON Schema:\n${JSON.stringify(format.schema)}`;
+  return [{ type: 'text', text }];
 }

@@ -2,7 +2,7 @@ import type { Answer, ChatInput, ChatMessage, Image, Usage } from '#shared/contr
 import type { Problem } from '#shared/errors.ts';
 import { callsOf, fieldOf, imagesOf, textOf } from '../conversation.ts';
 import type { PivotAnswer, PivotEvent, PivotMessage, PivotRequest } from '../pivot.ts';
-import { parseObject, untranslatable } from '../read.ts';
+import { parseArgs, untranslatable } from '../read.ts';
 
 /** The request as our own contract has it. Throws `invalid` with a problem for each field that it cannot carry. */
 export function toChatRequest(request: PivotRequest): ChatInput {
@@ -40,9 +40,12 @@ function problemsOf(request: PivotRequest): Problem[] {
     ...(request.toolChoice === 'required' && request.tools.length > 1
       ? [{ field: 'tool_choice', message: 'must name the tool; this model takes no choice of several' }]
       : []),
+    ...(request.messages.some(hasFile) ? [{ field, message: 'have a PDF, which this model does not take' }] : []),
     ...(request.messages.some(isSeen) ? [{ field, message: 'have a picture, which this model cannot see there' }] : []),
   ];
 }
+
+const hasFile = ({ parts }: PivotMessage) => parts.some(({ type }) => type === 'file');
 
 /** A result of a tool may have one picture that is sent with it. */
 function isSeen(message: PivotMessage): boolean {
@@ -67,7 +70,7 @@ function toMessage(message: PivotMessage): ChatMessage[] {
       const toolCalls = callsOf(message.parts).map(({ id, name, args }) => ({
         callId: id,
         tool: name,
-        args: parseObject(args) ?? {},
+        args: parseArgs(args) ?? {},
       }));
       return [{ role: 'assistant', text, toolCalls }];
     }

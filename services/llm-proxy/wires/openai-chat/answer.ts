@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
-import { bareId, hasOf, settle } from '../answers.ts';
+import { bareId, hasOf, madeId, settle } from '../answers.ts';
 import type { CallPart, JsonObject, PivotAnswer, PivotStop, Reply } from '../pivot.ts';
 import { usageIn, writeChatUsage } from '../usage.ts';
+import { errorOfReason } from './error-in.ts';
+import { Call, saidFields, saidIn } from './said.ts';
 
 const Body = z.looseObject({
   id: z.string().catch(''),
@@ -10,19 +12,10 @@ const Body = z.looseObject({
   choices: z
     .array(
       z.looseObject({
-        finish_reason: z.string().min(1),
+        finish_reason: z.string().nullish(),
         message: z.looseObject({
-          content: z.string().nullish(),
-          refusal: z.string().nullish(),
-          reasoning_content: z.string().nullish().catch(undefined),
-          tool_calls: z
-            .array(
-              z.looseObject({
-                id: z.string().nullish(),
-                function: z.looseObject({ name: z.string().min(1), arguments: z.string().nullish() }),
-              }),
-            )
-            .nullish(),
+          ...saidFields,
+          tool_calls: z.array(Call.refine(({ name }) => name !== '', 'must have a name')).nullish(),
         }),
       }),
     )
@@ -34,6 +27,8 @@ const stopReasons = new Map<string, PivotStop>([
   ['tool_calls', 'tool-calls'],
   ['function_call', 'tool-calls'],
   ['length', 'length'],
+  // Mistral: the model's own limit.
+  ['model_length', 'length'],
   ['content_filter', 'refusal'],
 ]);
 
@@ -50,28 +45,33 @@ export function readAnswer(body: unknown): PivotAnswer {
       `the model's answer cannot be read: ${parsed.error ? z.prettifyError(parsed.error) : ''}`,
     );
   }
-  const { content, refusal, reasoning_content: thinking, tool_calls } = choice.message;
-  const calls = (tool_calls ?? []).map(
-    ({ id, function: { name, arguments: args } }, index): CallPart => ({
-      type: 'toolCall',
-      id: id || `call_${index + 1}`,
-      name,
-      args: args?.trim() || '{}',
-    }),
-  );
+  const error = errorOfReason(choice.finish_reason);
+  if (error) throw new Failure(error.code === 'unavailable' ? 'unavailable' : 'upstream', error.message);
   const parts: PivotAnswer['parts'] = [
-    ...(thinking ? [{ type: 'thinking' as const, of: 'openai-chat' as const, text: thinking }] : []),
-    ...(content ? [{ type: 'text' as const, text: content }] : []),
-    ...(refusal ? [{ type: 'refusal' as const, text: refusal }] : []),
-    ...calls,
+    ...saidIn(choice.message).map((part) =>
+      part.type === 'thinking'
+        ? { ...part, type: part.type, of: 'openai-chat' as const }
+        : { ...part, type: part.type },
+    ),
+    ...callsIn(choice.message.tool_calls ?? []),
   ];
   return {
-    id: parsed.data.id,
+    id: parsed.data.id || madeId('chatcmpl-'),
     model: parsed.data.model,
     parts,
-    stopReason: settle(readStop(choice.finish_reason), hasOf(parts)),
+    stopReason: settle(readStop(choice.finish_reason || 'stop'), hasOf(parts)),
     usage: usageIn(body),
   };
+}
+
+/** An id that is missing, or there twice, would make two results of one. */
+function callsIn(calls: readonly z.infer<typeof Call>[]): CallPart[] {
+  const ids = new Set<string>();
+  return calls.map(({ id: given, name, args }) => {
+    const id = given === '' || ids.has(given) ? madeId('call_') : given;
+    ids.add(id);
+    return { type: 'toolCall', id, name, args: args.trim() || '{}' };
+  });
 }
 
 const finishReasons: Record<PivotStop, string> = {

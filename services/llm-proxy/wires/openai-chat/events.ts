@@ -1,127 +1,76 @@
 import { z } from 'zod';
 import type { Usage } from '#shared/contracts/llm.ts';
-import { createReader, settle } from '../answers.ts';
-import { broken, cutOff, upstreamError, writeOpenAiError } from '../errors.ts';
+import { createReader, madeId, settle } from '../answers.ts';
+import { broken, cutOff, writeOpenAiError } from '../errors.ts';
+import { createInOrder } from '../in-order.ts';
 import type { EventReader, EventWriter, JsonObject, PivotEvent, PivotStop, Reply } from '../pivot.ts';
 import { writeSse } from '../sse.ts';
 import { usageIn, writeChatUsage } from '../usage.ts';
 import { chatId, readStop, writeStop } from './answer.ts';
+import { createCallReader } from './calls.ts';
+import { errorIn, errorOfReason } from './error-in.ts';
+import { Call, saidFields, saidIn } from './said.ts';
 
 const text = z.string().nullish();
-const CallDelta = z.looseObject({
-  index: z.int().nonnegative().nullish(),
-  id: text,
-  function: z.looseObject({ name: text, arguments: text }).nullish(),
+const Choice = z.looseObject({
+  delta: z.looseObject({ ...saidFields, tool_calls: z.array(Call).nullish() }).nullish(),
+  finish_reason: text,
 });
-type CallDelta = z.infer<typeof CallDelta>;
+const Chunk = z.looseObject({ id: text, model: text, choices: z.array(Choice).nullish() });
+type Choice = z.infer<typeof Choice>;
 
-const Chunk = z.looseObject({
-  id: text,
-  model: text,
-  choices: z
-    .array(
-      z.looseObject({
-        delta: z
-          .looseObject({
-            content: text,
-            refusal: text,
-            reasoning_content: text.catch(undefined),
-            tool_calls: z.array(CallDelta).nullish(),
-          })
-          .nullish(),
-        finish_reason: text,
-      }),
-    )
-    .nullish(),
-  error: z
-    .union([
-      z.looseObject({ message: z.unknown().optional(), type: z.unknown().optional(), code: z.unknown().optional() }),
-      z.string(),
-    ])
-    .nullish(),
-});
-
-/** Reads the chunks of a streamed chat completion. */
+/** Reads the chunks of a streamed chat completion. What has no choices, a usage or a ping, says nothing more. */
 export function createEventReader(): EventReader {
-  const calls = createCallReader();
+  const order = createInOrder();
+  const readCall = createCallReader(order);
   let started = false;
   let reason: PivotStop | undefined;
   let usage: Usage | undefined;
   const has = { calls: false, refusal: false };
 
+  const readChoice = ({ delta, finish_reason }: Choice): PivotEvent[] => {
+    const said = saidIn(delta ?? {});
+    const calls = delta?.tool_calls ?? [];
+    has.refusal ||= said.some(({ type }) => type === 'refusal');
+    has.calls ||= calls.length > 0;
+    if (finish_reason) reason = readStop(finish_reason);
+    const error = errorOfReason(finish_reason);
+    return [
+      ...said.flatMap(({ type, text: delta }) =>
+        order.say(type === 'thinking' ? { type, of: 'openai-chat', delta } : { type, delta }),
+      ),
+      ...calls.flatMap(readCall),
+      ...(error ? [{ type: 'error' as const, error }] : []),
+    ];
+  };
   return createReader({
-    step(data) {
+    step(data, name) {
+      const error = errorIn(data, name);
+      if (error) return [{ type: 'error', error }];
       const chunk = Chunk.safeParse(data).data;
       if (!chunk)
         return [{ type: 'error', error: broken('the answer cannot be read: a chunk is not as it should be') }];
-      if (typeof chunk.error === 'string') return [{ type: 'error', error: upstreamError([], chunk.error) }];
-      if (chunk.error) {
-        return [{ type: 'error', error: upstreamError([chunk.error.code, chunk.error.type], chunk.error.message) }];
-      }
-      usage = usageIn(data) ?? usage;
-      const choice = chunk.choices?.[0];
-      const { content, refusal, reasoning_content: thinking, tool_calls } = choice?.delta ?? {};
-      const events: PivotEvent[] = [];
-      if (!started) events.push({ type: 'start', id: chunk.id ?? '', model: chunk.model ?? '' });
+      usage = usageIn(data, usage) ?? usage;
+      const [choice] = chunk.choices ?? [];
+      if (!choice) return [];
+      const begun: PivotEvent[] = started
+        ? []
+        : [{ type: 'start', id: chunk.id || madeId('chatcmpl-'), model: chunk.model ?? '' }];
       started = true;
-      if (thinking) events.push({ type: 'thinking', of: 'openai-chat', delta: thinking });
-      if (content) events.push({ type: 'text', delta: content });
-      if (refusal) events.push({ type: 'refusal', delta: refusal });
-      for (const delta of tool_calls ?? []) events.push(...calls.read(delta));
-      has.refusal ||= Boolean(refusal);
-      has.calls ||= (tool_calls ?? []).length > 0;
-      if (choice?.finish_reason) reason = readStop(choice.finish_reason);
-      // Nothing follows an error, not even in its own chunk.
-      const error = events.findIndex(({ type }) => type === 'error');
-      return error < 0 ? events : events.slice(0, error + 1);
+      return [...begun, ...readChoice(choice)];
     },
     // The usage comes after the reason, so the reason waits for the end.
-    finish() {
-      if (!reason) return undefined;
+    finish(isDone) {
+      // Some servers say that they are done, and not why.
+      if (!reason && !(isDone && started && order.isWhole())) return undefined;
+      const ended = reason ?? 'end';
       return [
-        ...(reason === 'length' ? [] : calls.close()),
+        ...order.close(ended === 'length'),
         ...(usage ? [{ type: 'usage' as const, usage }] : []),
-        { type: 'stop', reason: settle(reason, has) },
+        { type: 'stop', reason: settle(ended, has) },
       ];
     },
   });
-}
-
-/**
- * Servers differ: some leave out a call's id or place, some give every call the same place, some say its name again. A call that
- * goes on after another has begun cannot be told on other wires.
- */
-function createCallReader() {
-  const seen = new Set<number>();
-  let count = 0;
-  let current: { place: number; id: string; argued: boolean } | undefined;
-  /** A call without arguments has those of an empty object. */
-  const close = (): PivotEvent[] => {
-    const silent = current && !current.argued;
-    current = undefined;
-    return silent ? [{ type: 'toolCallArgs', index: count - 1, delta: '{}' }] : [];
-  };
-  const begin = (place: number, id: string | null | undefined, name: string | null | undefined): PivotEvent[] => {
-    if (!name && seen.has(place)) return [{ type: 'error', error: broken('the answer mixes its tool calls') }];
-    if (!name) return [{ type: 'error', error: broken('the answer calls a tool without a name') }];
-    const closed = close();
-    count += 1;
-    seen.add(place);
-    current = { place, id: id || `call_${count}`, argued: false };
-    return [...closed, { type: 'toolCallStart', index: count - 1, id: current.id, name }];
-  };
-  return {
-    close,
-    read({ index, id, function: called }: CallDelta): PivotEvent[] {
-      const { name, arguments: args } = called ?? {};
-      const place = index ?? (name || !current ? count : current.place);
-      const goesOn = current?.place === place && !(name && id && current.id !== id);
-      const begun = goesOn ? [] : begin(place, id, name);
-      if (!args || !current) return begun;
-      current.argued = true;
-      return [...begun, { type: 'toolCallArgs', index: count - 1, delta: args }];
-    },
-  };
 }
 
 /** Writes the chunks of a streamed chat completion. */

@@ -1,16 +1,21 @@
 import { z } from 'zod';
 import { checked, splitSystem } from '../conversation.ts';
-import type { CallPart, JsonObject, PivotMessage, PivotRequest, TextPart } from '../pivot.ts';
+import type { CacheMark, CallPart, ImagePart, JsonObject, PivotMessage, PivotRequest, TextPart } from '../pivot.ts';
 import { efforts } from '../pivot.ts';
-import { ArgsText, ImageUrl, inner, maybe, ObjectSchema, partsOf, readBody } from '../read.ts';
+import { ArgsText, CacheControl, ImageUrl, inner, maybe, ObjectSchema, partsOf, readBody } from '../read.ts';
 
 const wire = 'openai-chat';
 const object = <S extends z.ZodRawShape>(shape: S) => inner(wire, shape);
 
-const Text = object({ type: z.literal('text'), text: z.string() });
+/** A mark of Anthropic's prompt cache, which OpenRouter, LiteLLM and their clients put on parts, messages and tools of this wire. */
+const cache_control = maybe(CacheControl);
+const Text = object({ type: z.literal('text'), text: z.string(), cache_control });
 const Texts = partsOf(Text);
-const Picture = object({ type: z.literal('image_url'), image_url: object({ url: ImageUrl }) });
+const Picture = object({ type: z.literal('image_url'), image_url: object({ url: ImageUrl }), cache_control });
 const Refusal = object({ type: z.literal('refusal'), refusal: z.string() });
+// Some libraries repeat fields of the message in the parts that it was given as.
+const repeated = { role: z.unknown().optional(), refusal: z.unknown().optional(), tool_calls: z.unknown().optional() };
+const SaidText = object({ type: z.literal('text'), text: z.string(), cache_control, ...repeated });
 
 const Call = z.discriminatedUnion('type', [
   object({
@@ -22,53 +27,72 @@ const Call = z.discriminatedUnion('type', [
 
 // Each message becomes as many of the pivot's parts as it has; what the client calls nothing, it may also leave out.
 const nothing = z.null().optional();
+/** Whoever of several speaks: other wires have no place for it. */
 const name = z.string().nullish();
 const Message = z.discriminatedUnion('role', [
-  object({ role: z.enum(['system', 'developer']), content: Texts, name }).transform(
-    ({ content }): PivotMessage => ({ role: 'system', parts: content.map(textPart) }),
+  object({ role: z.enum(['system', 'developer']), content: Texts, name, cache_control }).transform(
+    ({ content, cache_control: cache }): PivotMessage => ({
+      role: 'system',
+      parts: markLast(content.map(textPart), cache),
+    }),
   ),
   object({
     role: z.literal('user'),
     content: partsOf(z.discriminatedUnion('type', [Text, Picture])),
-    name: nothing,
+    name,
+    cache_control,
   }).transform(
-    ({ content }): PivotMessage => ({
+    ({ content, cache_control: cache }): PivotMessage => ({
       role: 'user',
-      parts: content.map((part) =>
-        part.type === 'text' ? textPart(part) : { type: 'image', source: part.image_url.url },
+      parts: markLast(
+        content.map((part): TextPart | ImagePart =>
+          part.type === 'text'
+            ? textPart(part)
+            : { type: 'image', source: part.image_url.url, ...cacheOf(part.cache_control) },
+        ),
+        cache,
       ),
     }),
   ),
   object({
     role: z.literal('assistant'),
-    content: maybe(partsOf(z.discriminatedUnion('type', [Text, Refusal]))),
+    content: maybe(partsOf(z.discriminatedUnion('type', [SaidText, Refusal]))),
     refusal: z.string().nullish(),
     tool_calls: maybe(z.array(Call)),
     audio: nothing,
     function_call: nothing,
     name,
-  }).transform(({ content = [], refusal, tool_calls = [] }): PivotMessage => {
+    cache_control,
+  }).transform(({ content = [], refusal, tool_calls = [], cache_control: cache }): PivotMessage => {
     const said = content.map(
-      (part): TextPart => ({ type: 'text', text: part.type === 'text' ? part.text : part.refusal }),
+      (part): TextPart => (part.type === 'text' ? textPart(part) : { type: 'text', text: part.refusal }),
     );
     const refused: TextPart[] = refusal ? [{ type: 'text', text: refusal }] : [];
     const calls = tool_calls.map(
       (call): CallPart => ({ type: 'toolCall', id: call.id, name: call.function.name, args: call.function.arguments }),
     );
-    return { role: 'assistant', parts: [...said, ...refused, ...calls] };
+    return { role: 'assistant', parts: markLast([...said, ...refused, ...calls], cache) };
   }),
-  object({ role: z.literal('tool'), tool_call_id: z.string().min(1), content: Texts, name }).transform(
-    ({ tool_call_id, content }): PivotMessage => ({
+  object({ role: z.literal('tool'), tool_call_id: z.string().min(1), content: Texts, name, cache_control }).transform(
+    ({ tool_call_id, content, cache_control: cache }): PivotMessage => ({
       role: 'tool',
       callId: tool_call_id,
-      parts: content.map(textPart),
+      parts: content.map(({ text }) => ({ type: 'text', text })),
       isError: false,
+      ...cacheOf(cache ?? content.findLast((part) => part.cache_control)?.cache_control),
     }),
   ),
 ]);
 
-function textPart({ text }: { text: string }): TextPart {
-  return { type: 'text', text };
+const cacheOf = (cache: CacheMark | undefined) => (cache ? { cache } : {});
+
+function textPart({ text, cache_control }: { text: string; cache_control?: CacheMark | undefined }): TextPart {
+  return { type: 'text', text, ...cacheOf(cache_control) };
+}
+
+/** What is marked as a whole is kept up to its last part. */
+function markLast<T extends { cache?: CacheMark | undefined }>(parts: T[], cache: CacheMark | undefined): T[] {
+  return cache ? parts.map((part, at) => (at === parts.length - 1 ? { ...part, cache } : part)) : parts;
 }
 
 const Tool = z.discriminatedUnion('type', [
@@ -79,7 +103,9 @@ const Tool = z.discriminatedUnion('type', [
       description: z.string().nullish(),
       parameters: maybe(ObjectSchema),
       strict: z.boolean().nullish(),
+      cache_control,
     }),
+    cache_control,
   }),
 ]);
 
@@ -119,6 +145,7 @@ const Body = object({
   response_format: Format.default({ type: 'text' }),
   reasoning_effort: z.enum(efforts).optional(),
   verbosity: z.enum(['low', 'medium', 'high']).optional(),
+  cache_control: CacheControl.optional(),
   stream: z.boolean().default(false),
   stream_options: object({
     include_usage: z.boolean().nullish(),
@@ -134,12 +161,15 @@ export function readRequest(body: JsonObject): PivotRequest {
     wire,
     model: said.model,
     ...splitSystem(said.messages),
-    tools: said.tools.map(({ function: { name, description, parameters, strict } }) => ({
-      name,
-      description: description ?? undefined,
-      schema: parameters ?? { type: 'object', properties: {} },
-      strict: strict ?? undefined,
-    })),
+    tools: said.tools.map(
+      ({ function: { name, description, parameters, strict, cache_control: inside }, ...tool }) => ({
+        name,
+        description: description ?? undefined,
+        schema: parameters ?? { type: 'object', properties: {} },
+        strict: strict ?? undefined,
+        ...cacheOf(tool.cache_control ?? inside),
+      }),
+    ),
     toolChoice: !choice ? 'auto' : choice.type === 'function' ? { name: choice.function.name } : choice.type,
     parallelToolCalls: said.parallel_tool_calls,
     maxTokens: said.max_completion_tokens ?? said.max_tokens ?? null,
@@ -152,6 +182,7 @@ export function readRequest(body: JsonObject): PivotRequest {
     reasoningEffort: said.reasoning_effort,
     verbosity: said.verbosity,
     stream: said.stream,
+    ...cacheOf(said.cache_control),
     includeUsage: said.stream_options?.include_usage ?? false,
   });
 }

@@ -1,7 +1,20 @@
 import type { Problem } from '#shared/errors.ts';
-import { callsOf, fieldOf, imagesOf, isThoughtBy, textsOf } from '../conversation.ts';
-import type { ImagePart, JsonObject, PivotMessage, PivotRequest, TextPart, WriteOptions } from '../pivot.ts';
+import { callsOf, fieldOf, isThoughtBy, textsOf } from '../conversation.ts';
+import { nearestEffort } from '../efforts.ts';
+import type {
+  Effort,
+  FilePart,
+  ImagePart,
+  JsonObject,
+  ModelTraits,
+  PivotMessage,
+  PivotRequest,
+  TextPart,
+  WriteOptions,
+} from '../pivot.ts';
 import { untranslatable, urlOf } from '../read.ts';
+import { callIdOf } from './call-id.ts';
+import { isStrictSchema } from './strict-schema.ts';
 
 const stopsMax = 4;
 const nameCharsMax = 64;
@@ -11,9 +24,9 @@ const cacheKeyCharsMax = 64;
 /** The request as a body of POST /v1/chat/completions. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(
   request: PivotRequest,
-  { model, tokenLimitName = 'max_completion_tokens', official }: WriteOptions,
+  { model, tokenLimitName = 'max_completion_tokens', official, traits }: WriteOptions,
 ): JsonObject {
-  const problems = problemsOf(request);
+  const problems = problemsOf(request, traits);
   if (problems.length > 0) throw untranslatable(problems);
   const { system, messages, stream } = request;
   const head = system.length > 0 ? [{ role: 'system', content: contentOf(system) }] : [];
@@ -26,7 +39,7 @@ export function writeRequest(
     ...(request.stop.length > 0 ? { stop: request.stop } : {}),
     ...toolFields(request),
     ...formatField(request.responseFormat),
-    ...(request.reasoningEffort ? { reasoning_effort: request.reasoningEffort } : {}),
+    ...effortField(request, traits),
     ...(request.verbosity ? { verbosity: request.verbosity } : {}),
     ...(stream ? { stream, stream_options: { include_usage: true } } : {}),
     // Other servers may not know the field.
@@ -36,8 +49,9 @@ export function writeRequest(
   };
 }
 
-function problemsOf(request: PivotRequest): Problem[] {
-  const { stop, topK, tools } = request;
+function problemsOf(request: PivotRequest, { pdf = true }: ModelTraits = {}): Problem[] {
+  const { stop, topK, tools, messages } = request;
+  const hasPdf = messages.some(({ parts }) => parts.some(({ type }) => type === 'file'));
   return [
     ...(stop.length > stopsMax
       ? [{ field: fieldOf(request, 'stop'), message: `has ${stop.length} texts; this model takes ${stopsMax} at most` }]
@@ -45,6 +59,11 @@ function problemsOf(request: PivotRequest): Problem[] {
     ...(topK === undefined
       ? []
       : [{ field: fieldOf(request, 'topK'), message: 'has no counterpart for this model; leave it out' }]),
+    ...(pdf || !hasPdf
+      ? []
+      : [
+          { field: fieldOf(request, 'messages'), message: 'have a PDF, which this model does not take; give its text' },
+        ]),
     ...tools.flatMap(({ name }, index) =>
       name.length > nameCharsMax
         ? [
@@ -68,7 +87,7 @@ function toolFields({ tools, toolChoice, parallelToolCalls }: PivotRequest): Jso
         name,
         ...(description === undefined ? {} : { description }),
         parameters: schema,
-        ...(strict === undefined ? {} : { strict }),
+        ...(strict === undefined ? {} : { strict: strict && isStrictSchema(schema) }),
       },
     })),
     ...(toolChoice === 'auto'
@@ -81,29 +100,40 @@ function toolFields({ tools, toolChoice, parallelToolCalls }: PivotRequest): Jso
 function formatField(format: PivotRequest['responseFormat']): JsonObject {
   if (format === 'text') return {};
   if (format === 'json') return { response_format: { type: 'json_object' } };
-  return { response_format: { type: 'json_schema', json_schema: format } };
+  const strict = format.strict && isStrictSchema(format.schema);
+  return { response_format: { type: 'json_schema', json_schema: { ...format, strict } } };
 }
 
-/** On this wire a tool's result is a text: its pictures follow the results of the turn, as a person's would. */
+/**
+ * An order not to think goes only to a model that is known to take it: one that cannot think, or whose thinking has no such step, refuses
+ * it. Where some thinking is the least, that is asked for.
+ */
+function effortField({ reasoningEffort: asked }: PivotRequest, traits: ModelTraits | undefined): JsonObject {
+  const effort = asked && traits ? takenEffort(asked, traits) : asked;
+  return effort ? { reasoning_effort: effort } : {};
+}
+
+function takenEffort(asked: Effort, { efforts, tools_reasoning_effort }: ModelTraits): Effort | undefined {
+  if (asked === tools_reasoning_effort || efforts?.includes(asked)) return asked;
+  if (efforts) return nearestEffort(asked, efforts);
+  return asked === 'none' ? undefined : asked;
+}
+/** On this wire a tool's result is a text: its pictures and files follow the results of the turn, as a person's would. */
 function withPictures(messages: readonly PivotMessage[], model: string): JsonObject[] {
   const written: JsonObject[] = [];
-  let pictures: (TextPart | ImagePart)[] = [];
-  const isCalling = messages.some(
-    ({ role, parts }) => role === 'assistant' && parts.some(({ type }) => type === 'toolCall'),
-  );
-  const thinkingOf = (parts: AssistantParts) => (isCalling ? thinkingField(parts, model) : {});
+  let seen: Shown[] = [];
+  const thoughts = thoughtsOf(messages, model);
   const flush = () => {
-    if (pictures.length > 0) written.push({ role: 'user', content: contentOf(pictures) });
-    pictures = [];
+    if (seen.length > 0) written.push({ role: 'user', content: contentOf(seen) });
+    seen = [];
   };
   for (const message of messages) {
     if (message.role !== 'tool') flush();
-    written.push(
-      message.role === 'assistant' ? { ...writeMessage(message), ...thinkingOf(message.parts) } : writeMessage(message),
-    );
-    const images = message.role === 'tool' ? imagesOf(message.parts) : [];
-    if (message.role === 'tool' && images.length > 0) {
-      pictures.push({ type: 'text', text: `From the result of the tool call ${message.callId}:` }, ...images);
+    const thought = thoughts.get(message);
+    written.push({ ...writeMessage(message), ...(thought === undefined ? {} : { reasoning_content: thought }) });
+    const shown = message.role === 'tool' ? message.parts.filter(({ type }) => type !== 'text') : [];
+    if (message.role === 'tool' && shown.length > 0) {
+      seen.push({ type: 'text', text: `From the result of the tool call ${callIdOf(message.callId)}:` }, ...shown);
     }
   }
   flush();
@@ -119,11 +149,15 @@ function writeMessage(message: PivotMessage): JsonObject {
       // There is no flag for it on this wire.
       const [first, ...rest] = textsOf(message.parts).filter(({ text }) => text !== '');
       const text = `${message.isError ? 'Error: ' : ''}${first?.text ?? ''}`;
-      return { role: 'tool', tool_call_id: message.callId, content: contentOf([{ type: 'text', text }, ...rest]) };
+      return {
+        role: 'tool',
+        tool_call_id: callIdOf(message.callId),
+        content: contentOf([{ type: 'text', text }, ...rest]),
+      };
     }
     case 'assistant': {
       const calls = callsOf(message.parts).map(({ id, name, args }) => ({
-        id,
+        id: callIdOf(id),
         type: 'function',
         function: { name, arguments: args },
       }));
@@ -136,26 +170,44 @@ function writeMessage(message: PivotMessage): JsonObject {
 
 /**
  * Servers that give their thinking as `reasoning_content` want it back in a conversation with calls, and refuse the next request without
- * it: DeepSeek's "Thinking Mode" and Kimi's guide to its thinking models (2026-11-30). Without any call it is read by nobody, and older
- * models refuse it.
+ * it: DeepSeek's "Thinking Mode" and Kimi's guide to its thinking models (2026-11-30). With calls that came without any thought, or from
+ * another model, an empty one is what they take. Without any call it is read by nobody, and older models refuse it.
  */
-function thinkingField(parts: AssistantParts, model: string): JsonObject {
-  const thought = parts
-    .filter((part) => part.type === 'thinking')
-    .filter((part) => isThoughtBy('openai-chat', model, part));
-  return thought.length > 0 ? { reasoning_content: thought.map(({ text }) => text).join('') } : {};
+function thoughtsOf(messages: readonly PivotMessage[], model: string): ReadonlyMap<PivotMessage, string> {
+  const thoughts = new Map<PivotMessage, string>();
+  const calling = new Set<PivotMessage>();
+  for (const message of messages) {
+    if (message.role !== 'assistant') continue;
+    const own = message.parts
+      .filter((part) => part.type === 'thinking')
+      .filter((part) => isThoughtBy('openai-chat', model, part));
+    if (own.length > 0) thoughts.set(message, own.map(({ text }) => text).join(''));
+    if (message.parts.some(({ type }) => type === 'toolCall')) calling.add(message);
+  }
+  if (calling.size === 0 || thoughts.size === 0) return new Map();
+  for (const message of calling) if (!thoughts.has(message)) thoughts.set(message, '');
+  return thoughts;
 }
 
-type AssistantParts = Extract<PivotMessage, { role: 'assistant' }>['parts'];
+type Shown = TextPart | ImagePart | FilePart;
 
 /** A single text goes as it is: servers that are not OpenAI's may take no list. */
-function contentOf(parts: readonly (TextPart | ImagePart)[]): string | JsonObject[] {
+function contentOf(parts: readonly Shown[]): string | JsonObject[] {
   const [first] = parts;
   if (!first) return '';
   if (parts.length === 1 && first.type === 'text') return first.text;
-  return parts.map((part) =>
-    part.type === 'text'
-      ? { type: 'text', text: part.text }
-      : { type: 'image_url', image_url: { url: urlOf(part.source) } },
-  );
+  return parts.map(writePart);
+}
+
+function writePart(part: Shown): JsonObject {
+  switch (part.type) {
+    case 'text':
+      return { type: 'text', text: part.text };
+    case 'image':
+      return { type: 'image_url', image_url: { url: urlOf(part.source) } };
+    case 'file': {
+      const file_data = `data:${part.mediaType};base64,${part.data}`;
+      return { type: 'file', file: { filename: part.name ?? 'document.pdf', file_data } };
+    }
+  }
 }

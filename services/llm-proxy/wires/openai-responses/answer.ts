@@ -1,18 +1,30 @@
 import { bareId } from '../answers.ts';
-import type { CallPart, JsonObject, PivotAnswer, PivotRequest, RefusalPart, Reply, TextPart } from '../pivot.ts';
+import type {
+  CallPart,
+  JsonObject,
+  PivotAnswer,
+  PivotRequest,
+  RefusalPart,
+  Reply,
+  TextPart,
+  ToolOrigin,
+} from '../pivot.ts';
 import { writeResponsesUsage } from '../usage.ts';
+import { inputOfArgs, originOf, writeTool } from './tools.ts';
 
 /** One item of a response's output: what was said until a call, or a call. */
-export type Item = { type: 'message'; parts: (TextPart | RefusalPart)[] } | { type: 'call'; call: CallPart };
+export type Item =
+  | { type: 'message'; parts: (TextPart | RefusalPart)[] }
+  | { type: 'call'; call: CallPart; origin: ToolOrigin };
 
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
 
-function itemsOf(parts: PivotAnswer['parts']): Item[] {
+function itemsOf(parts: PivotAnswer['parts'], { tools }: PivotRequest): Item[] {
   const items: Item[] = [];
   for (const part of parts) {
     const last = items.at(-1);
     if (part.type === 'thinking') continue;
-    if (part.type === 'toolCall') items.push({ type: 'call', call: part });
+    if (part.type === 'toolCall') items.push({ type: 'call', call: part, origin: originOf(tools, part) });
     else if (last?.type === 'message') last.parts.push(part);
     else items.push({ type: 'message', parts: [part] });
   }
@@ -20,8 +32,9 @@ function itemsOf(parts: PivotAnswer['parts']): Item[] {
 }
 
 /** An item's id, out of its answer's and its place. */
-export const itemId = (answerId: string, index: number, type: Item['type']): string =>
-  `${type === 'message' ? 'msg' : 'fc'}_${bareId(answerId)}_${index}`;
+export const itemId = (answerId: string, index: number, item: Item): string =>
+  `${prefixOf(item)}_${bareId(answerId)}_${index}`;
+const prefixOf = (item: Item) => (item.type === 'message' ? 'msg' : item.origin.kind === 'custom' ? 'ctc' : 'fc');
 
 export const writePart = (part: TextPart | RefusalPart): JsonObject =>
   part.type === 'text'
@@ -30,18 +43,21 @@ export const writePart = (part: TextPart | RefusalPart): JsonObject =>
 
 /** An item of `output`. */
 export function writeItem(answerId: string, index: number, item: Item, status: ItemStatus): JsonObject {
-  const id = itemId(answerId, index, item.type);
+  const id = itemId(answerId, index, item);
   if (item.type === 'message') {
     return { id, type: 'message', role: 'assistant', status, content: item.parts.map(writePart) };
   }
-  const { id: call_id, name, args } = item.call;
-  return { id, type: 'function_call', status, call_id, name, arguments: args };
+  const { id: call_id, args } = item.call;
+  const { kind, name, namespace } = item.origin;
+  const called = { id, status, call_id, name, ...(namespace === undefined ? {} : { namespace }) };
+  if (kind === 'custom') return { ...called, type: 'custom_tool_call', input: inputOfArgs(args) };
+  return { ...called, type: 'function_call', arguments: args };
 }
 
 /** A response that is not at its end yet, or will have none. */
 export function writeHead(
   { id, model }: Pick<PivotAnswer, 'id' | 'model'>,
-  { request, createdS }: Reply,
+  { request, createdS, keep }: Reply,
   status: 'in_progress' | 'failed' = 'in_progress',
 ): JsonObject {
   return {
@@ -59,18 +75,14 @@ export function writeHead(
     output: [],
     parallel_tool_calls: request.parallelToolCalls ?? true,
     previous_response_id: null,
-    store: false,
+    store: keep !== undefined,
     temperature: request.temperature ?? null,
     text: { format: writeFormat(request.responseFormat) },
     tool_choice:
-      typeof request.toolChoice === 'object' ? { type: 'function', name: request.toolChoice.name } : request.toolChoice,
-    tools: request.tools.map(({ name, description = null, schema, strict = null }) => ({
-      type: 'function',
-      name,
-      description,
-      parameters: schema,
-      strict,
-    })),
+      typeof request.toolChoice === 'object'
+        ? { type: 'function', name: originOf(request.tools, request.toolChoice).name }
+        : request.toolChoice,
+    tools: request.tools.map(writeTool),
     top_p: request.topP ?? null,
     truncation: 'disabled',
     usage: null,
@@ -92,8 +104,8 @@ export function writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject {
       : stopReason === 'refusal' && !refusedInWords
         ? 'content_filter'
         : undefined;
-  const items = itemsOf(answer.parts);
-  return {
+  const items = itemsOf(answer.parts, reply.request);
+  const response = {
     ...writeHead(answer, reply),
     status: cut ? 'incomplete' : 'completed',
     incomplete_details: cut ? { reason: cut } : null,
@@ -102,4 +114,6 @@ export function writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject {
     ),
     usage: usage ? writeResponsesUsage(usage) : null,
   };
+  reply.keep?.(response);
+  return response;
 }

@@ -1,9 +1,11 @@
-import { extend } from '../answers.ts';
+import { extend, madeId } from '../answers.ts';
 import { cutOff } from '../errors.ts';
 import type { CallPart, EventWriter, JsonObject, PivotAnswer, PivotEvent, Reply, WireError } from '../pivot.ts';
 import { writeSse } from '../sse.ts';
 import type { Item } from './answer.ts';
 import { itemId, writeAnswer, writeHead, writeItem, writePart } from './answer.ts';
+import { writeFailure } from './failure.ts';
+import { inputOfArgs, originOf } from './tools.ts';
 
 type Send = (type: string, data: JsonObject) => string;
 
@@ -13,10 +15,11 @@ export function createEventWriter(reply: Reply): EventWriter {
   let sequence_number = 0;
   let over = false;
   const send: Send = (type, data) => writeSse({ type, sequence_number: sequence_number++, ...data }, type);
-  const output = createOutput(answer, send);
-  const fail = ({ code, message }: WireError) => {
+  const output = createOutput(answer, reply, send);
+  const fail = (error: WireError) => {
     over = true;
-    return send('error', { code, message, param: null });
+    const begun = { ...answer, id: answer.id || madeId('') };
+    return writeFailure(error, { sequenceNumber: sequence_number, response: writeHead(begun, reply, 'failed') });
   };
 
   const write = (event: PivotEvent): string => {
@@ -55,10 +58,10 @@ export function createEventWriter(reply: Reply): EventWriter {
 type Said = Extract<PivotEvent, { type: 'text' | 'refusal' | 'toolCallStart' | 'toolCallArgs' }>;
 
 /** Opens and closes items and their parts around what is said. */
-function createOutput(answer: PivotAnswer, send: Send) {
+function createOutput(answer: PivotAnswer, { request }: Reply, send: Send) {
   let item: Item | undefined;
   let output_index = -1;
-  const at = () => ({ item_id: itemId(answer.id, output_index, item?.type ?? 'message'), output_index });
+  const at = () => ({ item_id: itemId(answer.id, output_index, item ?? { type: 'message', parts: [] }), output_index });
 
   const begin = (next: Item, shown: Item = next): string => {
     item = next;
@@ -80,10 +83,7 @@ function createOutput(answer: PivotAnswer, send: Send) {
   };
   const closeItem = (status: 'completed' | 'incomplete'): string => {
     if (!item) return '';
-    const done =
-      item.type === 'message'
-        ? closePart()
-        : send('response.function_call_arguments.done', { ...at(), name: item.call.name, arguments: item.call.args });
+    const done = item.type === 'message' ? closePart() : closeCall(item, at(), send);
     const whole = writeItem(answer.id, output_index, item, status);
     item = undefined;
     return done + send('response.output_item.done', { output_index, item: whole });
@@ -100,7 +100,7 @@ function createOutput(answer: PivotAnswer, send: Send) {
     if (event.type === 'refusal') return begun + send('response.refusal.delta', { ...place, delta: event.delta });
     return begun + send('response.output_text.delta', { ...place, delta: event.delta, logprobs: [] });
   };
-  const beginCall = (call: CallPart) => begin({ type: 'call', call });
+  const beginCall = (call: CallPart) => begin({ type: 'call', call, origin: originOf(request.tools, call) });
 
   return {
     /** What is closed before this event is taken into the answer. */
@@ -120,9 +120,22 @@ function createOutput(answer: PivotAnswer, send: Send) {
       const part = answer.parts.at(-1);
       if (part?.type !== 'toolCall') return '';
       if (event.type === 'toolCallStart') return beginCall(part);
-      return send('response.function_call_arguments.delta', { ...at(), delta: event.delta });
+      return isText(item) ? '' : send('response.function_call_arguments.delta', { ...at(), delta: event.delta });
     },
   };
+}
+
+/** A custom tool's text lies within the arguments, which have to be whole before it can be told. */
+const isText = (item: Item | undefined) => item?.type === 'call' && item.origin.kind === 'custom';
+
+function closeCall(item: Extract<Item, { type: 'call' }>, place: JsonObject, send: Send): string {
+  const { call, origin } = item;
+  if (!isText(item)) {
+    return send('response.function_call_arguments.done', { ...place, name: origin.name, arguments: call.args });
+  }
+  const input = inputOfArgs(call.args);
+  const told = send('response.custom_tool_call_input.delta', { ...place, delta: input });
+  return told + send('response.custom_tool_call_input.done', { ...place, input });
 }
 
 const isCut = ({ reason }: Extract<PivotEvent, { type: 'stop' }>, { parts }: PivotAnswer) =>

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { checked, joinAssistant, splitSystem } from '../conversation.ts';
-import type { ImagePart, JsonObject, PivotMessage, PivotRequest, TextPart } from '../pivot.ts';
+import { leftOutItems } from '../left-out.ts';
+import type { ImagePart, JsonObject, PivotMessage, PivotRequest, PivotTool, TextPart } from '../pivot.ts';
 import { efforts } from '../pivot.ts';
 import { ArgsText, ImageUrl, inner, maybe, ObjectSchema, partsOf, readBody } from '../read.ts';
+import { argsOfInput, flatName, Tools } from './tools.ts';
 
 const wire = 'openai-responses';
 const object = <S extends z.ZodRawShape>(shape: S) => inner(wire, shape);
@@ -31,57 +33,58 @@ const Message = z.discriminatedUnion('role', [
   }).transform(({ content }): PivotMessage => ({ role: 'assistant', parts: content })),
 ]);
 
+const called = {
+  call_id: z.string().min(1),
+  name: z.string().min(1),
+  namespace: maybe(z.string().min(1)),
+  caller: object({ type: z.literal('direct') }).nullish(),
+};
+const answered = {
+  call_id: z.string().min(1),
+  output: partsOf(z.discriminatedUnion('type', [Text, Picture])),
+  name: z.string().nullish(),
+  caller: object({ type: z.literal('direct') }).nullish(),
+};
+const toCall = (
+  call: { call_id: string; name: string; namespace?: string | undefined },
+  args: string,
+): PivotMessage => ({
+  role: 'assistant',
+  parts: [{ type: 'toolCall', id: call.call_id, name: flatName(call), args }],
+});
+const toResult = ({ call_id, output }: { call_id: string; output: (TextPart | ImagePart)[] }): PivotMessage => ({
+  role: 'tool',
+  callId: call_id,
+  parts: output,
+  isError: false,
+});
+/** Tools may be declared where they come up in the conversation. */
+type Declared = { role: 'tools'; tools: PivotTool[] };
+
 const Item = z.preprocess(
   (value) => (typeof value === 'object' && value && !('type' in value) ? { type: 'message', ...value } : value),
   z.discriminatedUnion('type', [
     Message,
-    object({
-      type: z.literal('function_call'),
-      call_id: z.string().min(1),
-      name: z.string().min(1),
-      arguments: ArgsText,
-      caller: object({ type: z.literal('direct') }).nullish(),
-    }).transform(
-      (call): PivotMessage => ({
-        role: 'assistant',
-        parts: [{ type: 'toolCall', id: call.call_id, name: call.name, args: call.arguments }],
-      }),
+    object({ type: z.literal('function_call'), arguments: ArgsText, ...called }).transform((call) =>
+      toCall(call, call.arguments),
     ),
-    object({
-      type: z.literal('function_call_output'),
-      call_id: z.string().min(1),
-      output: partsOf(z.discriminatedUnion('type', [Text, Picture])),
-      name: z.string().nullish(),
-      caller: object({ type: z.literal('direct') }).nullish(),
-    }).transform(
-      ({ call_id, output }): PivotMessage => ({ role: 'tool', callId: call_id, parts: output, isError: false }),
+    object({ type: z.literal('custom_tool_call'), input: z.string(), ...called }).transform((call) =>
+      toCall(call, argsOfInput(call.input)),
     ),
-    // Encrypted, and of use to the model that thought it only.
-    z.looseObject({ type: z.literal('reasoning') }).transform(() => undefined),
+    object({ type: z.enum(['function_call_output', 'custom_tool_call_output']), ...answered }).transform(toResult),
+    object({ type: z.literal('additional_tools'), role: z.string().nullish(), tools: Tools }).transform(
+      ({ tools }): Declared => ({ role: 'tools', tools }),
+    ),
+    // Encrypted, and of use to the model that thought it only; or what a search did, of which the answer's text tells.
+    z.looseObject({ type: z.enum(leftOutItems) }).transform(() => undefined),
   ]),
 );
-
-const Tool = z.discriminatedUnion('type', [
-  object({
-    type: z.literal('function'),
-    name: z.string().min(1),
-    description: z.string().nullish(),
-    parameters: maybe(ObjectSchema),
-    strict: z.boolean().nullish(),
-    defer_loading: z.literal(false).optional(),
-  }).transform(({ name, description, parameters, strict }) => ({
-    name,
-    description: description ?? undefined,
-    schema: parameters ?? { type: 'object', properties: {} },
-    strict: strict ?? undefined,
-  })),
-]);
 
 const ToolChoice = z.preprocess(
   (value) => (typeof value === 'string' ? { type: value } : value),
   z.discriminatedUnion('type', [
     object({ type: z.enum(['auto', 'none', 'required']) }),
-    object({ type: z.literal('function'), name: z.string() }),
+    object({ type: z.enum(['function', 'custom']), name: z.string() }),
   ]),
 );
 
@@ -107,7 +110,7 @@ const Body = object({
   max_output_tokens: z.int().positive().optional(),
   temperature: z.number().optional(),
   top_p: z.number().optional(),
-  tools: z.array(Tool).default([]),
+  tools: Tools.default([]),
   tool_choice: ToolChoice.optional(),
   parallel_tool_calls: z.boolean().optional(),
   text: object({ format: maybe(Format), verbosity: z.enum(['low', 'medium', 'high']).nullish() }).optional(),
@@ -120,14 +123,18 @@ const Body = object({
 export function readRequest(body: JsonObject): PivotRequest {
   const said = readBody(wire, Body, body);
   const { tool_choice: choice, instructions } = said;
-  const { system, messages } = splitSystem(joinAssistant(said.input.filter((item) => item !== undefined)));
+  const items = said.input.filter((item) => item !== undefined);
+  const declared = items.flatMap((item) => (item.role === 'tools' ? item.tools : []));
+  const { system, messages } = splitSystem(joinAssistant(items.filter((item) => item.role !== 'tools')));
+  // What is declared again is meant as it was said last.
+  const tools = [...new Map([...said.tools, ...declared].map((tool) => [tool.name, tool])).values()];
   return checked({
     wire,
     model: said.model,
     system: [...(instructions ? [{ type: 'text' as const, text: instructions }] : []), ...system],
     messages,
-    tools: said.tools,
-    toolChoice: !choice ? 'auto' : choice.type === 'function' ? { name: choice.name } : choice.type,
+    tools,
+    toolChoice: !choice ? 'auto' : 'name' in choice ? { name: nameOf(tools, choice.name) } : choice.type,
     parallelToolCalls: said.parallel_tool_calls,
     maxTokens: said.max_output_tokens ?? null,
     temperature: said.temperature,
@@ -141,6 +148,9 @@ export function readRequest(body: JsonObject): PivotRequest {
     includeUsage: true,
   });
 }
+
+const nameOf = (tools: readonly PivotTool[], name: string): string =>
+  tools.find(({ origin }) => origin?.name === name)?.name ?? name;
 
 function toFormat(format: z.infer<typeof Format> | undefined): PivotRequest['responseFormat'] {
   if (!format || format.type === 'text') return 'text';

@@ -1,6 +1,6 @@
 import { Failure } from '#shared/errors.ts';
-import type { ModelRoute } from '../../model-call.ts';
-import type { JsonObject } from '../../wires/pivot.ts';
+import type { ModelRoute } from '../model-call.ts';
+import type { JsonObject } from '../wires/pivot.ts';
 
 /** By what a request bounds its answer: on the wires that we speak, and on servers that take their own word on them, too. */
 export const limitNames = [
@@ -43,6 +43,17 @@ export function boundOutput(kind: ModelRoute['kind'], body: JsonObject, max: num
   return { body: lowered, tokens, isUnnamed, isLowered: true };
 }
 
+/**
+ * A request held to what a model puts out at most, each of its answers for itself: more is what its provider refuses, and what a client
+ * that knows another model by the same name asks for. The body itself where it asks for no more.
+ */
+export function capOutput(kind: ModelRoute['kind'], body: JsonObject, max: number | undefined): JsonObject {
+  if (max === undefined || !namesOf[kind]) return body;
+  const over = limitNames.filter((name) => (countIn(body, name) ?? 0) > max);
+  if (over.length === 0) return body;
+  return { ...body, ...Object.fromEntries(over.map((name) => [name, max])), ...thinkingIn(body, max) };
+}
+
 /** How many answers it asks for at once. */
 function answersOf(kind: ModelRoute['kind'], body: JsonObject, max: number): number {
   const count = kind === 'chat' ? Math.max(1, countIn(body, 'n') ?? 1) : 1;
@@ -64,7 +75,7 @@ function thinkingIn({ thinking, max_tokens: asked }: JsonObject, tokens: number)
   const { budget_tokens: budget } = thinking;
   if (typeof budget !== 'number' || budget < tokens || typeof asked !== 'number') return {};
   if (tokens <= budgetTokensMin)
-    throw invalid('thinking', `cannot have a budget: LLM_MAX_OUTPUT_TOKENS leaves ${tokens} tokens for an answer`);
+    throw invalid('thinking', `cannot have a budget: no answer may have more than ${tokens} tokens here`);
   const share = Math.floor((budget * tokens) / Math.max(asked, budget));
   return { thinking: { ...thinking, budget_tokens: Math.min(tokens - 1, Math.max(budgetTokensMin, share)) } };
 }
