@@ -5,6 +5,7 @@ import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/error
 import { fitToModel } from '../wires/fit-to-model.ts';
 import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
+import { shortenNames } from '../wires/tool-names.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
 import type { Told } from './stream-watch.ts';
@@ -29,11 +30,10 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const { client } = route;
   const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
-  const outputMax = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
-  const bounded = { ...request, maxTokens: outputMax };
-  const fitted = fitToModel(bounded, target.traits);
+  const maxTokens = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
   const { model, traits } = target;
-  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, official, traits });
+  const fitted = shortenNames(fitToModel({ ...request, maxTokens }, traits), wire.toolNameCharsMax);
+  const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits });
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
     path: remote.basePath + wire.path,
@@ -47,7 +47,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
       const told = newTold();
       const tell = (events: PivotEvent[]) => {
         for (const event of events) note(event, told);
-        return events.map((event) => writer.write(event)).join('');
+        return events.map((event) => writer.write(fitted.eventOf(event))).join('');
       };
       return {
         told,
@@ -70,7 +70,10 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
       if (told.failure) throw told.failure;
       const read = wire.readAnswer(json);
       const whole = wholeReasons.has(read.stopReason);
-      return { body: Buffer.from(JSON.stringify(client.writeAnswer(read, reply))), told: { ...told, whole } };
+      return {
+        body: Buffer.from(JSON.stringify(client.writeAnswer(fitted.answerOf(read), reply))),
+        told: { ...told, whole },
+      };
     },
   };
 }

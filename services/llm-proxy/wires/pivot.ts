@@ -225,6 +225,7 @@ export type ClientWire = {
 /** A wire as providers speak it. */
 export type UpstreamWire = {
   name: WireName;
+  toolNameCharsMax: number;
   provider: ProviderWireName;
   /** Behind the endpoint's base URL. */
   path: string;

@@ -22,6 +22,7 @@ const unversioned = (): Versions => ({ headers: {}, query: '' });
 /** OpenAI's chat completions, from both sides. */
 export const openAiChat: ClientWire & UpstreamWire = {
   name: 'openai-chat',
+  toolNameCharsMax: 64,
   provider: 'openai',
   path: '/chat/completions',
   readVersions: unversioned,
@@ -51,6 +52,7 @@ export const openAiResponses: ClientWire = {
 /** Anthropic's messages, from both sides. */
 export const anthropic: ClientWire & UpstreamWire = {
   name: 'anthropic',
+  toolNameCharsMax: 128,
   provider: 'anthropic',
   path: '/v1/messages',
   readVersions: anthropicHeaders.readVersions,

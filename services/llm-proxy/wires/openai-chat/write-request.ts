@@ -32,7 +32,7 @@ export function writeRequest(
   const head = system.length > 0 ? [{ role: 'system', content: contentOf(system) }] : [];
   return {
     model,
-    messages: [...head, ...withPictures(messages, model)],
+    messages: [...head, ...withPictures(placeSystem(messages, traits), model)],
     ...(request.maxTokens === null ? {} : { [tokenLimitName]: request.maxTokens }),
     ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
     ...(request.topP === undefined ? {} : { top_p: request.topP }),
@@ -118,6 +118,23 @@ function takenEffort(asked: Effort, { efforts, tools_reasoning_effort }: ModelTr
   if (efforts) return nearestEffort(asked, efforts);
   return asked === 'none' ? undefined : asked;
 }
+
+/** A chat template may know the system at the beginning only, and no two turns of the user's in a row: its later words join the user's. */
+function placeSystem(
+  messages: readonly PivotMessage[],
+  { system_messages = true }: ModelTraits = {},
+): readonly PivotMessage[] {
+  if (system_messages || messages.every(({ role }) => role !== 'system')) return messages;
+  const placed: PivotMessage[] = [];
+  for (const message of messages) {
+    const last = placed.at(-1);
+    if (message.role !== 'system' && message.role !== 'user') placed.push(message);
+    else if (last?.role === 'user') last.parts.push(...message.parts);
+    else placed.push({ role: 'user', parts: [...message.parts] });
+  }
+  return placed;
+}
+
 /** On this wire a tool's result is a text: its pictures and files follow the results of the turn, as a person's would. */
 function withPictures(messages: readonly PivotMessage[], model: string): JsonObject[] {
   const written: JsonObject[] = [];
