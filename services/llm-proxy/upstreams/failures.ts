@@ -4,12 +4,12 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import { readRetryAfter } from '#shared/retry-after.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
-import type { OnBegin } from './provider.ts';
+import type { Upstream } from '../models/target.ts';
 
 const detailCharsMax = 500;
 
-/** Whom a call goes to, and which settings to check when it fails. */
-export type Upstream = { label: string; keySetting: string; urlSetting: string; baseUrl: string };
+/** Hears that the answer has begun to come, or that it is an error, with what the provider says of its limits. */
+type OnBegin = (status: number, headers: Headers) => void;
 
 type Opened<E> = { data: AsyncIterable<E>; response: Response };
 

@@ -1,4 +1,4 @@
-import type { ModelRoute } from '../clients/http/routes.ts';
+import type { ModelRoute } from '../model-call.ts';
 import { mayCarryThinking, withoutCarried } from '../wires/anthropic/carried-thinking.ts';
 import { toWireError } from '../wires/errors.ts';
 import { followResponse } from '../wires/openai-responses/failure.ts';

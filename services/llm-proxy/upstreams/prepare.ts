@@ -1,16 +1,13 @@
 import { Failure } from '#shared/errors.ts';
-import { capOutput } from '../clients/http/output-limit.ts';
-import type { Call, Parts } from '../model-call.ts';
+import type { Call, Parts, Run } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import type { Run } from '../pipeline/ask.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { rewriteFields } from '../wires/rewrite.ts';
+import { capOutput } from './output-limit.ts';
 import { createPassing } from './passthrough.ts';
-import { runTyped } from './run-demo.ts';
+import { runDemo } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
 import { createTranslating } from './translation.ts';
-
-const anthropicVersion = '2023-06-01';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
@@ -24,7 +21,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     const what = route.kind === 'count' ? 'its tokens cannot be counted' : 'it makes no embeddings';
     throw new Failure('invalid', `model: "${call.model}" is of ${endpoint.name}, where ${what}`);
   }
-  if (!remote) return runTyped(parts, call, target);
+  if (!remote) return runDemo(parts, call);
   const write = (value: object) => {
     // Beside its bytes, which are counted, there is the text that they are made of.
     memory.grow(textBytes);
@@ -35,11 +32,12 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return rewriteFields(raw, read, next);
   };
+  const versions = route.client.readVersions(call.headers, call.query);
   const adapter = native
     ? createPassing({
         ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
-        versions: versionsOf(call),
-        query: route.native === 'anthropic' && call.query === '?beta=true' ? call.query : '',
+        versions: versions.headers,
+        query: versions.query,
         rewrite: rewrite || parts.models.rules().length > 1,
         outputMax: outputMaxOf(call, target),
       })
@@ -53,14 +51,3 @@ const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
 
 const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
   Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
-
-/** The headers that choose among versions of the wire. */
-export function versionsOf({ route, headers }: Call): Record<string, string> {
-  if (route.native !== 'anthropic') return {};
-  const version = headers['anthropic-version'];
-  const beta = headers['anthropic-beta'];
-  return {
-    'anthropic-version': typeof version === 'string' ? version : anthropicVersion,
-    ...(beta === undefined ? {} : { 'anthropic-beta': String(beta) }),
-  };
-}

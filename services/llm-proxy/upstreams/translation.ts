@@ -1,7 +1,6 @@
-import { Failure } from '#shared/errors.ts';
-import type { ModelRoute } from '../clients/http/routes.ts';
+import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import { toWireError } from '../wires/errors.ts';
+import { toFailure, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
 import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
@@ -21,25 +20,23 @@ type Options = {
   write(body: object): Buffer;
 };
 
-const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as const;
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
 export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
   const { client } = route;
-  const { wire, tokenLimitName } = remote;
+  const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
   const outputMax = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
   const bounded = { ...request, maxTokens: outputMax };
   const fitted = fitToModel(bounded, target.traits);
   const { model, traits } = target;
-  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, traits });
+  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, official, traits });
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000) };
   return {
-    path: remote.basePath + paths[remote.native],
+    path: remote.basePath + wire.path,
     body: write(written),
-    headers:
-      remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
+    headers: { ...remote.headers(), ...wire.versionHeaders },
     speaksAlike: false,
     openChannel(): Channel {
       const parser = createSseParser();
@@ -76,7 +73,8 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   };
 }
 
-function note(event: PivotEvent, told: Told): void {
+/** What an event tells of its answer. */
+export function note(event: PivotEvent, told: Told): void {
   if (event.type === 'start') told.model = event.model;
   if ((event.type === 'start' || event.type === 'usage') && event.usage) told.usage = event.usage;
   if ('delta' in event) told.saidBytes += Buffer.byteLength(event.delta);
@@ -84,8 +82,5 @@ function note(event: PivotEvent, told: Told): void {
     told.ended = true;
     told.whole = wholeReasons.has(event.reason);
   }
-  if (event.type === 'error') told.failure ??= failureOfEvent(event.error.code, event.error.message);
+  if (event.type === 'error') told.failure ??= toFailure(event.error);
 }
-
-const failureOfEvent = (code: string, message: string): Failure =>
-  new Failure(code === 'limited' || code === 'unavailable' || code === 'timeout' ? code : 'upstream', message);

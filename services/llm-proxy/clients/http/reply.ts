@@ -2,16 +2,9 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { limitHeadersOf } from '../../limits/limit-headers.ts';
+import { rawAnswerOf } from '../../upstreams/raw-answer.ts';
 import { toWireError } from '../../wires/errors.ts';
 import type { ClientWire } from '../../wires/pivot.ts';
-
-/** An error as the provider sent it, its headers reduced. */
-type RawAnswer = { status: number; body: string; headers: OutgoingHttpHeaders };
-
-const rawAnswers = new WeakMap<Failure, RawAnswer>();
-
-/** Remembers what the provider itself said, for a client that speaks its wire. */
-export const keepRawAnswer = (failure: Failure, raw: RawAnswer): void => void rawAnswers.set(failure, raw);
 
 /** Sends a whole answer, if the client is still there and none has begun. */
 export function send(
@@ -36,7 +29,7 @@ export const sendJson = (
 
 /** Tells of a failure in the client's words; what the provider said in the same words goes through as it is. */
 export function sendFailure(response: ServerResponse, client: ClientWire, thrown: unknown): void {
-  const raw = thrown instanceof Failure ? rawAnswers.get(thrown) : undefined;
+  const raw = thrown instanceof Failure ? rawAnswerOf(thrown) : undefined;
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
   const error = toWireError(thrown);
   const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown) };

@@ -18,11 +18,13 @@ import { isStrictSchema } from './strict-schema.ts';
 
 const stopsMax = 4;
 const nameCharsMax = 64;
+/** What OpenAI takes as a key of its prompt cache, and as an id at all. */
+const cacheKeyCharsMax = 64;
 
 /** The request as a body of POST /v1/chat/completions. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(
   request: PivotRequest,
-  { model, tokenLimitName = 'max_completion_tokens', traits }: WriteOptions,
+  { model, tokenLimitName = 'max_completion_tokens', official, traits }: WriteOptions,
 ): JsonObject {
   const problems = problemsOf(request, traits);
   if (problems.length > 0) throw untranslatable(problems);
@@ -40,6 +42,10 @@ export function writeRequest(
     ...effortField(request, traits),
     ...(request.verbosity ? { verbosity: request.verbosity } : {}),
     ...(stream ? { stream, stream_options: { include_usage: true } } : {}),
+    // Other servers may not know the field.
+    ...(official && request.promptCacheKey
+      ? { prompt_cache_key: request.promptCacheKey.slice(-cacheKeyCharsMax) }
+      : {}),
   };
 }
 
@@ -141,8 +147,9 @@ function writeMessage(message: PivotMessage): JsonObject {
       return { role: message.role, content: contentOf(message.parts) };
     case 'tool': {
       // There is no flag for it on this wire.
-      const flag: TextPart[] = message.isError ? [{ type: 'text', text: 'Error: ' }] : [];
-      const content = contentOf([...flag, ...textsOf(message.parts)].filter(({ text }) => text !== ''));
+      const [first, ...rest] = textsOf(message.parts).filter(({ text }) => text !== '');
+      const text = `${message.isError ? 'Error: ' : ''}${first?.text ?? ''}`;
+      const content = contentOf([{ type: 'text', text }, ...rest]);
       return { role: 'tool', tool_call_id: callIdOf(message.callId), content };
     }
     case 'assistant': {
