@@ -76,7 +76,7 @@ function bodyFor(options: Options, spliced: boolean): Buffer {
   const usage = spliced ? { stream_options: { ...(wanted instanceof Object ? wanted : {}), include_usage: true } } : {};
   const added = { ...usage, ...limit };
   const names = Object.keys(added);
-  if (route.native === 'anthropic' && mayCarryThinking(raw))
+  if (route.kind === 'messages' && mayCarryThinking(raw))
     return options.write({ ...withoutCarried(body), model, ...added });
   if (rewrite || model !== body.model || names.some((name) => name in body))
     return options.write({ ...body, model, ...added });
