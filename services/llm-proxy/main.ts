@@ -87,7 +87,8 @@ export async function open(context: Context<Config>): Promise<number> {
   if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
   const memory = createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics);
   const http = { memory, keys, count, requestMs: config.LLM_REQUEST_TIMEOUT * 1_000, debug: config.LLM_DEBUG };
-  return openHttp(context, { ...shared, ...http, bus, writer, logger }, giveUp);
+  const clientWaitMs = config.LLM_CLIENT_QUEUE_TIMEOUT * 1_000;
+  return openHttp(context, { ...shared, ...http, clientWaitMs, bus, writer, logger }, giveUp);
 }
 
 /** Answers the calls that come over NATS. */
@@ -102,11 +103,13 @@ function answerCalls(
   bus.answer(chat, async (asked, sendChunk) => {
     const { request, remember } = await contexts.resolve(asked);
     using chunks = createChunks(sendChunk);
-    const [outcome] = await Promise.all([call(caller, request, request.stream ? chunks.add : undefined), remember()]);
+    const inLedger = Promise.withResolvers<void>();
+    const onText = request.stream ? chunks.add : undefined;
+    const [outcome] = await Promise.all([call(caller, request, onText, inLedger.promise), remember()]);
     count(outcome, 'chat');
     countForAgent(metrics, request, outcome);
     if (config.LLM_DEBUG) logCall(logger, request, outcome);
-    await appendToLedger(bus, writer, logger, request, outcome);
+    await appendToLedger(bus, writer, logger, request, outcome).finally(inLedger.resolve);
     if (!outcome.response) throw outcome.failure;
     return outcome.response;
   });

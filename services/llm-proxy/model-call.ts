@@ -28,6 +28,8 @@ export type Parts = {
   count: Count;
   memory: Memory;
   maxOutputTokens: number;
+  /** LLM_CLIENT_QUEUE_TIMEOUT, in milliseconds. */
+  clientWaitMs: number;
   /** LLM_REQUEST_TIMEOUT. */
   requestMs: number;
   /** LLM_DEBUG. */

@@ -60,6 +60,7 @@ export async function startProxySystem(
     OPENAI_BASE_URL: fake.openAiUrl,
     LLM_RETRIES: '0',
     LLM_QUEUE_TIMEOUT: '0',
+    LLM_CLIENT_QUEUE_TIMEOUT: '0',
     ...environment,
   };
   const running: Running[] = [];

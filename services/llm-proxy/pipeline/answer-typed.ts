@@ -8,7 +8,7 @@ import type { Models, Target } from '../models/target.ts';
 import { estimate, noUsage, tokensMaxOf } from '../tokens.ts';
 import type { Upstreams } from '../upstreams/upstreams.ts';
 import type { Asker } from './ask-model.ts';
-import { askModel, mayHaveCost } from './ask-model.ts';
+import { askModel, mayHaveCost, nameOfRequest } from './ask-model.ts';
 import type { CheckFresh } from './freshness.ts';
 import type { End } from './record.ts';
 
@@ -36,8 +36,16 @@ type Made = { entry: Entry; estimated: boolean; costUsd: number | null; target: 
 /** What became of a call: `reached` tells whether a provider was asked. */
 export type Outcome = End & { response?: ChatResponse };
 
-/** One model call: cache, limits, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes. */
-export async function call(caller: Caller, request: ChatRequest, onText?: (text: string) => void): Promise<Outcome> {
+/**
+ * One model call: cache, limits, provider. Never throws: a failure is an outcome too. `onText` hears of the text while it comes; `recorded`
+ * settles once the outcome is in the ledger.
+ */
+export async function call(
+  caller: Caller,
+  request: ChatRequest,
+  onText?: (text: string) => void,
+  recorded: Promise<void> = Promise.resolve(),
+): Promise<Outcome> {
   const began = performance.now();
   let asked: Target | undefined;
   let made: Made | undefined;
@@ -52,7 +60,7 @@ export async function call(caller: Caller, request: ChatRequest, onText?: (text:
       asked = target;
     };
     const ask = async (ended: AbortSignal): Promise<Made> => {
-      made = await askFor(caller, request, targets, ended, onAsk, onText);
+      made = await askFor(caller, request, targets, ended, onAsk, { onText, recorded });
       return made;
     };
     const { entry, cache } = await answer(caller, request, targets, ask);
@@ -79,17 +87,18 @@ function askFor(
   targets: readonly Target[],
   signal: AbortSignal,
   onAsk: (target: Target) => void,
-  onText: ((text: string) => void) | undefined,
+  { onText, recorded }: { onText: ((text: string) => void) | undefined; recorded: Promise<void> },
 ): Promise<Made> {
   const { key, agentId: agent, workstream, priority } = request;
   const outputMax = (target: Target) =>
     Math.min(request.maxOutputTokens ?? maxOutputTokens, maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);
   const inputTokens = tokensMaxOf(request);
   const question = {
-    ...{ targets, signal, waitMs: queueMs },
+    ...{ targets, signal, waitMs: queueMs, recorded },
     who: { key, agent, workstream, priority },
     size: (target: Target) => ({ inputTokens, outputTokens: outputMax(target) }),
     check: () => checkFresh(request),
+    request: () => nameOfRequest('agent', JSON.stringify([request.agentId, request.system, request.messages])),
   };
   return askModel(asker, question, async (target, ended, marks) => {
     const { endpoint, model, traits } = target;
@@ -101,6 +110,7 @@ function askFor(
         if (status === 200) marks.began();
         asker.limits.observe(endpoint.name, target.id, status, (name) => headers.get(name) ?? undefined);
       },
+      onPiece: marks.piece,
       onText:
         onText &&
         ((text) => {

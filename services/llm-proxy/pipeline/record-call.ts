@@ -11,11 +11,11 @@ import { appendToLedger } from './record.ts';
 const pendingMax = 4_096;
 const togetherMs = 5;
 
-/** Counts a call and begins to write it into the ledger. Resolves at once, unless too many are being written. */
-export async function recordCall(parts: Parts, call: Call, failure?: unknown): Promise<void> {
+/** Counts a call and begins to write it into the ledger. Resolves at once, unless too many are being written; `onWritten` hears when it is there. */
+export async function recordCall(parts: Parts, call: Call, failure?: unknown, onWritten?: () => void): Promise<void> {
   const { told, reached, cache } = call;
   const target = call.target ?? call.targets[0];
-  if (call.recorded) return;
+  if (call.recorded) return onWritten?.();
   call.recorded = true;
   const model = told.model ?? target?.id ?? call.model;
   const facts = {
@@ -33,7 +33,10 @@ export async function recordCall(parts: Parts, call: Call, failure?: unknown): P
   const writing = write(parts, call.key, end);
   const { pending } = parts;
   pending.add(writing);
-  void writing.finally(() => pending.delete(writing));
+  void writing.finally(() => {
+    pending.delete(writing);
+    onWritten?.();
+  });
   if (pending.size > pendingMax) await writing;
 }
 

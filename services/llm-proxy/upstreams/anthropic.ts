@@ -25,7 +25,7 @@ export function createAnthropic(endpoint: Endpoint): Provider {
     fetch: fetchFor(endpoint),
   });
   return {
-    async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onText }) {
+    async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onPiece, onText }) {
       const body = { ...toBody(request, traits), model, max_tokens: maxOutputTokens, stream: true as const };
       return callUpstream(
         upstream,
@@ -33,6 +33,7 @@ export function createAnthropic(endpoint: Endpoint): Provider {
         () => client.messages.create(body, { signal }).withResponse(),
         onBegin,
         async (events) => toCompletion(upstream.label, await read(upstream.label, events, onText)),
+        onPiece,
       );
     },
   };

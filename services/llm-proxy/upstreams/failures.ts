@@ -4,6 +4,7 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import { readRetryAfter } from '#shared/retry-after.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import { isUnpaid } from './billing.ts';
 import type { OnBegin } from './provider.ts';
 
 const detailCharsMax = 500;
@@ -20,12 +21,13 @@ export async function callUpstream<E, T>(
   open: () => Promise<Opened<E>>,
   onBegin: OnBegin | undefined,
   read: (events: AsyncIterable<E>) => Promise<T>,
+  onPiece?: () => void,
 ): Promise<T> {
   let events: AsyncIterable<E>;
   try {
     const { data, response } = await open();
     onBegin?.(response.status, response.headers);
-    events = data;
+    events = onPiece ? heard(data, onPiece) : data;
   } catch (error) {
     const { status, headers } = SdkError.safeParse(error).data ?? {};
     if (status !== undefined && headers) onBegin?.(status, headers);
@@ -36,6 +38,13 @@ export async function callUpstream<E, T>(
   } catch (error) {
     const ended = endOf(signal) ?? (error instanceof Failure ? error : answered(upstream, error));
     throw ended ?? new Failure('upstream', `the answer of ${upstream.label} cannot be read: ${detailOf(error)}`);
+  }
+}
+
+async function* heard<E>(events: AsyncIterable<E>, onPiece: () => void): AsyncIterable<E> {
+  for await (const event of events) {
+    onPiece();
+    yield event;
   }
 }
 
@@ -71,14 +80,21 @@ export function answered(upstream: Upstream, error: unknown): Failure | undefine
   const parsed = SdkError.safeParse(error);
   const status = parsed.data?.status ?? statusOfType[parsed.data?.type ?? ''];
   if (status === undefined) return undefined;
-  const code = codeOf(status);
-  const retryAfterMs =
-    code === 'limited' || code === 'unavailable' ? readRetryAfter(parsed.data?.headers, Date.now()) : undefined;
-  const text = `${upstream.label} answered ${status}: ${detailOf(error)}${adviceOn(status, upstream)}`;
-  return new Failure(code, text, retryAfterMs === undefined ? {} : { retryAfterMs });
+  const code = isUnpaid(status, error) ? 'unpaid' : codeOf(status);
+  const headers = parsed.data?.headers;
+  const retryAfterMs = code === 'limited' || code === 'unavailable' ? readRetryAfter(headers, Date.now()) : undefined;
+  const text = `${upstream.label} answered ${status}: ${detailOf(error)}${adviceOn(status, code, upstream)}`;
+  return new Failure(code, text, { retryAfterMs, shouldRetry: code === 'unpaid' ? false : readShouldRetry(headers) });
 }
 
-function adviceOn(status: number, { keySetting, urlSetting }: Upstream): string {
+/** What both SDKs obey before anything else (source: `shouldRetry` in openai 7.57 and @anthropic-ai/sdk 1.12, read 2026-11-30). */
+function readShouldRetry(headers: Headers | undefined): boolean | undefined {
+  const said = headers?.get('x-should-retry');
+  return said === 'true' ? true : said === 'false' ? false : undefined;
+}
+
+function adviceOn(status: number, code: FailureCode, { label, keySetting, urlSetting }: Upstream): string {
+  if (code === 'unpaid') return `; whoever runs this has to see to the account at ${label} (${keySetting})`;
   if (status === 401 || status === 403) return `; check ${keySetting}`;
   return status === 404 ? `; check the model's name and ${urlSetting}` : '';
 }
@@ -88,8 +104,9 @@ function codeOf(status: number): FailureCode {
   if (status === 408 || status === 504) return 'timeout';
   if (status === 413) return 'too-large';
   if (status === 429) return 'limited';
-  if (status >= 500) return 'unavailable';
-  if (status >= 400 && status !== 409) return 'invalid';
+  // Something else held what it needs (both SDKs try again); nothing was paid for.
+  if (status >= 500 || status === 409) return 'unavailable';
+  if (status >= 400) return 'invalid';
   return 'upstream';
 }
 

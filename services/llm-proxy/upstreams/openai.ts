@@ -27,7 +27,7 @@ export function createOpenAi(endpoint: Endpoint): Provider {
   // OpenAI's newer models refuse the old name, other servers do not know the new one.
   const limitName = official ? 'max_completion_tokens' : 'max_tokens';
   return {
-    async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onText }) {
+    async complete(request, { model, signal, maxOutputTokens, traits, onBegin, onPiece, onText }) {
       const own = official ? cacheKeyOf(request) : {};
       const body = { ...toBody(request, traits), ...own, model, [limitName]: maxOutputTokens };
       return callUpstream(
@@ -39,6 +39,7 @@ export function createOpenAi(endpoint: Endpoint): Provider {
           const parts = await read(upstream.label, chunks, onText);
           return toCompletion(upstream.label, { ...parts, model: parts.model || model });
         },
+        onPiece,
       );
     },
   };

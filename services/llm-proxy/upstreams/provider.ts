@@ -13,6 +13,8 @@ type CompleteOptions = {
   traits: Traits;
   /** Hears that the answer has begun to come, or that it is an error, with what the provider says of its limits. */
   onBegin?: OnBegin | undefined;
+  /** Hears of each piece of the answer, whatever is in it. */
+  onPiece?: (() => void) | undefined;
   /** Hears of the answer's text while it comes; what it is given together is the answer's text. */
   onText?: ((text: string) => void) | undefined;
 };

@@ -90,7 +90,10 @@ export function createReceiver(
       response.on('drain', resume).on('close', resume);
     },
     data(chunk) {
-      if (received.channel) return received.deliver(received.channel.push(chunk));
+      if (received.channel) {
+        marks.piece();
+        return received.deliver(received.channel.push(chunk));
+      }
       collect(chunk);
       return true;
     },

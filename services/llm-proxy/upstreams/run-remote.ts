@@ -80,7 +80,7 @@ function refusal(
 ): Failure {
   const text = scrub(bytes().toString());
   const given = new Headers();
-  for (const name of ['retry-after', 'retry-after-ms']) {
+  for (const name of ['retry-after', 'retry-after-ms', 'x-should-retry']) {
     const value = headers[name];
     if (typeof value === 'string') given.set(name, value);
   }

@@ -17,8 +17,14 @@ const openAiTypes = new Map([
   [429, 'rate_limit_error'],
 ]);
 
+/** Each wire's word for money that is used up, at which its clients do not try again (sources: see upstreams/billing.ts). */
+const outOfMoney: ReadonlySet<string> = new Set(['spent', 'unpaid']);
+const quota = 'insufficient_quota';
+const spendLimit = { details: { error_code: 'enforced_spend_limit_reached' } };
+
 /** An error body of OpenAI's wires. */
 export function writeOpenAiError({ status, code, message, problems }: WireError): JsonObject {
+  if (outOfMoney.has(code)) return { error: { message, type: quota, code: quota, param: null } };
   const type = openAiTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'server_error');
   return { error: { message, type, code, param: problems?.[0]?.field ?? null } };
 }
@@ -37,15 +43,16 @@ const anthropicTypes = new Map([
 ]);
 
 /** An error body of Anthropic's wire. */
-export function writeAnthropicError({ status, message }: WireError): JsonObject {
+export function writeAnthropicError({ status, code, message }: WireError): JsonObject {
   const type = anthropicTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'api_error');
-  return { type: 'error', error: { type, message } };
+  return { type: 'error', error: { type, message, ...(code === 'spent' ? spendLimit : {}) } };
 }
 
 const codes = new Map<string, FailureCode>([
   ['rate_limit_error', 'limited'],
   ['rate_limit_exceeded', 'limited'],
-  ['insufficient_quota', 'limited'],
+  ['insufficient_quota', 'unpaid'],
+  ['billing_error', 'unpaid'],
   ['overloaded_error', 'unavailable'],
   ['timeout_error', 'timeout'],
   ['invalid_request_error', 'invalid'],

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Key } from '../../keys/keyring.ts';
+import { mayReach } from '../../keys/reachable.ts';
 import type { Parts } from '../../model-call.ts';
 import { sendJson } from './reply.ts';
 
@@ -8,7 +9,7 @@ export function sendModels({ models }: Parts, key: Key, incoming: IncomingMessag
   const named = models
     .list()
     .flatMap(({ id, provider, aliases }) => [id, ...aliases].map((name) => ({ name, provider })));
-  const usable = named.filter(({ name }) => key.allowsModel(name));
+  const usable = named.filter(({ name }) => mayReach(models, key, name));
   if (incoming.headers['anthropic-version'] === undefined) {
     const data = usable.map(({ name, provider }) => ({ id: name, object: 'model', created: 0, owned_by: provider }));
     return sendJson(response, 200, { object: 'list', data });

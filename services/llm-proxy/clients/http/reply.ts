@@ -36,16 +36,27 @@ export const sendJson = (
 
 /** Tells of a failure in the client's words; what the provider said in the same words goes through as it is. */
 export function sendFailure(response: ServerResponse, client: ClientWire, thrown: unknown): void {
-  const raw = thrown instanceof Failure ? rawAnswers.get(thrown) : undefined;
-  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
+  const raw = thrown instanceof Failure ? rawAnswerOf(thrown) : undefined;
+  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers, ...shouldRetry(thrown) });
   const error = toWireError(thrown);
-  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown) };
+  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...shouldRetry(thrown), ...leaving(thrown) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
-/** In whole seconds, as HTTP has it. */
+/** Of the failure itself, or of the one that it sums up. */
+const rawAnswerOf = (failure: Failure): RawAnswer | undefined =>
+  rawAnswers.get(failure) ?? (failure.cause instanceof Failure ? rawAnswers.get(failure.cause) : undefined);
+
+/** Both SDKs obey it before anything else. */
+const shouldRetry = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.shouldRetry !== undefined ? { 'x-should-retry': String(thrown.shouldRetry) } : {};
+
+/**
+ * In whole seconds, as HTTP has it. Of a budget that is spent nothing: a client would sleep until midnight (@anthropic-ai/sdk 1.12 sleeps for
+ * whatever it is told, read 2026-11-30).
+ */
 const retryAfter = (thrown: unknown): OutgoingHttpHeaders =>
-  thrown instanceof Failure && thrown.retryAfterMs !== undefined
+  thrown instanceof Failure && thrown.retryAfterMs !== undefined && thrown.code !== 'spent'
     ? { 'retry-after': String(Math.max(1, Math.ceil(thrown.retryAfterMs / 1_000))) }
     : {};
 

@@ -5,9 +5,10 @@ import { httpCacheKey, placesOf } from '../../cache/key.ts';
 import type { How } from '../../cache/wants.ts';
 import { wantsCache } from '../../cache/wants.ts';
 import type { Key } from '../../keys/keyring.ts';
+import { reachable } from '../../keys/reachable.ts';
 import type { Call, Parts } from '../../model-call.ts';
 import type { Target } from '../../models/target.ts';
-import { ask } from '../../pipeline/ask.ts';
+import { ask, firstAble } from '../../pipeline/ask.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { recordCall } from '../../pipeline/record-call.ts';
 import { prepare, versionsOf } from '../../upstreams/prepare.ts';
@@ -93,7 +94,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     outputDefault: output.isUnnamed ? output.tokens : undefined,
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
-    targets: parts.models.targets(model),
+    targets: reachable(parts.models, key, model),
     target: undefined,
     over: new AbortController(),
     cache: 'bypass',
@@ -135,10 +136,9 @@ async function answer(parts: Parts, call: Call): Promise<void> {
   const question = how && { how, key: cacheKeyOf(call) };
   const near = question && parts.answers?.peek(question.key, how);
   if (near) return sendFound(parts, call, near);
-  // What the first cannot answer is the client's mistake, and is told before anyone is asked.
-  const [first] = call.targets;
-  const prepared = first && prepare(parts, call, first);
-  const runFor = (target: Target) => (target === first && prepared ? prepared : prepare(parts, call, target));
+  // What nobody can answer is the client's mistake, and is told before anyone is asked.
+  const first = firstAble(call.targets, (target) => prepare(parts, call, target));
+  const runFor = (target: Target) => (target === first.target ? first.run : prepare(parts, call, target));
   if (!question || !parts.answers) {
     const { body, type } = await ask(parts, call, runFor, call.over.signal);
     return send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': call.cache });
@@ -151,7 +151,7 @@ async function answer(parts: Parts, call: Call): Promise<void> {
     try {
       const made = await ask(parts, call, runFor, signal);
       // What only a fallback said is not what will be said once the model is back.
-      return { ...made, keep: made.keep && call.target?.id === first?.id };
+      return { ...made, keep: made.keep && call.target?.id === first.target.id };
     } finally {
       call.memory.give();
     }
