@@ -73,7 +73,9 @@ export type Run = {
   starts: number;
   /** Times that it was put back to try again. */
   retries: number;
-  /** Of these, by what went wrong. */
+  /** Times in a row, without any progress between, that it was put back for a fault of whatever side. */
+  putBacks: number;
+  /** Of its retries, by what went wrong. */
   retriesBy: Readonly<Partial<Record<RetryClass, number>>>;
   /** Consecutive starts without progress: a poison run kills its runner before anything is recorded. */
   startsWithoutProgress: number;
@@ -118,8 +120,8 @@ export type Run = {
   head: number;
 };
 
-/** Put back through no fault of the run's own: it does not use up a retry. */
-const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited', 'handed-back']);
+/** Put back through no fault of the run's own, and before anybody was asked: it does not use up a retry. */
+const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited', 'spent', 'held-back', 'handed-back']);
 
 export const hasEnded = (run: Pick<Run, 'status'>): boolean =>
   run.status === 'completed' || run.status === 'failed' || run.status === 'cancelled';
@@ -211,6 +213,7 @@ function putBack(run: Run, { at, ...error }: DataOf<'toka.run.retry-scheduled.v1
     status: run.status === 'paused' ? run.status : 'waiting',
     error,
     retries: run.retries + (noFault.has(error.code) ? 0 : 1),
+    putBacks: run.putBacks + (retryClassOf(error.code) ? 1 : 0),
     retriesBy: kind ? { ...run.retriesBy, [kind]: (run.retriesBy[kind] ?? 0) + 1 } : run.retriesBy,
     // Whoever recorded this was alive: the run has not ended its runner.
     startsWithoutProgress: 0,
@@ -238,6 +241,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     status: 'queued',
     starts: 0,
     retries: 0,
+    putBacks: 0,
     retriesBy: {},
     startsWithoutProgress: 0,
     steps: 0,

@@ -15,6 +15,8 @@ export type Asking = {
   priority: Priority;
   /** The most that the call may take; `usd` is null where the model's price is not known. */
   estimate: { tokens: number; usd: number | null };
+  /** Whether the call asks no model for anything, so that it counts for no rule. */
+  isFree?: boolean;
   /** A client key's own rules, beside those of all. */
   rules?: readonly Rule[];
   /** Settles once the call is in the ledger; undefined: that need not be known. */
@@ -34,6 +36,7 @@ export function createShareFinder(rules: () => readonly Rule[]): (asking: Asking
   const find = createCounterFinder(rules);
   const simple = new WeakMap<readonly Counter[], readonly Share[]>();
   return (asking) => {
+    if (asking.isFree) return [];
     const counters = find(asking);
     const known = simple.get(counters);
     if (known) return known;

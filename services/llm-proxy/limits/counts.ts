@@ -108,7 +108,7 @@ export function createCounts(
     },
     flush: () => (known.isAway ? undefined : pending.flushNow()),
     state: () => (known.isAway ? 'local' : 'shared'),
-    held: (id, sum) => others.held(id, sum, reservations.held(id)),
+    held: (id, sum) => others.held(id, sum, reservations.held(id) + pending.givenBack(id)),
     [Symbol.dispose]() {
       clearInterval(looking);
       pending[Symbol.dispose]();

@@ -28,7 +28,7 @@ export async function ask(
     cannot: (target: Target) => refusalOf(() => runs.set(target, runFor(target))),
     who: {
       ...{ key: key.id, isClient: true, workstream: key.workstream ?? undefined },
-      ...{ priority: 'medium' as const, rules: key.rules },
+      ...{ priority: 'medium' as const, rules: key.rules, isFree: call.route.kind === 'count' },
     },
     size: (target: Target) => sizeOf(parts, call, target),
   };

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Found } from '../../cache/answers.ts';
 import { httpCacheKey, placesOf } from '../../cache/key.ts';
+import { isSelfContained } from '../../cache/self-contained.ts';
 import type { How } from '../../cache/wants.ts';
 import { wantsCache } from '../../cache/wants.ts';
 import type { Key } from '../../keys/keyring.ts';
@@ -168,7 +169,8 @@ function howOf({ answers }: Parts, { route, headers, body }: Call): How | undefi
     cacheControl: headers['cache-control'],
     tokaCache: Array.isArray(tokaCache) ? tokaCache[0] : tokaCache,
   });
-  return answers && (how.read || how.write) ? how : undefined;
+  const isWanted = answers && (how.read || how.write) && isSelfContained(route.cached, body);
+  return isWanted ? how : undefined;
 }
 
 function cacheKeyOf(call: Call): string {
