@@ -107,6 +107,9 @@ export type Run = {
   /** How long it waited for people before that, in milliseconds; `heldMsAtStart`: of it, before it was first started. */
   heldMs: number;
   heldMsAtStart: number;
+  /** Since when it waits for a model that cannot be had, and how long it did before that, in milliseconds. */
+  outageSince: string | null;
+  outageMs: number;
   queuedAt: string;
   dispatchedAt: string | null;
   startedAt: string | null;
@@ -134,9 +137,15 @@ export const waitsForPerson = ({ status, approvals }: Pick<Run, 'status' | 'appr
 export const heldMsOf = (run: Run, nowMs: number): number =>
   run.heldMs + (run.heldSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.heldSince)));
 
-/** How long a run has taken since its first start, in milliseconds, without what people took. */
-export const tookMsOf = (run: Run, nowMs: number): number =>
-  run.startedAt === null ? 0 : nowMs - Date.parse(run.startedAt) - (heldMsOf(run, nowMs) - run.heldMsAtStart);
+/** How long a run has waited so far for a model that could not be had, in milliseconds. */
+const outageMsOf = (run: Run, nowMs: number): number =>
+  run.outageMs + (run.outageSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.outageSince)));
+
+/** How long a run has taken since its first start, in milliseconds, without what people took, and without outages of its model. */
+export function tookMsOf(run: Run, nowMs: number): number {
+  if (run.startedAt === null) return 0;
+  return nowMs - Date.parse(run.startedAt) - (heldMsOf(run, nowMs) - run.heldMsAtStart) - outageMsOf(run, nowMs);
+}
 
 /** What has happened: folds one event into the run. */
 export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run | undefined {
@@ -146,7 +155,16 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
   if (event.type === 'toka.run.queued.v1') return run;
   // Two who write at the same time may both be taken: what comes for a run that has ended changes nothing of it.
   if (hasEnded(run) && event.type !== 'toka.run.workspace-kept.v1') return run;
-  return holding(after(run, event), event.time);
+  return awaiting(holding(after(run, event), event.time), event.time);
+}
+
+/** Keeps the time that outages take. */
+function awaiting(run: Run, time: string): Run {
+  const waits = run.status === 'waiting' && run.retryAt !== null && retryClassOf(run.error?.code ?? '') === 'provider';
+  if (waits === (run.outageSince !== null)) return run;
+  return waits
+    ? { ...run, outageSince: time }
+    : { ...run, outageSince: null, outageMs: outageMsOf(run, Date.parse(time)) };
 }
 
 /** Keeps the time that people take. */
@@ -265,6 +283,8 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     heldSince: null,
     heldMs: 0,
     heldMsAtStart: 0,
+    outageSince: null,
+    outageMs: 0,
     queuedAt: event.time,
     dispatchedAt: null,
     startedAt: null,
