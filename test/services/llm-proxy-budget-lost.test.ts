@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import Anthropic from '@anthropic-ai/sdk';
 import test from 'ava';
+import OpenAI from 'openai';
 import { isLlmEvent } from '#shared/contracts/events.ts';
 import { startService } from '#shared/service.ts';
 import { eventually } from '#test/helpers/eventually.ts';
-import { shortChat, startHttpProxy } from '#test/helpers/http-proxy.ts';
+import { shortChat, shortMessages, startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { startLimits } from '#test/helpers/limits.ts';
 import { modelEntry, modelsFileIn } from '#test/helpers/models.ts';
 import { readSample } from '#test/helpers/proxy.ts';
@@ -126,4 +128,35 @@ test('calls under way when Redis loses its data are held in the new count, each 
   running.settle({ tokens: 1, usd: 0.1 });
   const key = async () => (await limits.redis.keys('*usd*'))[0] ?? '';
   t.truthy(await eventually(async () => (await limits.redis.hget(await key(), 'sum')) === '300000'));
+});
+
+test('a spent budget is told in each wire’s own words, and no SDK sleeps until midnight', async (t) => {
+  await using proxy = await startHttpProxy('anthropic', {
+    script: () => ({ text: 'Yes.', usage: { inputTokens: 9, outputTokens: 9 } }),
+    environment: { MODELS_FILE: 'config/models.toml' },
+    terms: { budget: { usd: 0.003, per: 'day' } },
+  });
+  const options = { apiKey: proxy.key.secret, logLevel: 'off' as const };
+  const claude = new Anthropic({ ...options, baseURL: proxy.url });
+  const openai = new OpenAI({ ...options, baseURL: `${proxy.url}/v1` });
+  const model = 'claude-sonnet-4-6';
+  const ask = () => claude.messages.create({ ...shortMessages, model, max_tokens: 100 });
+  const isLeft = () =>
+    ask().then(
+      () => true,
+      () => false,
+    );
+  while (await isLeft());
+  const began = performance.now();
+  const failure = await t.throwsAsync<InstanceType<typeof Anthropic.RateLimitError>>(ask(), {
+    instanceOf: Anthropic.RateLimitError,
+  });
+  const body = failure?.error as { error?: object } | undefined;
+  t.like(body?.error, { type: 'rate_limit_error', details: { error_code: 'enforced_spend_limit_reached' } });
+  const chat = openai.chat.completions.create({ model, max_tokens: 100, messages: [{ role: 'user', content: 'x' }] });
+  const told = await t.throwsAsync<InstanceType<typeof OpenAI.RateLimitError>>(chat, {
+    instanceOf: OpenAI.RateLimitError,
+  });
+  t.like(told, { code: 'insufficient_quota', type: 'insufficient_quota' });
+  t.true(performance.now() - began < 1_500, 'neither tried again');
 });
