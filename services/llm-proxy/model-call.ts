@@ -36,6 +36,8 @@ export type Parts = {
   maxOutputTokens: number;
   /** What clients may ask for at most. */
   outputCeiling: number;
+  /** LLM_CLIENT_QUEUE_TIMEOUT, in milliseconds. */
+  clientWaitMs: number;
   /** LLM_REQUEST_TIMEOUT. */
   requestMs: number;
   /** LLM_DEBUG. */

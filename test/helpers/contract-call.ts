@@ -13,6 +13,7 @@ const unmarked: Marks = {
   began: () => undefined,
   sent: () => undefined,
   took: () => undefined,
+  piece: () => undefined,
 };
 
 /** One call of our own contract to one target, without the pipeline around it. Answers its text. */

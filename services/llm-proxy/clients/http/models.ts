@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Key } from '../../keys/keyring.ts';
+import { mayReach } from '../../keys/reachable.ts';
 import type { Parts } from '../../model-call.ts';
 import type { JsonObject } from '../../wires/pivot.ts';
 import { sendJson } from './reply.ts';
@@ -47,7 +48,7 @@ const usableBy = ({ models }: Parts, key: Key): Named[] =>
         ...{ name, provider, maxInputTokens: contextWindow, maxTokens: maxOutputTokens },
       })),
     )
-    .filter(({ name }) => key.allowsModel(name));
+    .filter(({ name }) => mayReach(models, key, name));
 
 const forOpenAi = ({ name, provider }: Named): JsonObject => ({
   ...{ id: name, object: 'model', created: 0, owned_by: provider },
