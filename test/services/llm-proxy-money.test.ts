@@ -6,9 +6,13 @@ import fc from 'fast-check';
 import { Usage } from '#shared/contracts/llm.ts';
 import { startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { startRaw } from '#test/helpers/raw-provider.ts';
+import { createFinder } from '../../services/llm-proxy/models/find.ts';
 import { entriesOf } from '../../services/llm-proxy/models/names.ts';
 import { parseModelsFile } from '../../services/llm-proxy/models/parse.ts';
 import { createPricing } from '../../services/llm-proxy/models/price.ts';
+import type { ModelsFile } from '../../services/llm-proxy/models/schema.ts';
+import type { Endpoint } from '../../services/llm-proxy/models/target.ts';
+import { usageIn } from '../../services/llm-proxy/wires/usage.ts';
 
 type Json = Record<string, unknown>;
 
@@ -421,6 +425,88 @@ test('every model that today’s clients ask for has a price', (t) => {
     const [entry] = entriesOf(file?.models ?? [], name);
     t.true((createPricing(entry).estimateCost(1_000, 1_000) ?? 0) > 0, name);
   }
+});
+
+const inOrder = (...told: Json[]) =>
+  told.reduce<Usage | undefined>((sofar, usage) => usageIn({ usage }, sofar) ?? sofar, undefined);
+const told: [name: string, first: Json, last: Json, usage: Partial<Usage>][] = [
+  ['the input at the end only', claude(0, 0), claude(5_000, 20), { inputTokens: 5_000, outputTokens: 20 }],
+  ['an input that has grown', claude(100, 1), claude(900, 20), { inputTokens: 900, outputTokens: 20 }],
+  [
+    ...(['an input that has grown, and no word of the cache'] as const),
+    claude(100, 1, { cache_read_input_tokens: 3_000 }),
+    { input_tokens: 5_000, output_tokens: 20 },
+    { inputTokens: 8_000, cachedInputTokens: 3_000 },
+  ],
+  ['all nought at the end', gpt(100, 7), gpt(0, 0), { inputTokens: 100, outputTokens: 7 }],
+  [
+    ...(['what was cached at the end only'] as const),
+    gpt(100, 1),
+    gpt(100, 7, { prompt_tokens_details: { cached_tokens: 100 } }),
+    { inputTokens: 100, cachedInputTokens: 100, outputTokens: 7 },
+  ],
+  [
+    'the tier at the beginning',
+    claude(9, 1, { speed: 'fast' }),
+    { output_tokens: 7 },
+    { tier: 'fast', outputTokens: 7 },
+  ],
+  ['an end that cannot be read', claude(9, 1), { output_tokens: -1 }, { inputTokens: 9, outputTokens: 1 }],
+];
+
+for (const [name, first, last, usage] of told) {
+  test(`a stream tells twice: ${name}`, (t) => t.like(inOrder(first, last), usage));
+}
+
+test('whatever is told, the parts of a usage are within it', (t) => {
+  const number = fc.oneof(fc.nat(10_000), fc.constantFrom(0, -1, 0.5, null, 'many', 2 ** 53), fc.constant(undefined));
+  const details = fc.record({
+    cached_tokens: number,
+    cache_write_tokens: number,
+    reasoning_tokens: number,
+    thinking_tokens: number,
+  });
+  const usage = fc.record(
+    {
+      ...{ prompt_tokens: number, completion_tokens: number, total_tokens: number, prompt_tokens_details: details },
+      ...{ input_tokens: number, output_tokens: number, input_tokens_details: details, output_tokens_details: details },
+      ...{ cache_read_input_tokens: number, cache_creation_input_tokens: number, completion_tokens_details: details },
+      cache_creation: fc.record({ ephemeral_5m_input_tokens: number, ephemeral_1h_input_tokens: number }),
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(fc.array(usage, { minLength: 1, maxLength: 3 }), (events) => {
+      const read = inOrder(...events);
+      if (!read) return true;
+      const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = Usage.parse(read);
+      const { cacheWriteLongTokens = 0, reasoningTokens = 0 } = read;
+      const fits = cachedInputTokens + cacheWriteTokens <= inputTokens && cacheWriteLongTokens <= cacheWriteTokens;
+      return fits && reasoningTokens <= outputTokens;
+    }),
+    { numRuns: 2_000 },
+  );
+  t.pass();
+});
+
+test('OpenAI charges more at the hosts of a region, and at one without a price nobody knows how much', (t) => {
+  const { file } = parseModelsFile(readFileSync('config/models.toml', 'utf8'), () => []);
+  const usage = { inputTokens: 1_000, outputTokens: 100, cachedInputTokens: 0, cacheWriteTokens: 0 };
+  const costAt = (model: string, baseUrl: string, official = false) => {
+    const endpoint: Endpoint = {
+      ...{ name: 'there', wire: 'openai', baseUrl, official, weight: 1, timeoutMs: 1, firstByteMs: 1 },
+      apiKey: () => undefined,
+      upstream: { label: '', keySetting: '', urlSetting: '', baseUrl },
+    };
+    const models = (file?.models ?? []).map((entry) => ({ ...entry, endpoints: ['there'] }));
+    const found = createFinder({ ...(file as ModelsFile), models }, new Map([['there', endpoint]]), 'there');
+    const [target] = found.groupsOf(model)[0] ?? [];
+    return [target?.cost(usage), target?.estimateCost(1_000, 100)];
+  };
+  t.deepEqual(costAt('gpt-5.4-nano', 'https://eu.api.openai.com/v1'), [0.0003575, 0.0003575]);
+  t.deepEqual(costAt('gpt-5.4-nano', 'https://api.openai.com/v1', true), [0.000325, 0.000325]);
+  t.deepEqual(costAt('gpt-5.4-nano', 'https://zz.api.openai.com/v1'), [null, null]);
+  t.deepEqual(costAt('gpt-4.1', 'https://zz.api.openai.com/v1'), [0.0028, 0.0028], 'it costs the same everywhere');
 });
 
 test('a call of the ledger that was written before still reads as it did', (t) => {

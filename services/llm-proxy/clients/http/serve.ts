@@ -101,7 +101,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response, over, signal: over.signal },
     body: output.body,
     keepResponse: route.kind === 'responses' ? parts.responses.keeper(key.id, sent, body) : undefined,
-    read: isAmbiguous ? undefined : body,
+    read: isAmbiguous && raw === bytes ? undefined : body,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
     outputDefault: output.isUnnamed ? Math.min(parts.maxOutputTokens, output.tokens) : undefined,
