@@ -218,7 +218,12 @@ function differences(one: unknown, other: unknown, path = ''): string[] {
 
 /** Each difference between what both send to the provider, and why it is there. */
 const decided: Record<Wire, Record<string, string>> = {
-  anthropic: {},
+  anthropic: {
+    '.cache_control':
+      'OpenAI keeps prompts by itself, so a client of it has the whole marked; agents mark what goes on',
+    '.system': 'the same',
+    '.tools.*.cache_control': 'the same',
+  },
   openai: { '.messages.*.content': 'a model that only calls says nothing; a client may say that with an empty text' },
 };
 
@@ -377,7 +382,7 @@ const recorded: Record<Wire, Recorded[]> = {
       chunks(chunk({ content: 'So' }), { error: { message: 'Oh.', type: 'server_error' } }),
       { failure: 'unavailable' },
     ],
-    ['an end in the middle', chunks(chunk({ content: 'So' })), { failure: 'upstream' }],
+    ['an end in the middle', chunks(chunk({ content: 'So' })).replace('data: [DONE]', ': '), { failure: 'upstream' }],
   ],
 };
 

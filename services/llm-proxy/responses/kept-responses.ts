@@ -18,7 +18,8 @@ const chainMax = 100;
 const Kept = z.object({
   /** The response that it went on with. */
   previous: z.string().optional(),
-  input: z.array(z.unknown()),
+  /** Undefined: it was too long. */
+  input: z.array(z.unknown()).optional(),
   output: z.array(z.unknown()),
 });
 export type Kept = z.infer<typeof Kept>;
@@ -85,7 +86,9 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
       const { input: said = [] } = previous === undefined ? resolved : asked;
       const input = typeof said === 'string' ? [{ role: 'user', content: said }] : said;
       return ({ id, output }) => {
-        const text = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
+        const whole = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
+        // Clients that send all that was said refer to nothing but answers.
+        const text = whole.length > responseCharsMax ? JSON.stringify({ output }) : whole;
         if (typeof id !== 'string' || id.length > idCharsMax || text.length > responseCharsMax) return;
         const kept = redis
           .keepResponse(...placesOf(keyId), id, text, ttlMs, countMax, bytesMax)

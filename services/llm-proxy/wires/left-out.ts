@@ -17,9 +17,10 @@ const person = 'names the person behind the request to one provider';
 const place = 'how one provider schedules and bills';
 
 /**
- * The one table of what a translation leaves out. All else either has a counterpart or is refused by name. Three more things are
- * left out by their kind: a thinking block or reasoning item of the history (signed: only its own model reads it), the thinking
- * in an answer (the other wires have no place for it), and a text of nothing but white space (Anthropic refuses it).
+ * The one table of what a translation leaves out. All else either has a counterpart or is refused by name. Some things are left
+ * out by their kind: a thinking block or reasoning item of the history (signed: only its own model reads it), the thinking in an
+ * answer (the other wires have no place for it), a text of nothing but white space (Anthropic refuses it), and for a Claude who
+ * of several people speaks (`name`) and how wordy to be (`verbosity`).
  */
 export const leftOut: Record<WireName, Table> = {
   'openai-chat': {

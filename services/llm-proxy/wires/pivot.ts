@@ -215,6 +215,8 @@ export type ClientWire = {
   provider: ProviderWireName;
   /** What goes through to a provider that speaks it, too. */
   readVersions(headers: IncomingHttpHeaders, query: string): Versions;
+  /** The body without what only another wire's model can read; undefined: it has nothing of the kind. */
+  withoutForeign?(raw: Buffer, body: JsonObject): JsonObject | undefined;
   /** Throws `invalid` with a problem for each field that no other wire can carry. */
   readRequest(body: JsonObject): PivotRequest;
   writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject;

@@ -1,4 +1,5 @@
 import * as anthropicAnswer from './anthropic/answer.ts';
+import { mayCarryThinking, withoutCarried } from './anthropic/carried-thinking.ts';
 import * as anthropicEvents from './anthropic/events.ts';
 import * as anthropicHeaders from './anthropic/headers.ts';
 import * as anthropicRead from './anthropic/read-request.ts';
@@ -56,6 +57,7 @@ export const anthropic: ClientWire & UpstreamWire = {
   provider: 'anthropic',
   path: '/v1/messages',
   readVersions: anthropicHeaders.readVersions,
+  withoutForeign: (raw, body) => (mayCarryThinking(raw) ? withoutCarried(body) : undefined),
   credentialHeaders: anthropicHeaders.credentialHeaders,
   versionHeaders: anthropicHeaders.versionHeaders,
   openTransport: anthropicTransport.openTransport,
