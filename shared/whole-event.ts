@@ -3,9 +3,8 @@ import type { ArtifactRef } from '#shared/contracts/artifact.ts';
 import { hashesIn } from '#shared/contracts/artifact.ts';
 import type { DataOf, Fork, Recorded, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
-import type { ChatMessage } from '#shared/contracts/llm.ts';
 import { Answer, Image } from '#shared/contracts/llm.ts';
-import type { WholeEvent } from '#shared/domain/conversation.ts';
+import type { Said, WholeEvent } from '#shared/domain/conversation.ts';
 import { conversation } from '#shared/domain/conversation.ts';
 import { Failure } from '#shared/errors.ts';
 
@@ -101,7 +100,7 @@ const answerOf = (event: Recorded<RunEvent>): ArtifactRef[] =>
 
 /** What a run and its model had said by these events, its first ones. */
 export async function conversationOf(bus: Source, events: readonly Recorded<RunEvent>[]) {
-  let messages: readonly ChatMessage[] = [];
+  let messages: readonly Said[] = [];
   for (const event of events) messages = conversation(messages, await wholeEvent(bus, event));
   return messages;
 }

@@ -2,10 +2,9 @@ import type { ChatInput, ChatMessage, ChatResponse, ToolOffer } from '#shared/co
 import { Failure } from '#shared/errors.ts';
 import { roll, writeHead, writeMessage } from '#shared/rolling.ts';
 
-/** A turn of a conversation: all that was said so far, and notes that are for this call only. */
+/** A turn of a conversation: all that was said so far. */
 export type Turn = Omit<ChatInput, 'messages' | 'tools' | 'context'> & {
   said: readonly ChatMessage[];
-  notes: readonly ChatMessage[];
   tools: ToolOffer[];
 };
 
@@ -17,17 +16,17 @@ export type Conversation = {
   ask(turn: Turn, send: (input: ChatInput) => Promise<ChatResponse>): Promise<ChatResponse>;
 };
 
-/** A conversation with a model that the proxy keeps under `id`. Messages are compared as objects: they never change. */
+/** A conversation with a model that the proxy keeps under `id`. */
 export function createConversation(id: string): Conversation {
   let told: Told | undefined;
   return {
     async ask(turn, send) {
       const known = told && knownOf(told, turn);
-      const { said, notes, ...rest } = turn;
+      const { said, ...rest } = turn;
       const call = (count: number, digest: string): ChatInput => ({
         ...rest,
         ...(count > 0 ? { system: '', tools: [] } : {}),
-        messages: [...said.slice(count), ...notes],
+        messages: said.slice(count),
         context: { id, count, digest, keep: said.length - count },
       });
       const whole = () => send(call(0, ''));
@@ -50,11 +49,15 @@ function knownOf(
 ): { count: number; digest: string; digests: string[] } | undefined {
   if (told.system !== system || told.tools !== tools) return undefined;
   let count = 0;
-  while (count < said.length - 1 && said[count] === told.said[count]) count += 1;
+  while (count < said.length - 1 && isSame(said[count], told.said[count])) count += 1;
   const digests = told.digests.slice(0, count + 1);
   const digest = digests[count];
   return count === 0 || digest === undefined ? undefined : { count, digest, digests };
 }
+
+/** Messages never change, so that the same object is the same message; a note is made anew once the log has it. */
+const isSame = (one: ChatMessage | undefined, other: ChatMessage | undefined): boolean =>
+  one === other || (one?.role === 'user' && other?.role === 'user' && one.text === other.text);
 
 function tell({ system, tools, said }: Turn, known: string[] | undefined): Told {
   const digests = known ?? [roll('', writeHead(system, tools))];

@@ -4,8 +4,7 @@ import type { Task } from '#shared/bus/tasks.ts';
 import { steadyClock } from '#shared/clock.ts';
 import type { Draft, Recorded, RunDraft, RunEvent } from '#shared/contracts/events.ts';
 import { isRunEvent } from '#shared/contracts/events.ts';
-import type { ChatMessage } from '#shared/contracts/llm.ts';
-import type { WholeEvent } from '#shared/domain/conversation.ts';
+import type { Said, WholeEvent } from '#shared/domain/conversation.ts';
 import { conversation } from '#shared/domain/conversation.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { evolve, hasEnded } from '#shared/domain/run.ts';
@@ -24,7 +23,7 @@ const unseenMsMax = 250;
 /** A run as this runner knows it: folded from the log, and moved on only by what the log has taken. */
 export type Journal = {
   readonly run: Run;
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly Said[];
   /** Epoch milliseconds by a clock that nobody sets while this runner has the run: for its timeouts. */
   now(): number;
   /**
@@ -123,7 +122,7 @@ type Past = Omit<History, 'lastDecision'>;
 /** What this runner has read of a run. `head`, `decided`: the last message on the run's own subject, and the last decision, that it knows. */
 type View = {
   run: Run | undefined;
-  messages: readonly ChatMessage[];
+  messages: readonly Said[];
   head: number;
   decided: number;
   seenAt: Moment;

@@ -2,10 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
 import type { RunDraft } from '#shared/contracts/events.ts';
-import type { ChatInput, ChatMessage, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
+import type { ChatInput, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
 import { chat } from '#shared/contracts/llm.ts';
 import { budgetNote } from '#shared/domain/context.ts';
-import { ordered } from '#shared/domain/conversation.ts';
+import type { Said } from '#shared/domain/conversation.ts';
+import { heardIn, note, ordered } from '#shared/domain/conversation.ts';
 import { repeatsNoted, repeatsOf } from '#shared/domain/loops.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
 import type { Run } from '#shared/domain/run.ts';
@@ -29,13 +30,12 @@ export async function nextStep(
   signal: AbortSignal,
 ): Promise<RunDraft> {
   const { run, messages } = journal;
-  const notes = [budgetNote(run, limits, journal.now()), circleNote(messages)].filter((note) => note !== null);
+  const notes = newNotes(messages, budgetNote(run, limits, journal.now()));
   const turn: Turn = {
     ...common(run),
     system: systemPrompt(run.definition, run.work),
     tools,
-    said: ordered(messages),
-    notes: notes.map((text) => ({ role: 'user', text })),
+    said: [...ordered(messages), ...notes.map(note)],
   };
   const { answer, facts } = await conversationOf(journal).ask(turn, (input) => askModel(bus, journal, input, signal));
   // The model's own ids may repeat; ours are unique in the run, so that a result is always the result of one call.
@@ -46,6 +46,8 @@ export async function nextStep(
       ...facts,
       calls: toolCalls.map(({ callId, tool }) => ({ callId, tool })),
       answer: { ...answer, toolCalls },
+      ...(notes.length > 0 ? { notes } : {}),
+      heard: heardIn(messages),
     },
   };
 }
@@ -59,7 +61,13 @@ function conversationOf(journal: Journal): Conversation {
   return conversation;
 }
 
-const circleNote = (messages: readonly ChatMessage[]): string | null => {
+/** What the model is to be told besides; it stays in the conversation, so that what it was told once is not told again. */
+function newNotes(messages: readonly Said[], budget: string | null): string[] {
+  const isNew = budget !== null && !messages.some(({ from, text }) => from === 'note' && text === budget);
+  return [isNew ? budget : null, circleNote(messages)].filter((text) => text !== null);
+}
+
+const circleNote = (messages: readonly Said[]): string | null => {
   const times = repeatsOf(messages);
   return times < repeatsNoted
     ? null

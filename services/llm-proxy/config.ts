@@ -17,8 +17,11 @@ export const Config = CommonConfig.extend({
   LLM_MODEL: setting.text().optional(),
   /** Seconds that a whole model call may take. */
   LLM_TIMEOUT: setting.number(0.1, 3_600).default(300),
-  /** Output tokens that a call may ask for at most, and gets where it does not say. */
-  LLM_MAX_OUTPUT_TOKENS: setting.integer(1, 1_000_000).default(8_192),
+  /**
+   * Output tokens that a call may ask for at most, and gets where it does not say. Without it a client gets what it asks for, and the
+   * model's max_output_tokens where it does not say; agents, and models of which that is not known, get 8,192.
+   */
+  LLM_MAX_OUTPUT_TOKENS: setting.integer(1, 1_000_000).optional(),
   /** Model calls that this instance makes at a time. */
   LLM_CONCURRENCY: setting.integer(1, 10_000).default(64),
   /** Percent of them that client keys never get. */

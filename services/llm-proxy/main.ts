@@ -18,6 +18,7 @@ import { openModels } from './models/open.ts';
 import type { Asker } from './pipeline/ask-model.ts';
 import { createCounter } from './pipeline/record.ts';
 import { openRedis } from './redis.ts';
+import { createKeptResponses } from './responses/kept-responses.ts';
 import { openUpstreams } from './upstreams/upstreams.ts';
 import { watchRedis } from './watch-redis.ts';
 
@@ -26,6 +27,9 @@ export async function start(context: Context<Config>): Promise<void> {
   await open(context);
 }
 
+const outputTokensUsual = 8_192;
+/** More than any model puts out. */
+const outputTokensMax = 1_000_000;
 const withoutRedis = 'ok, but without Redis: nothing is cached, and each llm-proxy keeps to its share of the limits';
 
 /** Opens the proxy. Answers the port on which it serves clients of OpenAI's and Anthropic's APIs. */
@@ -74,7 +78,9 @@ export async function open(context: Context<Config>): Promise<number> {
     ...{ bus, writer, logger, keys, models, upstreams, asker, answers, pending },
     count: createCounter(metrics, labelOf),
     memory: createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics),
-    maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS,
+    responses: createKeptResponses(redis, logger),
+    maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensUsual,
+    outputCeiling: config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensMax,
     requestMs: config.LLM_REQUEST_TIMEOUT * 1_000,
     debug: config.LLM_DEBUG,
   };

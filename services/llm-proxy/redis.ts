@@ -5,6 +5,7 @@ import { rememberSecret } from '#shared/secrets.ts';
 import { answerScripts } from './cache/scripts.ts';
 import { contextScripts } from './context/scripts.ts';
 import { limitScripts } from './limits/scripts.ts';
+import { responseScripts } from './responses/scripts.ts';
 
 const answerMsMax = 1_000;
 const reconnectMsMax = 1_000;
@@ -21,7 +22,7 @@ export async function openRedis(url: string, password: string | undefined, logge
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), reconnectMsMax),
-    scripts: { ...answerScripts, ...contextScripts, ...limitScripts },
+    scripts: { ...answerScripts, ...contextScripts, ...limitScripts, ...responseScripts },
   });
   let away = false;
   redis.on('error', (error: unknown) => {

@@ -93,6 +93,10 @@ export const eventData = {
     /** Which tools the model called; the arguments are in the answer. */
     calls: z.array(z.object({ callId: z.string(), tool: z.string() })),
     answer: z.union([Answer, z.object({ artifact: ArtifactRef })]),
+    /** Said to the model last before this answer, on how the run stands. */
+    notes: z.array(z.string()).optional(),
+    /** The model had before it what people had said up to this sequence; later words it does not know. Not set: all that the log has before. */
+    heard: z.number().int().nonnegative().optional(),
   }),
   'toka.run.tool-called.v1': z.object({ callId: z.string(), tool: z.string() }),
   'toka.run.tool-returned.v1': z.object({

@@ -103,6 +103,16 @@ export const Usage = z.object({
   cachedInputTokens: z.number().int().nonnegative().default(0),
   /** Of the input tokens, those written to it. */
   cacheWriteTokens: z.number().int().nonnegative().default(0),
+  /** Of those written, those that are kept for an hour or longer: they cost more. */
+  cacheWriteLongTokens: z.number().int().nonnegative().optional(),
+  /** Of the output tokens, those of the model's thinking, where the provider tells them. */
+  reasoningTokens: z.number().int().nonnegative().optional(),
+  /** Searches that the provider made on the web, which it charges by the piece. */
+  webSearches: z.number().int().nonnegative().optional(),
+  /** How the call was served, where not in the standard way: `flex`, `priority`, `fast`, `batch`, or a provider's own word. */
+  tier: z.string().max(40).optional(),
+  /** Where it was served, where the provider tells it: `us`. */
+  region: z.string().max(40).optional(),
 });
 export type Usage = z.infer<typeof Usage>;
 

@@ -8,8 +8,18 @@ export type WholeEvent = Recorded<RunEvent> & {
   wholeText?: string;
   wholeImage?: Image;
   /** Of the run that a forked one goes on from. */
-  before?: readonly ChatMessage[];
+  before?: readonly Said[];
 };
+
+/** A message in its place. `from`: a person's, by the sequence of its event, or a note of ours on how the run stands. */
+export type Said = ChatMessage & { from?: { person: number } | 'note' };
+
+export const note = (text: string): Said => ({ role: 'user', text, from: 'note' });
+
+const personsSeq = ({ from }: Said): number => (typeof from === 'object' ? from.person : 0);
+
+/** Which messages of people a prompt has: those up to this sequence. */
+export const heardIn = (messages: readonly Said[]): number => Math.max(0, ...messages.map(personsSeq));
 
 const goOn =
   'You have not handed in the deliverable yet. Go on with the work, and call submit_deliverable when it is done.';
@@ -27,14 +37,20 @@ export const workText = ({ description, deliverable, validation }: Work) =>
     ...(validation === null ? [] : [`# Validation\n${validation}`]),
   ].join('\n\n');
 
-/** The messages of a run: what is asked of it, or what was said before it was forked, then each answer, each tool's result, each refusal, in the log's order. */
-export function conversation(messages: readonly ChatMessage[], event: WholeEvent): readonly ChatMessage[] {
+/**
+ * The messages of a run: what is asked of it, or what was said before it was forked, then each answer, each tool's result, each refusal, in
+ * the log's order. It only grows, but where it is compacted: what a model had before it when it spoke stays what it was, since models bind
+ * their thinking to that, and providers keep it in their caches. So notes stay where they were said, and what a person said while a model was
+ * at an answer stands behind that answer.
+ */
+export function conversation(messages: readonly Said[], event: WholeEvent): readonly Said[] {
   switch (event.type) {
     case 'toka.run.queued.v1': {
       if (messages.length > 0) return messages; // the first counts, as for the run
       const { work, forkOf } = event.data;
       const before = event.before ?? [firstMessage(work)];
-      return forkOf?.message === undefined ? before : [...before, { role: 'user', text: forkOf.message }];
+      if (forkOf?.message === undefined) return before;
+      return [...before, { role: 'user', text: forkOf.message, from: { person: event.seq } }];
     }
     case 'toka.run.step-completed.v1': {
       const answer = event.wholeAnswer ?? event.data.answer;
@@ -46,9 +62,12 @@ export function conversation(messages: readonly ChatMessage[], event: WholeEvent
         toolCalls,
         ...(reasoning === undefined ? {} : { reasoning }),
       };
-      return answer.toolCalls.length > 0
-        ? [...messages, said]
-        : [...messages, said, { role: 'user', text: urged(answer) }];
+      const { notes = [], heard = Number.POSITIVE_INFINITY } = event.data;
+      const unheard = messages.filter((message) => personsSeq(message) > heard);
+      const before = unheard.length > 0 ? messages.filter((message) => !unheard.includes(message)) : messages;
+      const isUrged = toolCalls.length === 0 && !(unheard.length > 0 && answer.stopReason === 'end');
+      const urge: Said[] = isUrged ? [{ role: 'user', text: urged(answer) }] : [];
+      return [...before, ...notes.map(note), said, ...urge, ...unheard];
     }
     case 'toka.run.tool-returned.v1': {
       const { callId, text, isError } = event.data;
@@ -72,7 +91,7 @@ export function conversation(messages: readonly ChatMessage[], event: WholeEvent
       ];
     }
     case 'toka.run.message-received.v1':
-      return [...messages, { role: 'user', text: event.data.text }];
+      return [...messages, { role: 'user', text: event.data.text, from: { person: event.seq } }];
     case 'toka.run.context-compacted.v1':
       return compacted(messages, event.data);
     default:
@@ -92,9 +111,9 @@ function urged({ text, stopReason }: Answer): string {
 const shortChars = 400;
 
 function compacted(
-  messages: readonly ChatMessage[],
+  messages: readonly Said[],
   { keptSteps, summary }: Extract<WholeEvent, { type: 'toka.run.context-compacted.v1' }>['data'],
-): readonly ChatMessage[] {
+): readonly Said[] {
   const from = startOfLast(messages, keptSteps);
   if (summary === null)
     return messages.map((message, index) =>
@@ -123,9 +142,9 @@ export function startOfLast(messages: readonly ChatMessage[], steps: number): nu
 }
 
 /** The messages as providers want them: the results of a turn's calls right behind it, whatever was said in between after them. */
-export function ordered(messages: readonly ChatMessage[]): ChatMessage[] {
-  const result: ChatMessage[] = [];
-  const later: ChatMessage[] = [];
+export function ordered(messages: readonly Said[]): Said[] {
+  const result: Said[] = [];
+  const later: Said[] = [];
   let open = new Set<string>();
   for (const message of messages) {
     if (message.role === 'tool') {

@@ -114,7 +114,7 @@ function afterStep(run: Run, step: StepData): Run {
     idleSteps: step.calls.length === 0 ? run.idleSteps + 1 : 0,
     usage: add(run.usage, step),
     contextTokens: step.usage.inputTokens + step.usage.outputTokens,
-    unreadMessage: null,
+    unreadMessage: (run.unreadMessage ?? 0) > (step.heard ?? Number.POSITIVE_INFINITY) ? run.unreadMessage : null,
     pending: step.calls.map((call) => ({ ...call, begun: false })),
     lastText: 'text' in step.answer ? step.answer.text.slice(0, 4000) : '',
     // The agent went on after a refused deliverable: what it hands in next is judged anew.

@@ -18,7 +18,29 @@ test('the file that comes with Toka has no problem, and says what the caches of 
   const { file } = parseModelsFile(text, () => []);
   const anthropic = file?.models.filter(({ provider }) => provider === 'anthropic') ?? [];
   t.true(anthropic.length > 3);
-  for (const model of anthropic) t.is(model.cache_write_usd_per_mtok, model.input_usd_per_mtok * 1.25, model.id);
+  for (const { id, input_usd_per_mtok: input = Number.NaN, ...model } of anthropic) {
+    t.is(model.cache_write_usd_per_mtok, input * 1.25, id);
+    t.is(model.cache_write_long_usd_per_mtok, input * 2, id);
+  }
+});
+
+test('a model has all of its prices or none, and a tier a factor or prices of its own', (t) => {
+  const of = (...lines: string[]) => problemsOf(`[[models]]\nid = "a"\nprovider = "openai"\n${lines.join('\n')}`);
+  const three = ['input_usd_per_mtok = 1', 'cached_input_usd_per_mtok = 1', 'output_usd_per_mtok = 1'];
+  t.deepEqual(of(), []);
+  t.regex(
+    of('input_usd_per_mtok = 1').join(),
+    /cached_input_usd_per_mtok: is missing.*output_usd_per_mtok: is missing/,
+  );
+  t.deepEqual(of(...three, 'tiers = { flex = 0.5, fast = { factor = 2, prompt_tokens_max = 9 } }'), []);
+  t.deepEqual(of(...three, `tiers = { fast = { ${three.join(', ')} } }`), []);
+  for (const tier of ['"half"', '{ input_usd_per_mtok = 1 }', `{ factor = 1, ${three.join(', ')} }`]) {
+    t.regex(
+      of(...three, `tiers = { flex = ${tier} }`).join(),
+      /models\[1\]\.tiers\.flex: .*a factor such as 0\.5/,
+      tier,
+    );
+  }
 });
 
 test('the example in its comments is a good file too', (t) => {

@@ -2,7 +2,8 @@ import test from 'ava';
 import { foldRun } from '#shared/command.ts';
 import type { Draft, RunEvent } from '#shared/contracts/events.ts';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
-import { conversation } from '#shared/domain/conversation.ts';
+import type { Said } from '#shared/domain/conversation.ts';
+import { conversation, ordered } from '#shared/domain/conversation.ts';
 import type { RunLimits } from '#shared/domain/next-action.ts';
 import { nextAction } from '#shared/domain/next-action.ts';
 import { retryOrFail } from '#shared/domain/retry.ts';
@@ -179,5 +180,62 @@ test('the conversation holds each answer, result and refusal in order', (t) => {
       ['tool', 'Submitted "inventory.md". It will now be checked.'],
       ['user', 'The deliverable was refused:'],
     ],
+  );
+});
+
+test('what a model had before it stays what it was: notes where they were said, and later words behind its answer', (t) => {
+  const message = (text: string): Draft => ({ type: 'toka.run.message-received.v1', data: { text, mode: 'enqueue' } });
+  const spoke = (text: string, tool: string, more: object): Draft => {
+    const { type, data } = step(text, tool) as Draft<'toka.run.step-completed.v1'>;
+    return { type, data: { ...data, ...more } };
+  };
+  const fold = (...drafts: Draft[]) =>
+    ordered(
+      recorded('run/run_1', drafts).reduce<readonly Said[]>(
+        (all, event) => conversation(all, event as RunEvent & { seq: number }),
+        [],
+      ),
+    ).map(({ role, text }) => (role === 'user' ? text : role));
+  // The sequences count from one.
+  const events: Draft[] = [
+    message('first'), // 1
+    spoke('a', 'read_file', { heard: 1, notes: ['[Hurry.]'] }), // 2
+    message('between'), // 3
+    returned('a-1'), // 4
+    message('during'), // 5
+    spoke('b', 'read_file', { heard: 3 }), // 6
+    returned('b-1'), // 7
+  ];
+  const all = ['first', '[Hurry.]', 'assistant', 'tool', 'between', 'assistant', 'tool', 'during'];
+  t.deepEqual(fold(...events), all);
+  for (const [count, prompt] of [
+    [1, 1],
+    [4, 5],
+    [7, 8],
+  ] as const)
+    t.deepEqual(fold(...events.slice(0, count)), all.slice(0, prompt), 'each prompt begins with the one before it');
+  const older = events.map((draft) => {
+    if (draft.type !== 'toka.run.step-completed.v1') return draft;
+    const { heard: _, notes: __, ...data } = draft.data;
+    return { ...draft, data };
+  });
+  t.deepEqual(fold(...older), ['first', 'assistant', 'tool', 'between', 'during', 'assistant', 'tool']);
+});
+
+test('an answer that did not know what a person said is not the last, and is not urged on', (t) => {
+  const said: Draft = { type: 'toka.run.message-received.v1', data: { text: 'And this.', mode: 'enqueue' } };
+  const { type, data } = step('Done.') as Draft<'toka.run.step-completed.v1'>;
+  const open = started;
+  const unread = given(open, said, { type, data: { ...data, heard: 0 } });
+  t.true((unread?.unreadMessage ?? 0) > 0);
+  t.is(given(open, said, { type, data: { ...data, heard: unread?.unreadMessage ?? 0 } })?.unreadMessage, null);
+  t.is(given(open, said, { type, data })?.unreadMessage, null, 'as it was before');
+  const messages = recorded('run/run_1', [said, { type, data: { ...data, heard: 0 } }]).reduce<readonly Said[]>(
+    (all, event) => conversation(all, event as RunEvent & { seq: number }),
+    [],
+  );
+  t.deepEqual(
+    messages.map(({ text }) => text),
+    ['Done.', 'And this.'],
   );
 });

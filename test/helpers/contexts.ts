@@ -71,13 +71,13 @@ export async function turn(
   replica: Replica,
   conversation: Conversation,
   said: ChatMessage[],
-  { system = 'You are terse.', offered = tools, notes = [] as ChatMessage[] } = {},
+  { system = 'You are terse.', offered = tools } = {},
 ): Promise<number[]> {
   const sent: number[] = [];
-  await conversation.ask({ system, tools: offered, said, notes }, async (input) => {
+  await conversation.ask({ system, tools: offered, said }, async (input) => {
     sent.push(input.messages.length);
     const request = await resolved(replica, input);
-    t.deepEqual(request.messages, [...said, ...notes]);
+    t.deepEqual(request.messages, said);
     t.deepEqual([request.system, request.tools], [system, offered]);
     return answer;
   });

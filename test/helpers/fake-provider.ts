@@ -41,7 +41,10 @@ export type FakeAnswer = {
   stopReason?: string;
   /** Thinking that Anthropic's wire sends before the text. */
   thinking?: string;
+  signature?: string;
   model?: string;
+  /** Of the answer itself. */
+  id?: string;
 };
 
 /**

@@ -250,7 +250,7 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
             start: { type: 'thinking', thinking: '', signature: '' },
             deltas: [
               { type: 'thinking_delta', thinking: answer.thinking },
-              { type: 'signature_delta', signature: 'signed' },
+              { type: 'signature_delta', signature: answer.signature ?? 'signed' },
             ],
           },
         ]
@@ -275,7 +275,7 @@ export function sendAnthropic(request: FakeRequest, answer: FakeAnswer): Frames 
     output_tokens: 1,
   };
   const message = {
-    id: 'msg_fake',
+    id: answer.id ?? 'msg_fake',
     type: 'message',
     role: 'assistant',
     model: answer.model ?? request.model,

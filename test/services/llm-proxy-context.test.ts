@@ -8,7 +8,7 @@ import { readMetric, startProxySystem } from '#test/helpers/proxy.ts';
 import { startRedis } from '#test/helpers/servers.ts';
 import { createConversation } from '../../services/agent-runner/conversation.ts';
 
-test('a call carries only what is new, whichever instance it reaches; notes are not kept', async (t) => {
+test('a call carries only what is new, whichever instance it reaches; a note that is made anew is the same', async (t) => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());
   const [a, b] = [await openReplica(stack, server), await openReplica(stack, server)];
@@ -16,10 +16,10 @@ test('a call carries only what is new, whichever instance it reaches; notes are 
   const said = [user('1')];
   t.deepEqual(await turn(t, a, conversation, said), [1]);
   said.push(user('2'), user('3'));
-  t.deepEqual(await turn(t, b, conversation, said, { notes: [user('a note')] }), [3]);
-  said.push(user('4'));
-  t.deepEqual(await turn(t, a, conversation, said, { notes: [user('a note'), user('another')] }), [3]);
-  said.push(user('5'));
+  t.deepEqual(await turn(t, b, conversation, [...said, user('a note')]), [3]);
+  said.push(user('a note'), user('4'));
+  t.deepEqual(await turn(t, a, conversation, [...said, user('another')]), [2]);
+  said.push(user('another'), user('5'));
   t.deepEqual(await turn(t, a, conversation, said), [1]);
   t.deepEqual(await Promise.all([a.count('hit'), a.count('whole'), b.count('hit'), b.count('miss')]), [2, 1, 1, 0]);
 });
@@ -89,10 +89,11 @@ test('whatever happens to a conversation and to what is kept of it, the model se
         // Fields in another order, and what JSON does not carry, must make no difference.
         const before = await replica.count('hit');
         const sent: ChatInput[] = [];
-        await conversation.ask({ system, tools, said, notes: noted ? [user('a note')] : [] }, async (input) => {
+        if (noted) said = [...said, user('a note')];
+        await conversation.ask({ system, tools, said }, async (input) => {
           sent.push(input);
           const request = await resolved(replica, input);
-          const whole = ChatRequest.parse({ system, tools, messages: [...said, ...(noted ? [user('a note')] : [])] });
+          const whole = ChatRequest.parse({ system, tools, messages: said });
           t.deepEqual([request.system, request.tools, request.messages], [whole.system, whole.tools, whole.messages]);
           return answer;
         });
@@ -148,20 +149,20 @@ test('two proxies on one Redis: a run of thirty turns is sent whole once, and th
     proxies: 2,
   });
   const conversation = createConversation('run_1');
-  const said = [user('Begin.')];
+  const said: ChatMessage[] = [user('Begin.')];
   const turns = 30;
   for (let count = 1; count <= turns; count++) {
     const { answer: given } = await conversation.ask(
-      { system: 'You are terse.', tools, said, notes: [user('a note')] },
+      { system: 'You are terse.', tools, said: [...said, user('a note')] },
       (input) => system.bus.ask(chat, input),
     );
     t.is(given.text, `Seen ${said.length + 1}.`);
-    said.push({ role: 'assistant', text: given.text, toolCalls: [] }, user(`Go on ${count}.`));
+    said.push(user('a note'), { role: 'assistant', text: given.text, toolCalls: [] }, user(`Go on ${count}.`));
   }
   t.is(system.fake.requests.length, turns);
   t.deepEqual(
     system.fake.requests.at(-1)?.messages.map(({ text }) => text),
-    [...said.slice(0, -2).map(({ text }) => text), 'a note'],
+    said.slice(0, -2).map(({ text }) => text),
   );
   const sum = async (beginning: string) => {
     const values = await Promise.all(system.proxies.map(({ port }) => readMetric(port, beginning)));

@@ -133,7 +133,12 @@ for (const protocol of ['http', 'https']) {
     });
     if (!remote) return t.fail();
     const statuses: number[] = [];
-    const receiver = { start: (status: number) => void statuses.push(status), data: () => true };
+    const receiver = {
+      start: (status: number) => void statuses.push(status),
+      data: () => true,
+      end: () => undefined,
+      close: () => undefined,
+    };
     const asked = {
       ...{ origin: remote.origin, path: `${remote.basePath}/chat/completions`, headers: remote.headers() },
       body: Buffer.from(JSON.stringify(shortChat)),

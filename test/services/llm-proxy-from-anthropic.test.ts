@@ -4,8 +4,10 @@ import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import test from 'ava';
 import { z } from 'zod';
 import { startHttpProxy } from '#test/helpers/http-proxy.ts';
+import { modelEntry, modelsFileIn } from '#test/helpers/models.ts';
 import { refusalOfOpenAi } from '#test/helpers/openai-rules.ts';
 import { startRaw } from '#test/helpers/raw-provider.ts';
+import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 type Sent = { model: string; stream?: boolean; messages: { role: string; reasoning_content?: string }[] } & Record<
   string,
@@ -17,7 +19,11 @@ const usage = { prompt_tokens: 9, completion_tokens: 3, total_tokens: 12 };
 const head = { id: 'chatcmpl-1', created: 1 };
 
 /** An OpenAI that refuses what it documents as refused, and whatever `refuse` does, and else says what the script says, in pieces where asked. */
-async function startOpenAi(script: (sent: Sent) => Said, refuse: (sent: Sent) => string | undefined = () => undefined) {
+async function startOpenAi(
+  script: (sent: Sent) => Said,
+  refuse: (sent: Sent) => string | undefined = () => undefined,
+  environment: Record<string, string> = {},
+) {
   const requests: Sent[] = [];
   const raw = await startRaw((_, body, response) => {
     const sent: Sent = JSON.parse(body);
@@ -49,7 +55,10 @@ async function startOpenAi(script: (sent: Sent) => Said, refuse: (sent: Sent) =>
     response.write(`data: ${JSON.stringify({ ...whole, choices: [{ index: 0, delta: {}, finish_reason }] })}\n\n`);
     response.end('data: [DONE]\n\n');
   });
-  const proxy = await startHttpProxy('openai', { script: () => ({}), environment: raw.environment });
+  const proxy = await startHttpProxy('openai', {
+    script: () => ({}),
+    environment: { ...raw.environment, ...environment },
+  });
   return {
     ...proxy,
     requests,
@@ -241,5 +250,58 @@ test('an answer without calls, to a client that asks for no thinking, begins wit
   t.deepEqual(
     (await at.claude.messages.stream(body).finalMessage()).content.map(({ type }) => type),
     ['text'],
+  );
+});
+
+test('what carries thinking of another model stays away from Anthropic, and nothing else of such a request changes', async (t) => {
+  const bodies: string[] = [];
+  await using raw = await startRaw((_, body, response) => {
+    bodies.push(body);
+    response
+      .setHeader('content-type', 'application/json')
+      .end('{"content":[],"usage":{"input_tokens":1,"output_tokens":1}}');
+  });
+  await using proxy = await startHttpProxy('anthropic', { script: () => ({}), environment: raw.environment });
+  await using at = await startOpenAi(() => ({ reasoning_content: 'I think so.', ...calls('look', {}) }));
+  const asked = { ...withTools, model: thinker, max_tokens: 100, messages: [{ role: 'user' as const, content: 'x' }] };
+  const { content } = await at.claude.messages.create(asked);
+  const own = { type: 'thinking', thinking: 'Mine.', signature: 'EqMD' };
+  const result = { type: 'tool_result', tool_use_id: 'call_1', content: 'seen' };
+  const history = (blocks: unknown[]) => ({
+    model: 'claude-sonnet-4-6',
+    max_tokens: 100,
+    messages: [...asked.messages, { role: 'assistant', content: blocks }, { role: 'user', content: [result] }],
+  });
+  const plain = history([own, content[1]]);
+  for (const path of ['/v1/messages', '/v1/messages/count_tokens']) {
+    await proxy.post(path, history([content[0], own, content[1]]));
+    t.deepEqual(JSON.parse(bodies.at(-1) ?? ''), plain);
+    await proxy.post(path, ` ${JSON.stringify(plain)}`);
+    t.is(bodies.at(-1), ` ${JSON.stringify(plain)}`);
+  }
+});
+
+test('a model is asked for no more than it puts out, by clients of either wire', async (t) => {
+  await using folder = await temporaryFolder();
+  const file = await modelsFileIn(folder.path, modelEntry('gpt-4.1', 'openai', 'max_output_tokens = 32768'));
+  await using at = await startOpenAi(() => ({ content: 'x' }), undefined, {
+    MODELS_FILE: file,
+    LLM_MAX_OUTPUT_TOKENS: '200000',
+  });
+  const messages = [{ role: 'user', content: 'x' }];
+  const limitOf = async (path: string, body: object) => {
+    const answer = await at.post(path, { messages, model: 'gpt-4.1', ...body });
+    t.is(answer.status, 200, await answer.text());
+    const sent = at.requests.at(-1);
+    return sent?.max_tokens ?? sent?.max_completion_tokens;
+  };
+  t.is(await limitOf('/v1/messages', { max_tokens: 128_000 }), 32_768);
+  t.is(await limitOf('/v1/messages', { max_tokens: 500 }), 500);
+  t.is(await limitOf('/v1/chat/completions', { max_tokens: 128_000 }), 32_768);
+  t.is(await limitOf('/v1/chat/completions', { max_completion_tokens: 500 }), 500);
+  t.is(
+    await limitOf('/v1/messages', { model: 'gpt-4o-mini', max_tokens: 128_000 }),
+    128_000,
+    'of which nothing is known',
   );
 });

@@ -5,22 +5,40 @@ import type { FakeReply } from '#test/helpers/fake-provider.ts';
 import { said, shortChat, shortMessages, startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { keyOfTests, wires } from '#test/helpers/proxy.ts';
 
+/** What came of an answer, and whether its connection broke. */
+async function readTorn({ body }: Response): Promise<{ text: string; isTorn: boolean }> {
+  let text = '';
+  const decoder = new TextDecoder();
+  try {
+    for await (const part of body ?? []) text += decoder.decode(part, { stream: true });
+    return { text, isTorn: false };
+  } catch {
+    return { text, isTorn: true };
+  }
+}
+
 for (const wire of wires) {
-  test(`a stream from ${wire} that is cut or ends early is told as an error of the client's wire`, async (t) => {
+  test(`a stream from ${wire} that is cut or ends early breaks on its own wire, and on the other is an error that clients try again`, async (t) => {
     await using proxy = await startHttpProxy(wire, { script: () => ({ fault: 'cut' }) });
     for (const fault of ['cut', 'short'] as const) {
       proxy.fake.play(() => ({ fault }));
-      const chat = await (await proxy.post('/v1/chat/completions', { ...shortChat, stream: true })).text();
-      t.true(chat.includes('An answer'), 'what had come is passed on');
-      t.regex(chat, /\n\ndata: \{"error":\{"message":"the answer[^\n]+"code":"upstream"[^\n]+\}\n\n/);
-      const messages = await (await proxy.post('/v1/messages', { ...shortMessages, stream: true })).text();
-      t.true(messages.includes('An answer'));
-      t.regex(messages, /event: error\ndata: \{"type":"error","error":\{"type":"api_error"[^\n]+\}\}\n\n$/);
+      const chat = await readTorn(await proxy.post('/v1/chat/completions', { ...shortChat, stream: true }));
+      t.true(chat.text.includes('An answer'), 'what had come is passed on');
+      t.is(chat.isTorn, wire === 'openai');
+      const chatError = /\n\ndata: \{"error":\{"message":"the answer[^\n]+"type":"server_error"[^\n]+\}\n\n/;
+      t.is(chatError.test(chat.text), wire === 'anthropic');
+      const messages = await readTorn(await proxy.post('/v1/messages', { ...shortMessages, stream: true }));
+      t.true(messages.text.includes('An answer'));
+      t.is(messages.isTorn, wire === 'anthropic');
+      const error = /event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error"[^\n]+\}\}\n\n$/;
+      t.is(error.test(messages.text), wire === 'openai');
       await t.throwsAsync(proxy.claude.messages.stream(shortMessages).finalMessage(), {
-        instanceOf: Anthropic.APIError,
+        instanceOf: Anthropic.AnthropicError,
       });
+      const stream = await proxy.openai.chat.completions.create({ ...shortChat, stream: true });
+      await t.throwsAsync(Array.fromAsync(stream));
     }
-    t.deepEqual([...new Set((await proxy.calls(6)).map(({ data }) => data.outcome))], ['upstream']);
+    t.deepEqual([...new Set((await proxy.calls(8)).map(({ data }) => data.outcome))], ['upstream']);
   });
 
   test(`a client that leaves a stream from ${wire} ends the call there, and it is in the ledger as cancelled`, async (t) => {

@@ -69,7 +69,8 @@ test('a stream that breaks is counted as far as it came, one that is whole as th
   t.is(whole?.data.estimated, undefined);
   t.is(whole?.data.usage.outputTokens, 5, 'what the provider told in the end stands');
   proxy.fake.play(() => ({ fault: 'cut' }));
-  await (await proxy.post('/v1/messages', { ...shortMessages, model, stream: true })).text();
+  const torn = await proxy.post('/v1/messages', { ...shortMessages, model, stream: true });
+  await t.throwsAsync(torn.text());
   const [, cut] = await proxy.calls(2);
   t.like(cut?.data, { outcome: 'upstream', estimated: true, costUsd: 0.08 });
 });

@@ -48,3 +48,12 @@ for (const wire of wires)
     t.is(bodies.length, 1);
     t.false(bodies[0]?.includes('resp_of_another'));
   });
+
+test("ids of the client's own are no references: Codex sends such ones with each turn", async (t) => {
+  await using raw = await startRaw((_, __, response) => {
+    response.setHeader('content-type', 'application/json').end('{"id":"resp_1","status":"completed","output":[]}');
+  });
+  await using proxy = await startHttpProxy('openai', { script: () => ({ text: '' }), environment: raw.environment });
+  const own = { client_metadata: { thread_id: 'a', turn_id: 'b', installation_id: 'c' }, metadata: { job_id: 'd' } };
+  t.is((await proxy.post('/v1/responses', { model: 'm', input: 'And then?', ...own })).status, 200);
+});

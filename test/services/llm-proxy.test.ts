@@ -155,7 +155,7 @@ for (const wire of wires) {
     await using folder = await temporaryFolder();
     await using system = await startProxySystem(wire, {
       script: () => ({ toolCalls: [{ tool: 'verdict', args: { pass: true } }] }),
-      environment: { MODELS_FILE: await modelsIn(folder.path) },
+      environment: { MODELS_FILE: await modelsIn(folder.path), LLM_MODEL: 'any-model' },
     });
     const forced = { tools: [offer('verdict')], toolChoice: { name: 'verdict' }, temperature: 0.5 };
     const { answer } = await system.ask(forced);

@@ -3,7 +3,9 @@ import { foldAgent, foldRun } from '#shared/command.ts';
 import { forkRun } from '#shared/contracts/api/new-runs.ts';
 import { getRunState } from '#shared/contracts/api/runs.ts';
 import type { DataOf } from '#shared/contracts/events.ts';
+import type { ChatMessage } from '#shared/contracts/llm.ts';
 import type { Agent } from '#shared/domain/agent.ts';
+import type { Said } from '#shared/domain/conversation.ts';
 import { forkOf } from '#shared/domain/fork.ts';
 import type { Run } from '#shared/domain/run.ts';
 import { runView } from '#shared/domain/views.ts';
@@ -21,6 +23,9 @@ import type { Route } from '../route.ts';
 import { route } from '../route.ts';
 import type { TenantBus } from '../tenant-bus.ts';
 
+/** As the contract has it. */
+const withoutOrigin = ({ from: _, ...message }: Said): ChatMessage => message;
+
 /** Runs as they stood, and what goes on from there. */
 export const historyRoutes = (writer: Writer, backlog: Backlog): Route[] => [
   route({
@@ -28,7 +33,7 @@ export const historyRoutes = (writer: Writer, backlog: Backlog): Route[] => [
     async handle({ params: { id }, query, bus }) {
       const events = await eventsUntil(bus, id, query.at ?? Number.MAX_SAFE_INTEGER);
       const run = folded(foldRun(events));
-      return { at: run.version, run: runView(run), messages: await conversationOf(bus, events) };
+      return { at: run.version, run: runView(run), messages: (await conversationOf(bus, events)).map(withoutOrigin) };
     },
   }),
   route({

@@ -73,11 +73,11 @@ export function createFinder(file: ModelsFile, endpoints: ReadonlyMap<string, En
       if (!isKnown) {
         const guessed = endpoints.get(guess(name) ?? provider) ?? standIn;
         if (mayServe(guessed, name)) return [[targetAt(guessed, name)]];
-        throw new Failure('not-found', `there is no model ${shown(name)}${didYouMean(namesOf(file), name)}`);
+        throw noModel(`there is no model ${shown(name)}${didYouMean(namesOf(file), name)}`);
       }
       // Behind an address of one's own may be any model; an alias is a name of ours.
       if (stands === undefined && !standIn.official) return [[targetAt(standIn, name)]];
-      throw new Failure('not-found', withoutKey(file, name, stands));
+      throw noModel(withoutKey(file, name, stands));
     },
     servedBy: (entry) => atAll(entry, entry.id),
   };
@@ -110,8 +110,17 @@ function toTarget(
     traits: entry ?? openTraits,
     contextWindow: entry?.context_window,
     maxOutputTokens: entry?.max_output_tokens,
-    ...createPricing(isPriced ? entry : undefined),
+    ...createPricing(isPriced ? entry : undefined, placeOf(endpoint)),
   };
+}
+
+/**
+ * OpenAI charges by the host that is asked, and its usage does not tell where; Anthropic's does. Undefined: not known. Source: OpenAI's
+ * guide on data residency, 2026-11-30.
+ */
+function placeOf({ wire, official, baseUrl }: Endpoint): string | undefined {
+  if (wire !== 'openai') return undefined;
+  return official ? 'global' : /^https:\/\/([a-z]{2})\.api\.openai\.com(?:\/|$)/.exec(baseUrl)?.[1];
 }
 
 function withoutKey({ models }: ModelsFile, name: string, stands: string | string[] | undefined): string {
@@ -127,3 +136,6 @@ function withoutKey({ models }: ModelsFile, name: string, stands: string | strin
 
 /** A name as a message shows it. */
 const shown = (name: string) => JSON.stringify(name.length > shownCharsMax ? `${name.slice(0, shownCharsMax)}…` : name);
+
+const noModel = (message: string): Failure =>
+  new Failure('not-found', message, { problems: [{ field: 'model', message }] });

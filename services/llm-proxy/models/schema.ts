@@ -28,7 +28,45 @@ export const EndpointEntry = z.strictObject({
 });
 export type EndpointEntry = z.infer<typeof EndpointEntry>;
 
-export const ModelEntry = z.strictObject({
+const factor = z.number().positive().max(1_000);
+const tokens = z.number().int().positive();
+
+/** Prices for a million tokens. */
+const prices = {
+  input_usd_per_mtok: usd.optional(),
+  cached_input_usd_per_mtok: usd.optional(),
+  /** What is written to the provider's prompt cache; without it: as other input. */
+  cache_write_usd_per_mtok: usd.optional(),
+  /** What is written to be kept for an hour or longer; without it, and with the one above: not known. */
+  cache_write_long_usd_per_mtok: usd.optional(),
+  output_usd_per_mtok: usd.optional(),
+};
+type Prices = { [name in keyof typeof prices]?: number | undefined };
+
+const threePrices = ['input_usd_per_mtok', 'cached_input_usd_per_mtok', 'output_usd_per_mtok'] as const;
+const missingOf = (given: Prices) => threePrices.filter((price) => given[price] === undefined);
+
+const tierIs = 'must be a factor such as 0.5, or { factor or three prices of its own, and prompt_tokens_max }';
+/** What a tier costs: a factor on the standard prices, or prices of its own. */
+const Tier = z.union(
+  [
+    factor,
+    z
+      .strictObject({ factor: factor.optional(), ...prices, prompt_tokens_max: tokens.optional() })
+      .refine((tier) => missingOf(tier).length === (tier.factor === undefined ? 0 : 3), tierIs),
+  ],
+  tierIs,
+);
+
+/** Prices of longer prompts, as factors on those of shorter ones. The whole call costs so. */
+const Step = z.strictObject({
+  above_prompt_tokens: tokens,
+  /** On all that is read, from the cache too, and on what is written to it. */
+  input_factor: factor.default(1),
+  output_factor: factor.default(1),
+});
+
+const ModelFields = z.strictObject({
   id: name,
   /** Whose it is. Without `endpoints`, the endpoint of this name serves it. */
   provider: z.enum(['anthropic', 'openai', 'demo']),
@@ -37,14 +75,17 @@ export const ModelEntry = z.strictObject({
   upstream_id: name.optional(),
   /** Who answers when none of the endpoints does. */
   fallbacks: z.array(name).max(20).default([]),
-  context_window: z.number().int().positive().optional(),
-  max_output_tokens: z.number().int().positive().optional(),
-  input_usd_per_mtok: usd,
-  cached_input_usd_per_mtok: usd,
-  cache_write_usd_per_mtok: usd.optional(),
-  output_usd_per_mtok: usd,
+  context_window: tokens.optional(),
+  max_output_tokens: tokens.optional(),
+  ...prices,
+  steps: z.array(Step).max(10).optional(),
   /** The prices hold for prompts up to this size; what a longer one costs is not known. */
-  prompt_tokens_max: z.number().int().positive().optional(),
+  prompt_tokens_max: tokens.optional(),
+  /** By the tier's name; one that is not here has no known price. */
+  tiers: z.record(name, Tier).optional(),
+  /** Factors by where a call is served. Without it: the same everywhere; with it: a place that is not here has no known price. */
+  regions: z.record(name, factor).optional(),
+  web_search_usd_per_1k: usd.optional(),
   /** Whether the model takes an order to call one tool; where it does not, it is asked in words. */
   forced_tools: z.boolean().default(true),
   /** Whether the model takes temperature, top_p and top_k; where it does not, none of them is sent. */
@@ -59,6 +100,13 @@ export const ModelEntry = z.strictObject({
   system_messages: z.boolean().default(false),
   /** Whether the model reads PDFs; where it does not, a request that has one is refused. */
   pdf: z.boolean().default(true),
+});
+
+/** A model may be listed without prices: what it costs is then not known. */
+export const ModelEntry = ModelFields.superRefine((entry, context) => {
+  const missing = missingOf(entry);
+  if (missing.length === threePrices.length) return;
+  for (const price of missing) context.addIssue({ code: 'custom', path: [price], message: 'is missing' });
 });
 export type ModelEntry = z.infer<typeof ModelEntry>;
 

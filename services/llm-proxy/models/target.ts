@@ -1,5 +1,6 @@
 import type { Usage } from '#shared/contracts/llm.ts';
 import type { Rule } from '../limits/rule.ts';
+import type { PriceTerms } from '../wires/price-terms.ts';
 import type { Traits } from './schema.ts';
 
 /** Whom a call goes to, and which settings to check when it fails. */
@@ -37,10 +38,10 @@ export type Target = {
   contextWindow: number | undefined;
   /** What the model puts out at most; undefined: not known. */
   maxOutputTokens: number | undefined;
-  /** In US dollars; null where the price is not known. */
+  /** In US dollars; null where the price is not known, be it of the model or of the way in which it was served. */
   cost(usage: Usage): number | null;
-  /** What a call may cost, before it is made: nothing of the prompt is taken to be cached. In US dollars, or null. */
-  estimateCost(inputTokens: number, outputTokens: number): number | null;
+  /** The most that a call may cost, before it is made: of the prompt all may have to be written to the cache. In US dollars, or null. */
+  estimateCost(inputTokens: number, outputTokens: number, terms?: PriceTerms): number | null;
 };
 
 /** A model that can be asked here, as it is shown to clients. */

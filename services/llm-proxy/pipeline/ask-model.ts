@@ -6,6 +6,7 @@ import { mayHaveCost } from '../failover/verdict.ts';
 import type { Asking } from '../limits/counters.ts';
 import type { Grant, Limits, Used } from '../limits/limits.ts';
 import type { Target } from '../models/target.ts';
+import type { PriceTerms } from '../wires/price-terms.ts';
 
 /** What all questions share. */
 export type Asker = Pick<FailoverOptions, 'onRetry' | 'onFallback' | 'retriesMax'> & {
@@ -21,8 +22,8 @@ export type Question = {
   targets: readonly Target[];
   /** Who asks, for limits. */
   who: Omit<Asking, 'endpoint' | 'model' | 'estimate'>;
-  /** How many tokens a call to this target may take at most. */
-  size(target: Target): { inputTokens: number; outputTokens: number };
+  /** How many tokens a call to this target may take at most, and on which terms. */
+  size(target: Target): { inputTokens: number; outputTokens: number; terms?: PriceTerms };
   /** How long to wait for a limit, once there is no other target to go on to. */
   waitMs: number;
   /** Called before each attempt, as late as can be. Throws what ends the call. */
@@ -42,10 +43,10 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
     signal,
     deadlineMs: performance.now() + timeoutMs + waitMs,
     async admit(target, more) {
-      const { inputTokens, outputTokens } = size(target);
+      const { inputTokens, outputTokens, terms } = size(target);
       const estimate = {
         tokens: inputTokens + outputTokens,
-        usd: target.estimateCost(inputTokens, outputTokens),
+        usd: target.estimateCost(inputTokens, outputTokens, terms),
       };
       const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate };
       const grant = await usableGrant(() => limits.reserve(asking, more ? 0 : waitMs, signal), check);

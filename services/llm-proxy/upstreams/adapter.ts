@@ -9,8 +9,8 @@ export type Channel = {
   told: Told;
   /** What the client gets of these bytes. */
   push(chunk: Buffer): Buffer | string;
-  /** Nothing more comes; `failure`: because it broke. Answers the client's last bytes and what is wrong with it all. */
-  end(failure: Failure | undefined): { last: Buffer | string; failure: Failure | undefined };
+  /** Nothing more comes; `failure`: because it broke. Answers the client's last bytes and what is wrong with it all; `isTorn`: the client's connection must break, too. */
+  end(failure: Failure | undefined): { last: Buffer | string; failure: Failure | undefined; isTorn?: boolean };
 };
 
 /** A whole answer as the client gets it. */

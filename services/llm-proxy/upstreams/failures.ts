@@ -5,6 +5,8 @@ import { readRetryAfter } from '#shared/retry-after.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import type { Upstream } from '../models/target.ts';
+import { keepProviderError, statusOfNames } from '../wires/errors.ts';
+import type { ProviderError } from '../wires/pivot.ts';
 
 const detailCharsMax = 500;
 
@@ -45,20 +47,6 @@ function endOf(signal: AbortSignal): Failure | undefined {
   return new Failure('timeout', 'the model did not answer within LLM_TIMEOUT');
 }
 
-const statusOfType: Record<string, number> = {
-  invalid_request_error: 400,
-  authentication_error: 401,
-  permission_error: 403,
-  not_found_error: 404,
-  request_too_large: 413,
-  rate_limit_error: 429,
-  rate_limit_exceeded: 429,
-  api_error: 500,
-  server_error: 500,
-  timeout_error: 504,
-  overloaded_error: 529,
-};
-
 /** Both SDKs' errors: a status, or within a stream a type. */
 const SdkError = z.object({
   status: z.number().optional(),
@@ -69,13 +57,31 @@ const SdkError = z.object({
 /** The failure that the provider itself answered with, if it did. */
 export function answered(upstream: Upstream, error: unknown): Failure | undefined {
   const parsed = SdkError.safeParse(error);
-  const status = parsed.data?.status ?? statusOfType[parsed.data?.type ?? ''];
+  const said = errorIn(error);
+  const status = parsed.data?.status ?? statusOfNames([parsed.data?.type, said?.code, said?.type]);
   if (status === undefined) return undefined;
+  const told = {
+    status,
+    type: said?.type ?? undefined,
+    code: said?.code ?? undefined,
+    param: said?.param ?? undefined,
+  };
+  return failureOfProvider(upstream, { ...told, message: detailOf(error) }, parsed.data?.headers);
+}
+
+/** The failure that an error of the provider's is, with what its headers say of another try. */
+export function failureOfProvider(upstream: Upstream, error: ProviderError, headers: Headers | undefined): Failure {
+  const { status, message: said } = error;
+  const message = clip(scrub(said), detailCharsMax);
   const code = codeOf(status);
-  const retryAfterMs =
-    code === 'limited' || code === 'unavailable' ? readRetryAfter(parsed.data?.headers, Date.now()) : undefined;
-  const text = `${upstream.label} answered ${status}: ${detailOf(error)}${adviceOn(status, upstream)}`;
-  return new Failure(code, text, retryAfterMs === undefined ? {} : { retryAfterMs });
+  const retryAfterMs = code === 'limited' || code === 'unavailable' ? readRetryAfter(headers, Date.now()) : undefined;
+  const text = `${upstream.label} answered ${status}: ${message}${adviceOn(status, upstream)}`;
+  const asked = headers?.get('x-should-retry');
+  const failure = new Failure(code, text, {
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(asked === 'true' || asked === 'false' ? { shouldRetry: asked === 'true' } : {}),
+  });
+  return status >= 400 && status <= 599 ? keepProviderError(failure, { ...error, message }) : failure;
 }
 
 function adviceOn(status: number, { keySetting, urlSetting }: Upstream): string {
@@ -104,12 +110,15 @@ export function unreachable({ label, baseUrl, urlSetting }: Upstream, error: unk
   );
 }
 
-const message = z.object({ message: z.string() });
-const Body = z.union([z.object({ error: z.object({ error: message }) }), z.object({ error: message })]);
+const name = z.string().max(100).nullish().catch(undefined);
+const Said = z.object({ message: z.string(), type: name, code: name, param: name });
+const Body = z.union([z.object({ error: z.object({ error: Said }) }), z.object({ error: Said })]);
+
+/** The error in the body. */
+function errorIn(error: unknown): z.infer<typeof Said> | undefined {
+  const body = Body.safeParse(error).data?.error;
+  return body && ('error' in body ? body.error : body);
+}
 
 /** What the body says went wrong, else the SDK's words: never with a secret, never long. */
-function detailOf(error: unknown): string {
-  const body = Body.safeParse(error).data?.error;
-  const said = body === undefined ? messageOf(error) : 'error' in body ? body.error.message : body.message;
-  return clip(scrub(said), detailCharsMax);
-}
+const detailOf = (error: unknown): string => clip(scrub(errorIn(error)?.message ?? messageOf(error)), detailCharsMax);

@@ -1,5 +1,4 @@
 import type { ModelRoute } from '../model-call.ts';
-import { mayCarryThinking, withoutCarried } from '../wires/anthropic/carried-thinking.ts';
 import { toWireError } from '../wires/errors.ts';
 import { followResponse } from '../wires/openai-responses/failure.ts';
 import type { JsonObject } from '../wires/pivot.ts';
@@ -18,8 +17,8 @@ type Options = {
   /** As the endpoint calls it. */
   model: string;
   stream: boolean;
-  /** Headers that choose among versions of the wire. */
-  versions: Record<string, string>;
+  /** The client's headers that go through. */
+  passed: Record<string, string>;
   /** Behind the path; empty, or with its question mark. */
   query: string;
   /** Whether the provider must read of the body what we have read of it, were it ambiguous. */
@@ -32,12 +31,12 @@ type Options = {
 
 /** For a client that speaks its provider's wire: the bytes go through as they are, both ways. */
 export function createPassing(options: Options): Adapter {
-  const { route, remote, body, stream, versions, query } = options;
+  const { route, remote, body, stream, passed, query } = options;
   const spliced = stream && route.kind === 'chat' && !wantsUsage(body);
   return {
     path: `${remote.basePath}${route.upstreamPath}${query}`,
     body: bodyFor(options, spliced),
-    headers: { ...remote.headers(), ...versions },
+    headers: { ...remote.headers(), ...passed },
     speaksAlike: true,
     openChannel() {
       const tally = createTally(route.marks, spliced);
@@ -54,10 +53,10 @@ export function createPassing(options: Options): Adapter {
           const failure = broken ?? failureOf(tally.told);
           // The provider's own error has gone through already.
           if (!failure || tally.told.failure) return { last: rest, failure };
-          return {
-            last: `${rest}${tally.gap()}${route.writeErrorEvent(toWireError(failure), response?.place(tally.told.model))}`,
-            failure,
-          };
+          // As the provider's did: clients try that again, and no half of an answer is taken for the whole. Responses have an event for it.
+          if (failure.code === 'upstream' && !response) return { last: rest, failure, isTorn: true };
+          const place = response?.place(tally.told.model);
+          return { last: `${rest}${tally.gap()}${route.writeErrorEvent(toWireError(failure), place)}`, failure };
         },
       };
     },
@@ -76,8 +75,8 @@ function bodyFor(options: Options, spliced: boolean): Buffer {
   const usage = spliced ? { stream_options: { ...(wanted instanceof Object ? wanted : {}), include_usage: true } } : {};
   const added = { ...usage, ...limit };
   const names = Object.keys(added);
-  if (route.kind === 'messages' && mayCarryThinking(raw))
-    return options.write({ ...withoutCarried(body), model, ...added });
+  const own = route.client.withoutForeign?.(raw, body);
+  if (own) return options.write({ ...own, model, ...added });
   if (rewrite || model !== body.model || names.some((name) => name in body))
     return options.write({ ...body, model, ...added });
   if (names.length === 0) return raw;

@@ -1,8 +1,10 @@
 import { Failure } from '#shared/errors.ts';
 import type { Call, Parts, Run } from '../model-call.ts';
+import { unaskedOutput } from '../models/output.ts';
 import type { Target } from '../models/target.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { rewriteFields } from '../wires/rewrite.ts';
+import { headersForProvider } from './headers.ts';
 import { capOutput } from './output-limit.ts';
 import { createPassing } from './passthrough.ts';
 import { runDemo } from './run-demo.ts';
@@ -27,27 +29,37 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
+  if (!native) {
+    const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
+    const keep = call.keepResponse;
+    return runRemote(
+      parts,
+      call,
+      remote,
+      createTranslating({ route, remote, body, target, maxTokensDefault, write, keep }),
+    );
+  }
   const rewriteRaw = (next: JsonObject) => {
     if (!read) return write(next);
     memory.grow(textBytes);
     return rewriteFields(raw, read, next);
   };
   const versions = route.client.readVersions(call.headers, call.query);
-  const adapter = native
-    ? createPassing({
-        ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
-        versions: versions.headers,
-        query: versions.query,
-        rewrite: rewrite || parts.models.rules().length > 1,
-        outputMax: outputMaxOf(call, target),
-      })
-    : createTranslating({ route, remote, body, target, maxTokensDefault: maxTokensOf(parts, target), write });
-  return runRemote(parts, call, remote, adapter);
+  const passing = {
+    ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
+    passed: { ...headersForProvider(call.headers), ...versions.headers },
+    query: versions.query,
+    rewrite: rewrite || parts.models.rules().length > 1,
+    outputMax: unaskedOutput(call, target),
+  };
+  const run = runRemote(parts, call, remote, createPassing(passing));
+  const { boundThinking } = remote.wire;
+  // Whoever answered before may have been another of the targets, which is our doing and not the client's.
+  if (!boundThinking || call.targets.length === 1) return run;
+  return (signal, marks) =>
+    run(signal, marks).catch((thrown: unknown) => {
+      const plain = boundThinking.isRefused(thrown) ? boundThinking.leaveOut(body) : undefined;
+      if (!plain) throw thrown;
+      return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
+    });
 }
-
-/** Where the client named none. */
-const outputMaxOf = ({ outputDefault }: Call, { maxOutputTokens }: Target) =>
-  outputDefault === undefined ? undefined : Math.min(outputDefault, maxOutputTokens ?? outputDefault);
-
-const maxTokensOf = ({ maxOutputTokens }: Parts, target: Target) =>
-  Math.min(maxOutputTokens, target.maxOutputTokens ?? maxOutputTokens);

@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from 'node:http';
-import type { Failure } from '#shared/errors.ts';
+import { Failure } from '#shared/errors.ts';
 
 /** An error as the provider sent it, its headers reduced. */
 type RawAnswer = { status: number; body: string; headers: OutgoingHttpHeaders };
@@ -9,4 +9,6 @@ const rawAnswers = new WeakMap<Failure, RawAnswer>();
 /** Remembers what the provider itself said, for a client that speaks its wire. */
 export const keepRawAnswer = (failure: Failure, raw: RawAnswer): void => void rawAnswers.set(failure, raw);
 
-export const rawAnswerOf = (failure: Failure): RawAnswer | undefined => rawAnswers.get(failure);
+/** Of a failure, or of the one that it sums up. */
+export const rawAnswerOf = (failure: Failure): RawAnswer | undefined =>
+  rawAnswers.get(failure) ?? (failure.cause instanceof Failure ? rawAnswerOf(failure.cause) : undefined);

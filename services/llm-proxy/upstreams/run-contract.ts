@@ -1,11 +1,14 @@
+import type { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Marks } from '../failover/attempt.ts';
 import { mayHaveCost } from '../failover/verdict.ts';
 import type { ContractCall, Parts, Run } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import { estimate } from '../tokens.ts';
+import { bindThinking, hasThinking, withoutThinking } from '../wires/contract/bound-thinking.ts';
 import { encodeEntry } from '../wires/contract/entry.ts';
 import { readRequest } from '../wires/contract/read-request.ts';
+import type { Origin } from '../wires/contract/reasoning.ts';
 import { eventsOf } from '../wires/contract/wire.ts';
 import type { Completion } from '../wires/contract/write-answer.ts';
 import { createAnswerWriter } from '../wires/contract/write-answer.ts';
@@ -59,12 +62,16 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
   const { wire, upstream, official, tokenLimitName, send } = remote;
   const { endpoint, model, traits } = target;
   const maxTokensDefault = call.outputMax(target);
-  const request = fitToModel(readRequest(call.request, maxTokensDefault), traits);
   const options = { model, maxTokensDefault, tokenLimitName, official, traits };
-  const body = Buffer.from(JSON.stringify(wire.writeRequest(request, options)));
-  return async (signal, marks) => {
+  const write = (request: ChatRequest) => {
+    const fitted = fitToModel(readRequest(request, maxTokensDefault), traits);
+    return Buffer.from(JSON.stringify(wire.writeRequest(fitted, options)));
+  };
+  const bound = wire.boundThinking && bindThinking(call.request, { model, endpoint: endpoint.name });
+  const body = write({ ...call.request, ...(bound && { messages: bound.messages }) });
+  const ask = async (body: Buffer, origin: Origin, signal: AbortSignal, marks: Marks) => {
     const { told } = call;
-    const writer = createAnswerWriter({ label: upstream.label, model, onText: hearing(call, marks) });
+    const writer = createAnswerWriter({ label: upstream.label, origin, onText: hearing(call, marks) });
     const open = async () => {
       const response = await send(body, signal);
       return { data: eventsIn(response, wire), response };
@@ -88,6 +95,12 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
     }
     return writer.completion();
   };
+  return (signal, marks) =>
+    ask(body, bound?.binding ?? { model }, signal, marks).catch((thrown: unknown) => {
+      if (!bound || !wire.boundThinking?.isRefused(thrown) || !hasThinking(bound)) throw thrown;
+      const { messages, binding } = withoutThinking(bound);
+      return ask(write({ ...call.request, messages }), binding, signal, marks);
+    });
 }
 
 const wholeBytesMax = 32 * 1_024 * 1_024;

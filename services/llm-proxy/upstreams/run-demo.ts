@@ -15,7 +15,7 @@ export function runDemo({ maxOutputTokens }: Parts, call: Call): Run {
     const text = problems.map(({ field, message }) => `${field}: ${message}`).join('; ');
     throw new Failure('invalid', `this request cannot be read: ${text}`, { problems });
   }
-  const reply = { request, createdS: Math.floor(Date.now() / 1_000) };
+  const reply = { request, createdS: Math.floor(Date.now() / 1_000), keep: call.keepResponse };
   return async (_, marks) => {
     const outputMax = Math.min(parsed.data.maxOutputTokens ?? maxOutputTokens, maxOutputTokens);
     const completion = complete(parsed.data, outputMax);

@@ -4,11 +4,12 @@ import { clip } from '#shared/text.ts';
 import { mayHaveCost } from '../failover/verdict.ts';
 import type { Call, Parts, Run } from '../model-call.ts';
 import type { Upstream } from '../models/target.ts';
+import { keepProviderError, providerErrorOf, toWireError } from '../wires/errors.ts';
 import { parseObject } from '../wires/read.ts';
 import type { Adapter } from './adapter.ts';
 import { countSoFar } from './count-said.ts';
 import { exchange } from './exchange.ts';
-import { answered, unreachable } from './failures.ts';
+import { answered, failureOfProvider, unreachable } from './failures.ts';
 import { keepRawAnswer } from './raw-answer.ts';
 import type { Received } from './receiver.ts';
 import { createReceiver } from './receiver.ts';
@@ -28,19 +29,24 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
     try {
       await exchange(dispatcher, { origin, path, headers, body }, receiver, signal);
     } catch (error) {
-      broken = failureOf(error, received, upstream);
+      // Whoever goes once the answer is at its end has had it all.
+      const isHeard = call.response.destroyed && received.channel?.told.ended;
+      if (!isHeard) broken = failureOf(error, received, upstream);
     }
     const { channel, status } = received;
     if (status > 0) observe(asker, call, received);
     // As long as the client has got nothing of it, another may still answer.
-    if (channel && (received.began || !broken)) {
-      const { last, failure } = channel.end(broken);
+    if (channel) {
+      const { last, failure: fault, isTorn } = channel.end(broken);
       const { told } = channel;
+      const isUnseen = fault !== undefined && !received.began();
+      const failure = isUnseen ? refusalAtFirst(call, upstream, adapter, received, fault) : fault;
       if (failure && (signal.aborted || mayHaveCost(failure))) countSoFar(told);
       // Some tell of the prompt first, which alone is not what it took.
       if (told.ended || told.stopped || told.estimated) marks.took(told.usage);
-      received.deliver(last);
-      call.response.end();
+      if (isUnseen) throw failure;
+      received.finish(last);
+      if (!isTorn) call.response.end();
       if (failure) throw failure;
       const { whole, ended } = told;
       const type = received.headers['content-type'] ?? 'text/event-stream';
@@ -78,13 +84,43 @@ function refusal(
   { status, headers, bytes }: Received,
 ): Failure {
   const text = scrub(bytes().toString());
-  const given = new Headers();
-  for (const name of ['retry-after', 'retry-after-ms']) {
-    const value = headers[name];
-    if (typeof value === 'string') given.set(name, value);
-  }
-  const error = Object.assign(new Error(clip(text, 300)), { status, headers: given, error: parseObject(text) });
+  if (status >= 300 && status < 400) return redirected(upstream, status);
+  const error = Object.assign(new Error(clip(text, 300)), {
+    ...{ status, headers: retryHeadersOf(headers), error: parseObject(text) },
+  });
   const failure = answered(upstream, error) ?? new Failure('upstream', `${upstream.label} answered ${status}`);
   if (speaksAlike && status >= 400) keepRawAnswer(failure, { status, body: text, headers: call.answered });
   return failure;
 }
+
+/** An error that was all that a stream had to say, as if its status had said so. */
+function refusalAtFirst(call: Call, upstream: Upstream, adapter: Adapter, received: Received, failure: Failure) {
+  const error = providerErrorOf(failure);
+  if (!error) return failure;
+  const made = failureOfProvider(upstream, error, retryHeadersOf(received.headers));
+  if (!adapter.speaksAlike) return made;
+  const told = call.route.client.writeError({ ...toWireError(made), message: scrub(error.message) });
+  const headers = { ...call.answered, 'content-type': 'application/json' };
+  keepRawAnswer(made, { status: error.status, body: JSON.stringify(told), headers });
+  return made;
+}
+
+/** What a provider says of another try. */
+function retryHeadersOf(headers: Received['headers']): Headers {
+  const given = new Headers();
+  for (const name of ['retry-after', 'retry-after-ms', 'x-should-retry']) {
+    const value = headers[name];
+    if (typeof value === 'string') given.set(name, value);
+  }
+  return given;
+}
+
+/** One that cannot be followed with the request as it is, and its key. Another endpoint may be where it should. */
+const redirected = ({ label, urlSetting }: Upstream, status: number): Failure =>
+  keepProviderError(
+    new Failure(
+      'not-found',
+      `${label} answered ${status}: it sends the request to another address; check ${urlSetting}`,
+    ),
+    { status: 502, message: 'a redirect' },
+  );

@@ -1,6 +1,6 @@
 import type { Usage } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
-import { cutOff, upstreamError } from '../wires/errors.ts';
+import { cutOff, keepProviderError, upstreamError } from '../wires/errors.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { usageIn } from '../wires/usage.ts';
 import { saidIn } from './count-said.ts';
@@ -24,7 +24,7 @@ export const chatMarks: StreamMarks = {
   fields: bytes('"usage"', '"finish_reason"', '"error"'),
   ends: bytes('data: [DONE]', 'data:[DONE]'),
   endsByReason: true,
-  says: bytes('"content"', '"reasoning_content"', '"refusal"', '"arguments"'),
+  says: bytes('"content"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"'),
 };
 export const responsesMarks: StreamMarks = {
   fields: bytes('"usage"', '"error"'),
@@ -97,8 +97,10 @@ export function readTold(json: JsonObject, told: Told): void {
   }
   const error = isObject(json.error) ? json.error : isObject(inner.error) ? inner.error : undefined;
   if (!error && json.type !== 'error') return;
-  const { code, message } = upstreamError([error?.type, error?.code, json.code], error?.message ?? json.message);
+  const said = upstreamError([error?.type, error?.code, json.code], error?.message ?? json.message);
+  const { code, message, provider } = said;
   told.failure = new Failure(code === 'limited' || code === 'unavailable' ? code : 'upstream', message);
+  if (provider) keepProviderError(told.failure, provider);
   told.whole = false;
 }
 

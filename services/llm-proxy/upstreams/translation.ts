@@ -1,8 +1,9 @@
+import type { Failure } from '#shared/errors.ts';
 import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import { toFailure, toWireError } from '../wires/errors.ts';
+import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
-import type { JsonObject, PivotEvent } from '../wires/pivot.ts';
+import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
@@ -16,6 +17,7 @@ type Options = {
   body: JsonObject;
   target: Target;
   maxTokensDefault: number;
+  keep: ((response: JsonObject) => void) | undefined;
   /** Writes a body anew. */
   write(body: object): Buffer;
 };
@@ -23,7 +25,7 @@ type Options = {
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
-export function createTranslating({ route, remote, body, target, maxTokensDefault, write }: Options): Adapter {
+export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
   const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
@@ -32,7 +34,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const fitted = fitToModel(bounded, target.traits);
   const { model, traits } = target;
   const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, official, traits });
-  const reply = { request, model, createdS: Math.floor(Date.now() / 1_000) };
+  const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
     path: remote.basePath + wire.path,
     body: write(written),
@@ -57,7 +59,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
         end(broken) {
           const last =
             broken && !told.failure && !told.ended
-              ? tell([{ type: 'error', error: toWireError(broken) }])
+              ? tell([{ type: 'error', error: errorOf(broken) }])
               : tell(reader.end());
           return { last: last + writer.end(), failure: broken ?? told.failure };
         },
@@ -84,3 +86,7 @@ export function note(event: PivotEvent, told: Told): void {
   }
   if (event.type === 'error') told.failure ??= toFailure(event.error);
 }
+
+/** Of a stream that broke in the middle. */
+const errorOf = (broken: Failure): WireError =>
+  broken.code === 'upstream' && !providerErrorOf(broken) ? tornOff(broken.message) : toWireError(broken);

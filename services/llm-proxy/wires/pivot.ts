@@ -126,14 +126,38 @@ export type ThinkingEvent = {
   redacted?: string | undefined;
 };
 
+/** What a provider said went wrong: its status (or the one that its words stand for), its names for the kind, and its words. */
+export type ProviderError = {
+  status: number;
+  type?: string | undefined;
+  code?: string | undefined;
+  param?: string | undefined;
+  message: string;
+};
+
 /** An error as a wire tells it. `status` is an HTTP status; `code` a short name such as `limited`. */
-export type WireError = { status: number; code: string; message: string; problems?: { field: string }[] | undefined };
+export type WireError = {
+  status: number;
+  code: string;
+  message: string;
+  problems?: { field: string }[] | undefined;
+  /** What the provider said, where it was the provider. */
+  provider?: ProviderError | undefined;
+};
 
 /** One event of an event stream, as `sse.ts` parses it. */
 export type SseEvent = { event?: string | undefined; data: string };
 
-/** What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for. */
-export type Reply = { request: PivotRequest; createdS: number; model?: string | undefined };
+/**
+ * What an answer is written for. `createdS`: epoch seconds; `model`: the name that its provider was asked for. `keep` takes the response of OpenAI's
+ * responses once it is whole.
+ */
+export type Reply = {
+  request: PivotRequest;
+  createdS: number;
+  model?: string | undefined;
+  keep?: ((response: JsonObject) => void) | undefined;
+};
 
 /** Writes the event stream that a client reads; every call gives the text to send, which may be empty. */
 export type EventWriter = {
@@ -191,6 +215,8 @@ export type ClientWire = {
   provider: ProviderWireName;
   /** What goes through to a provider that speaks it, too. */
   readVersions(headers: IncomingHttpHeaders, query: string): Versions;
+  /** The body without what only another wire's model can read; undefined: it has nothing of the kind. */
+  withoutForeign?(raw: Buffer, body: JsonObject): JsonObject | undefined;
   /** Throws `invalid` with a problem for each field that no other wire can carry. */
   readRequest(body: JsonObject): PivotRequest;
   writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject;
@@ -213,4 +239,11 @@ export type UpstreamWire = {
   /** Throws `upstream` where it is no answer. */
   readAnswer(body: unknown): PivotAnswer;
   createEventReader(): EventReader;
+  /** Of a wire whose providers bind thinking to what came before it, and refuse it elsewhere. */
+  boundThinking?: {
+    /** Whether a request was refused for the thinking in it: without it, it may be taken. */
+    isRefused(thrown: unknown): boolean;
+    /** A body of it without any thinking; undefined where there is none in it. */
+    leaveOut(body: JsonObject): JsonObject | undefined;
+  };
 };

@@ -1,7 +1,9 @@
 import * as anthropicAnswer from './anthropic/answer.ts';
+import { mayCarryThinking, withoutCarried } from './anthropic/carried-thinking.ts';
 import * as anthropicEvents from './anthropic/events.ts';
 import * as anthropicHeaders from './anthropic/headers.ts';
 import * as anthropicRead from './anthropic/read-request.ts';
+import * as anthropicThinking from './anthropic/refused-thinking.ts';
 import * as anthropicTransport from './anthropic/transport.ts';
 import * as anthropicWrite from './anthropic/write-request.ts';
 import { writeAnthropicError, writeOpenAiError } from './errors.ts';
@@ -53,6 +55,7 @@ export const anthropic: ClientWire & UpstreamWire = {
   provider: 'anthropic',
   path: '/v1/messages',
   readVersions: anthropicHeaders.readVersions,
+  withoutForeign: (raw, body) => (mayCarryThinking(raw) ? withoutCarried(body) : undefined),
   credentialHeaders: anthropicHeaders.credentialHeaders,
   versionHeaders: anthropicHeaders.versionHeaders,
   openTransport: anthropicTransport.openTransport,
@@ -62,6 +65,7 @@ export const anthropic: ClientWire & UpstreamWire = {
   writeAnswer: anthropicAnswer.writeAnswer,
   createEventReader: anthropicEvents.createEventReader,
   createEventWriter: anthropicEvents.createEventWriter,
+  boundThinking: { isRefused: anthropicThinking.isRefused, leaveOut: anthropicThinking.leaveOut },
   writeError: writeAnthropicError,
 };
 

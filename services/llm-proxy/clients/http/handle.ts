@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Key } from '../../keys/keyring.ts';
-import type { Call, Parts } from '../../model-call.ts';
+import type { Call, ModelRoute, Parts } from '../../model-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
-import { sendModels } from './models.ts';
-import { sendFailure, sendJson } from './reply.ts';
+import { sendModel, sendModels } from './models.ts';
+import { breakOff, sendFailure, sendJson } from './reply.ts';
 import { modelRoutes, wireFor } from './routes.ts';
 import { serve } from './serve.ts';
 
@@ -25,7 +25,7 @@ export function createHandler(parts: Parts, calls: Set<Call>): RequestListener {
       if (!(thrown instanceof Failure)) parts.logger.error({ err: thrown, path }, 'a bug: a request failed');
       if (thrown !== clientLeft) sendFailure(response, wireFor(path, incoming.headers), thrown);
       // Whatever has begun must have an end.
-      if (response.headersSent && !response.writableEnded) response.destroy();
+      if (response.headersSent && !response.writableEnded) breakOff(response);
     });
   };
 }
@@ -35,17 +35,47 @@ type Request = { id: string; path: string; query: string; incoming: IncomingMess
 async function route(parts: Parts, request: Request, calls: Set<Call>): Promise<void> {
   const { id, path, query, incoming, response } = request;
   const asking = modelRoutes.get(path);
-  if (!asking && path !== '/v1/models' && path !== '/health')
+  const isModel = path.startsWith(modelsPrefix);
+  if (!asking && !isModel && path !== '/v1/models' && !open.has(path))
     throw new Failure('not-found', `there is no ${path.slice(0, 200)}`);
-  const method = asking ? 'POST' : 'GET';
-  if (incoming.method !== method) {
-    response.setHeader('allow', method);
-    throw new Failure('not-allowed', `${path} takes ${method}`);
+  if (asking && incoming.method === 'GET' && /\bwebsocket\b/i.test(incoming.headers.upgrade ?? ''))
+    return refuseUpgrade(response, asking);
+  // What is there to be read has a head, too (RFC 9110, section 9.1); Node leaves out its body.
+  const methods = asking ? ['POST'] : ['GET', 'HEAD'];
+  if (!methods.includes(incoming.method ?? '')) {
+    response.setHeader('allow', methods.join(', '));
+    throw new Failure('not-allowed', `${path.slice(0, 200)} takes ${methods[0]}`);
   }
-  if (path === '/health') return sendJson(response, 200, { status: 'ok' });
+  const told = open.get(path);
+  if (told) return sendJson(response, 200, told);
   const key = keyOf(parts, incoming.headers);
-  if (!asking) return sendModels(parts, key, incoming, response);
-  return serve(parts, { id, route: asking, key, query, incoming }, response, calls);
+  if (asking) return serve(parts, { id, route: asking, key, query, incoming }, response, calls);
+  if (isModel) return sendModel(parts, nameIn(path), { key, query, incoming }, response);
+  return sendModels(parts, { key, query, incoming }, response);
+}
+
+const modelsPrefix = '/v1/models/';
+
+/** What anybody is told. The second is how Claude Code sees at its start whether there is anybody (2.1.328, 2026-11-30). */
+const open: ReadonlyMap<string, object> = new Map([
+  ['/health', { status: 'ok' }],
+  ['/api/hello', { message: 'hello' }],
+]);
+
+/** The name of a model, which may have slashes, written out or not. */
+function nameIn(path: string): string {
+  try {
+    return decodeURIComponent(path.slice(modelsPrefix.length));
+  } catch {
+    throw new Failure('invalid', 'model: its name is not well encoded in the path');
+  }
+}
+
+/** Codex asks by WebSocket first. Of all refusals it goes on at once with a plain request after this one alone (0.169.0, 2026-11-30). */
+function refuseUpgrade(response: ServerResponse, { client }: ModelRoute): void {
+  const message = 'there is no WebSocket here; send the request with POST';
+  const error = client.writeError({ status: 426, code: 'not-allowed', message });
+  sendJson(response, 426, error, { upgrade: 'HTTP/1.1', connection: 'Upgrade, close' });
 }
 
 /** The client's key, by the header of either wire. Throws `unauthorized`. */

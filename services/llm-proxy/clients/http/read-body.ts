@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { Failure } from '#shared/errors.ts';
+import { Failure, messageOf } from '#shared/errors.ts';
+import type { Encoding } from '../../content-encoding.ts';
+import { createUnpacker, encodingOf, encodings } from '../../content-encoding.ts';
 import type { Held } from './memory.ts';
 import { bytesPerByte } from './memory.ts';
 
@@ -14,9 +16,11 @@ export function lengthOf({ headers }: IncomingMessage): number | undefined {
 
 /**
  * The body of a request, whose memory is taken before it is read: `held` has it for the length that the request names, else grows.
- * Throws `too-large` over 32 MiB, `incomplete` where it does not come in time, or what `held` throws; the rest is left unread.
+ * Unpacks it if it is compressed. Throws `too-large` over 32 MiB, `unsupported` for an encoding that we have not, `incomplete` where it does not come in time, or what `held` throws; the rest is left unread.
  */
 export async function readBody(incoming: IncomingMessage, held: Held, timeoutMs: number): Promise<Buffer> {
+  const encoding = encodingOf(incoming.headers['content-encoding']);
+  if (encoding === 'unknown') throw unknownEncoding(incoming.headers['content-encoding']);
   const length = lengthOf(incoming);
   checkSize(length ?? 0);
   const whole = length === undefined ? undefined : Buffer.allocUnsafeSlow(length);
@@ -32,7 +36,50 @@ export async function readBody(incoming: IncomingMessage, held: Held, timeoutMs:
     }
     size += part.length;
   });
-  return whole ?? Buffer.concat(parts);
+  const body = whole ?? Buffer.concat(parts);
+  return encoding ? unpackInTurn(body, encoding, held) : body;
+}
+
+const unknownEncoding = (name: string | undefined): Failure =>
+  new Failure(
+    'unsupported',
+    `Content-Encoding: ${name?.slice(0, 60)} cannot be read here; send the body as it is, or with one of ${encodings.join(', ')}`,
+  );
+
+let turn: Promise<unknown> = Promise.resolve();
+
+/** One after the other: what an unpacker takes for its window, beside what it gives, is in nobody's count. */
+function unpackInTurn(packed: Buffer, encoding: Encoding, held: Held): Promise<Buffer> {
+  const unpacked = turn.then(() => unpack(packed, encoding, held));
+  turn = unpacked.catch(() => undefined);
+  return unpacked;
+}
+
+/** The memory of each piece is taken as it comes, so a small body that becomes a large one ends where a large one would. */
+function unpack(packed: Buffer, encoding: Encoding, held: Held): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let size = 0;
+    const unpacker = createUnpacker(encoding, packed);
+    unpacker.on('data', (part: Buffer) => {
+      try {
+        checkSize(size + part.length);
+        held.grow(part.length * (bytesPerByte + 1));
+      } catch (thrown) {
+        unpacker.destroy();
+        return reject(thrown);
+      }
+      size += part.length;
+      parts.push(part);
+    });
+    unpacker.on('end', () => resolve(Buffer.concat(parts)));
+    unpacker.on('error', (error) =>
+      reject(
+        new Failure('invalid', `the body is not what its Content-Encoding says (${encoding}): ${messageOf(error)}`),
+      ),
+    );
+    unpacker.end(packed);
+  });
 }
 
 function checkSize(size: number): void {

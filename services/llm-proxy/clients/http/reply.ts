@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
+import { encodings } from '../../content-encoding.ts';
 import { limitHeadersOf } from '../../limits/limit-headers.ts';
 import { rawAnswerOf } from '../../upstreams/raw-answer.ts';
 import { toWireError } from '../../wires/errors.ts';
@@ -19,6 +20,12 @@ export function send(
   response.end(body);
 }
 
+/** Ends an answer that is not whole as a connection that breaks does: once what it has of it is out. */
+export function breakOff(response: ServerResponse): void {
+  if (response.socket) response.socket.destroySoon();
+  else response.destroy();
+}
+
 /** Sends a value as JSON. */
 export const sendJson = (
   response: ServerResponse,
@@ -32,15 +39,22 @@ export function sendFailure(response: ServerResponse, client: ClientWire, thrown
   const raw = thrown instanceof Failure ? rawAnswerOf(thrown) : undefined;
   if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
   const error = toWireError(thrown);
-  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown) };
+  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown), ...readable(thrown) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
-/** In whole seconds, as HTTP has it. */
-const retryAfter = (thrown: unknown): OutgoingHttpHeaders =>
-  thrown instanceof Failure && thrown.retryAfterMs !== undefined
-    ? { 'retry-after': String(Math.max(1, Math.ceil(thrown.retryAfterMs / 1_000))) }
-    : {};
+/** In whole seconds, as HTTP has it, and in what both SDKs read first; and whether another try makes sense at all, which both obey. */
+function retryAfter(thrown: unknown): OutgoingHttpHeaders {
+  if (!(thrown instanceof Failure)) return {};
+  const { retryAfterMs: ms, shouldRetry } = thrown;
+  const whole = ms === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
+  const exact = ms === undefined || ms % 1_000 === 0 ? {} : { 'retry-after-ms': String(ms) };
+  return { ...whole, ...exact, ...(shouldRetry === undefined ? {} : { 'x-should-retry': String(shouldRetry) }) };
+}
+
+/** What a body may come in (RFC 9110, section 12.5.3). */
+const readable = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.code === 'unsupported' ? { 'accept-encoding': encodings.join(', ') } : {};
 
 /** Who did not send all of a request would send the rest of it as the next one. */
 const leaving = (thrown: unknown): OutgoingHttpHeaders =>

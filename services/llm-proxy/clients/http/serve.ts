@@ -9,6 +9,7 @@ import type { Call, ModelRoute, Parts } from '../../model-call.ts';
 import { answerCall } from '../../pipeline/answer-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { logHttpCall } from '../../pipeline/debug.ts';
+import { choosingHeaders } from '../../upstreams/headers.ts';
 import { boundOutput, limitNames } from '../../upstreams/output-limit.ts';
 import { prepare } from '../../upstreams/prepare.ts';
 import type { Told } from '../../upstreams/stream-watch.ts';
@@ -21,10 +22,11 @@ import { bytesPerByte } from './memory.ts';
 import { lengthOf, readBody } from './read-body.ts';
 import { send } from './reply.ts';
 import { scanJson } from './scan-json.ts';
-import { sizeOf } from './size.ts';
+import { sizeAt } from './size.ts';
 import { checkStateless } from './stateless.ts';
 
 const modelCharsMax = 200;
+const restMsMax = 2_000;
 const structureBytesMax = 48 * 1_024 * 1_024;
 /** What we judge a request by. */
 const spelled: ReadonlySet<string> = new Set([
@@ -57,8 +59,12 @@ function giveOnceSent(memory: Held, response: ServerResponse, timeoutMs: number)
 
 async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<void> {
   const { response } = call;
+  let late: NodeJS.Timeout | undefined;
   const leave = () => {
-    if (!response.writableFinished) call.over.abort(clientLeft);
+    if (response.writableFinished) return;
+    // Some go as soon as they have heard the last of an answer. Its few last bytes are read, so that the provider's connection can be used again.
+    if (call.told.ended) late = setTimeout(() => call.over.abort(clientLeft), restMsMax);
+    else call.over.abort(clientLeft);
   };
   response.on('close', leave);
   calls.add(call);
@@ -69,27 +75,37 @@ async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<vo
     send(response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': cache, ...age });
   } finally {
     calls.delete(call);
+    clearTimeout(late);
     response.off('close', leave);
   }
 }
 
 async function openCall(parts: Parts, asked: Asked, memory: Held, response: ServerResponse): Promise<Call> {
   const { id, route, key, query, incoming } = asked;
-  const raw = await readBody(incoming, memory, parts.requestMs);
+  const bytes = await readBody(incoming, memory, parts.requestMs);
   const beganMs = performance.now();
-  const { body, textBytes, isAmbiguous } = readRequest(raw, memory);
+  const { body: sent, ...read } = readRequest(bytes, memory);
+  const grow = (chars: number) => memory.grow(chars * bytesPerByte);
+  const body = route.kind === 'responses' ? await parts.responses.resolve(key.id, sent, grow) : sent;
+  checkStateless(body);
+  // What it refers to is a part of it from here on.
+  const raw = body === sent ? bytes : Buffer.from(JSON.stringify(body));
+  const { isAmbiguous } = read;
+  const textBytes = Math.max(read.textBytes, raw.length);
   const model = modelOf(body, key);
-  const output = boundOutput(route.kind, body, parts.maxOutputTokens);
+  const output = boundOutput(route.kind, body, parts.outputCeiling);
   if (output.isLowered) response.setHeader('x-toka-max-output-tokens', output.tokens);
   const over = new AbortController();
   const { kind } = route;
   const call: Call = {
     ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response, over, signal: over.signal },
     body: output.body,
+    keepResponse: route.kind === 'responses' ? parts.responses.keeper(key.id, sent, body) : undefined,
     read: isAmbiguous ? undefined : body,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
-    outputDefault: output.isUnnamed ? output.tokens : undefined,
+    outputDefault: output.isUnnamed ? Math.min(parts.maxOutputTokens, output.tokens) : undefined,
+    outputMax: output.tokens,
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
     targets: parts.models.targets(model),
@@ -109,7 +125,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
         ...{ priority: 'medium', rules: key.rules },
       },
       waitMs: 0,
-      size: (target) => sizeOf(parts, call, target),
+      size: (target) => sizeAt(call, target),
     },
     cached: () => cachedOf(call),
     prepare: (target) => prepare(parts, call, target),
@@ -123,7 +139,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
 
 type Read = { body: JsonObject; textBytes: number; isAmbiguous: boolean };
 
-/** A body that is safe to go on with: not more than its memory, with no name that providers may read otherwise, and of nothing that they keep. */
+/** A body that is safe to go on with: not more than its memory, and with no name that providers may read otherwise. */
 function readRequest(raw: Buffer, memory: Held): Read {
   const { structureBytes, isAmbiguous } = scanJson(raw, structureBytesMax);
   const text = raw.toString();
@@ -133,7 +149,6 @@ function readRequest(raw: Buffer, memory: Held): Read {
   const body = parseObject(text);
   if (!body) throw new Failure('invalid', 'the body must be a JSON object');
   checkSpelling(body, spelled);
-  checkStateless(body);
   return { body, textBytes, isAmbiguous };
 }
 
@@ -167,6 +182,7 @@ function cacheKeyOf(call: Call): string {
     model: placesOf(targets),
     body,
     versionHeaders: {
+      ...choosingHeaders(call.headers),
       ...route.client.readVersions(call.headers, query).headers,
       query,
       'max-output-tokens': outputDefault?.toString(),

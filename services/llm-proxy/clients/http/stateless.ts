@@ -27,9 +27,13 @@ export function checkStateless(body: JsonObject): void {
   // Anthropic's threads, which are another's to go on with: already the first request of one has it kept.
   const field = body.thread instanceof Object ? 'thread' : referenceIn(body, 'body', 0);
   if (field === undefined) return;
-  const text = `${field}: refers to what the provider keeps, which may be another key's: port 4000 is stateless. Send the content itself`;
+  const text = `${field}: refers to what the provider keeps, which may be another key's: port 4000 is stateless. Send the content itself${unstored(field)}`;
   throw new Failure('invalid', text, { problems: [{ field, message: text }] });
 }
+
+/** Libraries refer to earlier answers by themselves, until they are told not to. */
+const unstored = (field: string): string =>
+  /^(input|previous_response_id)\b/.test(field) ? ', as libraries do with store: false' : '';
 
 /** The path of the first reference. */
 function referenceIn(value: object, type: unknown, depth: number): string | undefined {

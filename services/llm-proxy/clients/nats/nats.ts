@@ -89,10 +89,10 @@ function openCall(
   request: ChatRequest,
   onText: ContractCall['onText'],
 ): ContractCall {
-  const { maxOutputTokens } = parts;
+  const { maxOutputTokens, outputCeiling } = parts;
   const { key, agentId, runId, trace, workstream, priority } = request;
   const outputMax = (target?: Target) =>
-    Math.min(request.maxOutputTokens ?? maxOutputTokens, maxOutputTokens, target?.maxOutputTokens ?? maxOutputTokens);
+    Math.min(request.maxOutputTokens ?? maxOutputTokens, outputCeiling, target?.maxOutputTokens ?? outputCeiling);
   const inputTokens = tokensMaxOf(request);
   const call: ContractCall = {
     ...{ request, outputMax, onText },

@@ -71,7 +71,7 @@ const isForObjects = ({ type, properties }: JsonObject): boolean =>
 function described(schema: JsonObject, rest: JsonObject): JsonObject {
   const left = Object.entries(rest).map(([keyword, value]) => `${keyword}: ${JSON.stringify(value)}`);
   if (left.length === 0) return schema;
-  const before = typeof schema.description === 'string' ? `${schema.description}\n\n` : '';
+  const before = schema.description ? `${schema.description}\n\n` : '';
   return { ...schema, description: `${before}{${left.join(', ')}}` };
 }
 

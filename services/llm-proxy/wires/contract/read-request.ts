@@ -50,9 +50,10 @@ function toMessage(message: ChatMessage, cache: CacheMark | undefined): PivotMes
     }
     case 'assistant': {
       const { text, toolCalls, reasoning } = message;
-      const said = text === '' ? [] : [{ type: 'text' as const, text, ...mark }];
-      const calls = toolCalls.map(({ callId, tool, args, json }) => {
-        return { type: 'toolCall' as const, id: callId, name: tool, args: json ?? JSON.stringify(args) };
+      const said = text === '' ? [] : [{ type: 'text' as const, text, ...(toolCalls.length === 0 ? mark : {}) }];
+      const calls = toolCalls.map(({ callId, tool, args, json }, place) => {
+        const call = { type: 'toolCall' as const, id: callId, name: tool, args: json ?? JSON.stringify(args) };
+        return place === toolCalls.length - 1 ? { ...call, ...mark } : call;
       });
       return { role: 'assistant', parts: withReasoning(reasoning, said, calls) };
     }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { CallPart, PivotAnswer, TextPart, ThinkingPart } from '../pivot.ts';
+import type { Binding } from './bound-thinking.ts';
 
 const Thought = z.discriminatedUnion('type', [
   z.object({ type: z.literal('thinking'), thinking: z.string(), signature: z.string().optional() }),
@@ -10,6 +11,9 @@ const Thought = z.discriminatedUnion('type', [
 ]);
 type Thought = z.infer<typeof Thought>;
 
+/** `model`: as its provider was asked for it. */
+export type Origin = Binding | Pick<Binding, 'model'>;
+
 // By the wire that it is of, and the model. Answers of earlier versions do not say the model.
 const Reasoning = z.object({
   model: z.string().optional(),
@@ -19,16 +23,16 @@ const Reasoning = z.object({
 
 /**
  * What the contract's `reasoning` holds, unread by who keeps it: the model's thinking, so that it can be given back with this answer when
- * the conversation goes on. Undefined where the model did no thinking. `model`: as its provider was asked for it.
+ * the conversation goes on, and what it is bound to. Undefined where the model did no thinking.
  */
-export function packReasoning(parts: PivotAnswer['parts'], model: string): string | undefined {
+export function packReasoning(parts: PivotAnswer['parts'], origin: Origin): string | undefined {
   const thought = parts.filter((part) => part.type === 'thinking');
   const [first] = thought;
   if (!first) return undefined;
-  if (first.of === 'anthropic') return JSON.stringify({ model, anthropic: inPlace(parts) });
+  if (first.of === 'anthropic') return JSON.stringify({ ...origin, anthropic: inPlace(parts) });
   // On the other wires it has no place among the rest.
   return JSON.stringify({
-    model,
+    ...origin,
     'openai-chat': [{ type: 'thinking', thinking: thought.map(({ text }) => text).join('') }],
   });
 }

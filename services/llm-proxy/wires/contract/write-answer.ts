@@ -6,7 +6,7 @@ import { extend } from '../answers.ts';
 import { callsOf } from '../conversation.ts';
 import { toFailure } from '../errors.ts';
 import type { CallPart, PivotAnswer, PivotEvent } from '../pivot.ts';
-import { parsePlain } from '../read.ts';
+import type { Origin } from './reasoning.ts';
 import { packReasoning } from './reasoning.ts';
 
 const answerCharsMax = 4_000_000;
@@ -26,14 +26,14 @@ export type AnswerWriter = {
 type Options = {
   /** Who answers, for failures. */
   label: string;
-  /** As the provider was asked for it. */
-  model: string;
+  /** Who is asked, and what its thinking will be bound to. */
+  origin: Origin;
   /** Hears of the text while it comes; what it is given together is the answer's text. */
   onText?: ((text: string) => void) | undefined;
 };
 
 /** Writes an answer of toka.llm.chat. */
-export function createAnswerWriter({ label, model, onText }: Options): AnswerWriter {
+export function createAnswerWriter({ label, origin, onText }: Options): AnswerWriter {
   const said: PivotAnswer = { id: '', model: '', parts: [], stopReason: 'end', usage: undefined };
   let left = answerCharsMax;
   return {
@@ -45,8 +45,8 @@ export function createAnswerWriter({ label, model, onText }: Options): AnswerWri
       if ((event.type === 'text' || event.type === 'refusal') && event.delta !== '') onText?.(event.delta);
     },
     completion() {
-      const answer = Answer.safeParse(toAnswer(said, model));
-      if (answer.success) return { answer: answer.data, usage: said.usage, model: said.model || model };
+      const answer = Answer.safeParse(toAnswer(said, origin));
+      if (answer.success) return { answer: answer.data, usage: said.usage, model: said.model || origin.model };
       throw new Failure('upstream', `the answer of ${label} does not hold: ${z.prettifyError(answer.error)}`);
     },
   };
@@ -59,12 +59,12 @@ function charsOf(event: PivotEvent): number {
   return event.delta.length + (event.signature?.length ?? 0) + (event.redacted?.length ?? 0);
 }
 
-function toAnswer({ parts, stopReason }: PivotAnswer, model: string): Answer {
+function toAnswer({ parts, stopReason }: PivotAnswer, origin: Origin): Answer {
   const text = parts.map((part) => (part.type === 'text' || part.type === 'refusal' ? part.text : '')).join('');
   const calls = callsOf(parts.filter((part) => part.type !== 'refusal'));
   // Out of tokens in the middle of a call: there is no such call.
   const toolCalls = calls.map(toCall).filter(({ problem }) => problem === undefined || stopReason !== 'length');
-  const reasoning = packReasoning(parts, model);
+  const reasoning = packReasoning(parts, origin);
   const ended = stopReason !== 'length' && stopReason !== 'refusal';
   return {
     text,
@@ -75,10 +75,21 @@ function toAnswer({ parts, stopReason }: PivotAnswer, model: string): Answer {
 }
 
 function toCall({ id, name, args: json }: CallPart): ToolCall {
-  const args = parsePlain(json);
+  const args = Args.safeParse(plainJson(json)).data;
   const call = { callId: id, tool: name, args: args ?? {} };
   if (!args) return { ...call, problem: `they are no JSON object: ${json.slice(0, problemCharsMax)}` };
   return json.trim() === '' || isHeld(args, json) ? call : { ...call, json };
+}
+
+const Args = z.record(z.string(), z.unknown());
+
+/** A tool without arguments may be called with none at all. */
+function plainJson(json: string): unknown {
+  try {
+    return json.trim() === '' ? {} : JSON.parse(json);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether the object says all that its text did: numbers beyond 2^53 and the order of names that are numbers are lost in it. */

@@ -50,7 +50,7 @@ export function createEventReader(): EventReader {
       const chunk = Chunk.safeParse(data).data;
       if (!chunk)
         return [{ type: 'error', error: broken('the answer cannot be read: a chunk is not as it should be') }];
-      usage = usageIn(data) ?? usage;
+      usage = usageIn(data, usage) ?? usage;
       const [choice] = chunk.choices ?? [];
       if (!choice) return [];
       const begun: PivotEvent[] = started

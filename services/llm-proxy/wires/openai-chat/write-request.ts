@@ -149,8 +149,11 @@ function writeMessage(message: PivotMessage): JsonObject {
       // There is no flag for it on this wire.
       const [first, ...rest] = textsOf(message.parts).filter(({ text }) => text !== '');
       const text = `${message.isError ? 'Error: ' : ''}${first?.text ?? ''}`;
-      const content = contentOf([{ type: 'text', text }, ...rest]);
-      return { role: 'tool', tool_call_id: callIdOf(message.callId), content };
+      return {
+        role: 'tool',
+        tool_call_id: callIdOf(message.callId),
+        content: contentOf([{ type: 'text', text }, ...rest]),
+      };
     }
     case 'assistant': {
       const calls = callsOf(message.parts).map(({ id, name, args }) => ({

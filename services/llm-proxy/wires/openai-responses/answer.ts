@@ -57,7 +57,7 @@ export function writeItem(answerId: string, index: number, item: Item, status: I
 /** A response that is not at its end yet, or will have none. */
 export function writeHead(
   { id, model }: Pick<PivotAnswer, 'id' | 'model'>,
-  { request, createdS }: Reply,
+  { request, createdS, keep }: Reply,
   status: 'in_progress' | 'failed' = 'in_progress',
 ): JsonObject {
   return {
@@ -75,7 +75,7 @@ export function writeHead(
     output: [],
     parallel_tool_calls: request.parallelToolCalls ?? true,
     previous_response_id: null,
-    store: false,
+    store: keep !== undefined,
     temperature: request.temperature ?? null,
     text: { format: writeFormat(request.responseFormat) },
     tool_choice:
@@ -105,7 +105,7 @@ export function writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject {
         ? 'content_filter'
         : undefined;
   const items = itemsOf(answer.parts, reply.request);
-  return {
+  const response = {
     ...writeHead(answer, reply),
     status: cut ? 'incomplete' : 'completed',
     incomplete_details: cut ? { reason: cut } : null,
@@ -114,4 +114,6 @@ export function writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject {
     ),
     usage: usage ? writeResponsesUsage(usage) : null,
   };
+  reply.keep?.(response);
+  return response;
 }

@@ -1,0 +1,102 @@
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { messageOf } from '#shared/errors.ts';
+import type { Logger } from '#shared/log.ts';
+import type { JsonObject } from '../wires/pivot.ts';
+import { referencesIn, resolveReferences } from './references.ts';
+
+const ttlMs = 86_400_000;
+const idCharsMax = 200;
+/** A longer one is not kept. In letters. */
+const responseCharsMax = 1_000_000;
+/** Of one client key. */
+const countMax = 1_000;
+const bytesMax = 8_000_000;
+/** Responses of which each went on with the one before. */
+const chainMax = 100;
+
+const Kept = z.object({
+  /** The response that it went on with. */
+  previous: z.string().optional(),
+  input: z.array(z.unknown()),
+  output: z.array(z.unknown()),
+});
+export type Kept = z.infer<typeof Kept>;
+
+/** Is told of each text that is read, by its letters, before anything is made of it. */
+type Grow = (chars: number) => void;
+type References = ReturnType<typeof referencesIn>;
+
+/**
+ * What clients of OpenAI's responses were answered by models of other wires, kept for a day: the ids in these answers are ours, so no
+ * provider knows what a client means by them later. A client key finds what it was answered itself and nothing else.
+ */
+export type KeptResponses = {
+  /** The request with what it refers to in its place. What is not kept is still a reference then. Throws what `grow` does. */
+  resolve(keyId: string, body: JsonObject, grow: Grow): Promise<JsonObject>;
+  /** For the answer to a request as it came and as it was resolved: keeps the response. Undefined where the client wants nothing kept. */
+  keeper(keyId: string, asked: JsonObject, resolved: JsonObject): ((response: JsonObject) => void) | undefined;
+};
+
+export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses {
+  const writing = new Map<string, Set<Promise<unknown>>>();
+  const placesOf = (keyId: string) => {
+    const prefix = `{toka:responses:${keyId}}:`;
+    return [`${prefix}texts`, `${prefix}order`, `${prefix}bytes`] as const;
+  };
+  const warn = (what: string) => (error: unknown) => logger.warn({ reason: messageOf(error) }, what);
+
+  const read = async (keyId: string, ids: readonly string[], grow: Grow): Promise<Map<string, Kept>> => {
+    const unread = warn('what a client key was answered cannot be read');
+    const texts = ids.length > 0 ? await redis.hmget(placesOf(keyId)[0], ...ids).catch(unread) : [];
+    const found = new Map<string, Kept>();
+    for (const [at, id] of ids.entries()) {
+      const text = texts?.[at] ?? 'null';
+      grow(text.length);
+      const kept = Kept.safeParse(JSON.parse(text)).data;
+      if (kept) found.set(id, kept);
+    }
+    return found;
+  };
+  /** With those that the previous response went on with. */
+  const readAll = async (keyId: string, { items, previous }: References, grow: Grow): Promise<Map<string, Kept>> => {
+    const first = new Set([...items, ...(previous === undefined ? [] : [previous])]);
+    const found = await read(keyId, [...first].slice(0, countMax), grow);
+    let next = previous === undefined ? undefined : found.get(previous)?.previous;
+    for (let count = 1; next !== undefined && !found.has(next) && count < chainMax; count++) {
+      for (const [id, kept] of await read(keyId, [next], grow)) found.set(id, kept);
+      next = found.get(next)?.previous;
+    }
+    return found;
+  };
+
+  return {
+    async resolve(keyId, body, grow) {
+      const references = referencesIn(body);
+      if (references.items.size === 0 && references.previous === undefined) return body;
+      // An answer that this client has just read may still be on its way there.
+      await Promise.all(writing.get(keyId) ?? []);
+      return resolveReferences(body, await readAll(keyId, references, grow));
+    },
+    keeper(keyId, asked, resolved) {
+      if (asked.store === false) return undefined;
+      const previous = typeof asked.previous_response_id === 'string' ? asked.previous_response_id : undefined;
+      // Of one that goes on with another, only what is new.
+      const { input: said = [] } = previous === undefined ? resolved : asked;
+      const input = typeof said === 'string' ? [{ role: 'user', content: said }] : said;
+      return ({ id, output }) => {
+        const text = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
+        if (typeof id !== 'string' || id.length > idCharsMax || text.length > responseCharsMax) return;
+        const kept = redis
+          .keepResponse(...placesOf(keyId), id, text, ttlMs, countMax, bytesMax)
+          .catch(warn('what a client key was answered is not kept'));
+        const others = writing.get(keyId) ?? new Set();
+        writing.set(keyId, others.add(kept));
+        void kept.finally(() => {
+          others.delete(kept);
+          if (others.size === 0) writing.delete(keyId);
+        });
+      };
+    },
+  };
+}

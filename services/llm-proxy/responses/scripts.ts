@@ -1,0 +1,44 @@
+import type { Result } from 'ioredis';
+
+// What one client key was answered: a hash of texts by their response's id, the order in which they came, and their bytes in all.
+// What is due or too much goes with each write, the oldest first, at most a thousand at a time.
+
+const keep = `
+local id, text, ttl, countMax, bytesMax = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local bytes = tonumber(redis.call('GET', KEYS[3]) or '0') + #text - redis.call('HSTRLEN', KEYS[1], id)
+redis.call('HSET', KEYS[1], id, text)
+redis.call('ZADD', KEYS[2], now, id)
+local count = redis.call('ZCARD', KEYS[2])
+local oldest = redis.call('ZRANGE', KEYS[2], 0, 999, 'WITHSCORES')
+for at = 1, #oldest, 2 do
+  if count <= countMax and bytes <= bytesMax and tonumber(oldest[at + 1]) > now - ttl then break end
+  bytes = bytes - redis.call('HSTRLEN', KEYS[1], oldest[at])
+  redis.call('HDEL', KEYS[1], oldest[at])
+  redis.call('ZREM', KEYS[2], oldest[at])
+  count = count - 1
+end
+redis.call('SET', KEYS[3], bytes, 'PX', ttl)
+redis.call('PEXPIRE', KEYS[1], ttl)
+redis.call('PEXPIRE', KEYS[2], ttl)
+return count`;
+
+/** Keeps what a client key was answered, whole or not at all. */
+export const responseScripts = { keepResponse: { lua: keep, numberOfKeys: 3 } };
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    /** Answers how many are kept. */
+    keepResponse(
+      texts: string,
+      order: string,
+      bytes: string,
+      id: string,
+      text: string,
+      ttlMs: number,
+      countMax: number,
+      bytesMax: number,
+    ): Result<number, Context>;
+  }
+}

@@ -1,0 +1,134 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { scrub } from '#shared/secrets.ts';
+
+/**
+ * Of a client's request, what its provider does not get although both speak one wire. All else goes through, known or not: a wire grows by headers.
+ * What belongs to the connection, RFC 9110 section 7.6.1 among it, and to the body, which goes out as our own.
+ */
+const ofTheConnection = [
+  ...['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'expect', 'host', 'http2-settings'],
+  ...['accept', 'accept-encoding', 'content-encoding', 'content-length', 'content-type', 'content-md5', 'digest'],
+];
+/** Credentials: the client's own are for us alone. */
+const credentials = [
+  ...['authorization', 'x-api-key', 'api-key', 'cookie', 'cookie2', 'x-goog-api-key', 'www-authenticate'],
+  ...['set-cookie', 'set-cookie2', 'authentication-info', 'x-amz-security-token', 'x-csrf-token', 'x-xsrf-token'],
+];
+/** Where a message has come from and through what: addresses and names inside a network. */
+const whereabouts = [
+  ...['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'x-host', 'from'],
+  ...['x-original-url', 'x-original-host', 'x-rewrite-url', 'x-http-method-override', 'server', 'x-powered-by'],
+  ...[
+    'x-served-by',
+    'x-backend-server',
+    'x-upstream',
+    'x-hostname',
+    'x-server',
+    'traceparent',
+    'tracestate',
+    'baggage',
+  ],
+];
+/** What is for caches on the way and for browsers. */
+const forOthers = [
+  ...['cache-control', 'pragma', 'expires', 'age', 'etag', 'last-modified', 'vary', 'range', 'accept-ranges'],
+  ...['origin', 'referer', 'location', 'refresh', 'link', 'alt-svc', 'strict-transport-security', 'expect-ct', 'nel'],
+  ...[
+    'report-to',
+    'reporting-endpoints',
+    'permissions-policy',
+    'referrer-policy',
+    'x-frame-options',
+    'timing-allow-origin',
+  ],
+  ...['x-content-type-options', 'x-xss-protection', 'clear-site-data', 'service-worker-allowed', 'sourcemap'],
+];
+/** All clients use one account: what a provider remembers by the first may be another's. */
+const remembered = ['idempotency-key', 'x-idempotency-key'];
+const heldNames: ReadonlySet<string> = new Set([
+  ...[...ofTheConnection, ...credentials, ...whereabouts, ...forOthers, ...remembered],
+  ...['date', 'x-toka-cache'],
+]);
+const heldBeginnings = [
+  ...['proxy-', 'x-forwarded-', 'x-envoy-', 'x-amzn-', 'x-b3-', 'x-kong-', 'cf-connecting-', 'cf-ip', 'x-toka-'],
+  ...['sec-', 'access-control-', 'cross-origin-', 'content-security-policy', 'if-'],
+];
+
+/** A credential of whatever kind; not a number of tokens, which is written in the plural. */
+const looksSecret =
+  /(^|[-_])(authorization|auth|api-?key|key|token|secret|password|credentials?|cookie|jwt|signature)$/;
+
+const known = new Map<string, boolean>();
+const knownMax = 1_000;
+
+/** Whether a header is held back, in either direction. Most calls bring the same few names. */
+function isHeld(name: string): boolean {
+  const before = known.get(name);
+  if (before !== undefined) return before;
+  const held =
+    heldNames.has(name) || looksSecret.test(name) || heldBeginnings.some((beginning) => name.startsWith(beginning));
+  if (known.size < knownMax) known.set(name, held);
+  return held;
+}
+
+/** What both undici and Node would refuse to write. */
+const writable = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** Those that a request's or an answer's own `connection` names belong to it, too. */
+const namedBy = (connection: string | string[] | undefined): ReadonlySet<string> | undefined =>
+  connection === undefined || /^(keep-alive|close)$/i.test(String(connection))
+    ? undefined
+    : new Set(
+        String(connection)
+          .toLowerCase()
+          .split(',')
+          .map((each) => each.trim()),
+      );
+
+/** Of a client's headers, those that a provider gets that speaks its wire. */
+export function headersForProvider(headers: IncomingHttpHeaders): Record<string, string> {
+  const passed: Record<string, string> = {};
+  const named = namedBy(headers.connection);
+  for (const name in headers) {
+    if (isHeld(name) || named?.has(name)) continue;
+    const value = headers[name];
+    if (typeof value === 'string' && writable.test(value)) passed[name] = value;
+  }
+  return passed;
+}
+
+/** Of these, the ones that choose what a request means, by their wire's names: an answer is kept under them. */
+export function choosingHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const chosen: Record<string, string> = {};
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value === 'string' && /^(x-)?(anthropic|openai)-/.test(name) && !isHeld(name)) chosen[name] = value;
+  }
+  return chosen;
+}
+
+/** What says something to the client of any wire. */
+const forAnyWire: ReadonlySet<string> = new Set([
+  ...['content-type', 'retry-after', 'retry-after-ms', 'x-should-retry', 'request-id', 'x-request-id'],
+]);
+
+/** Of a provider's headers, those that a client gets; on another wire few of them mean anything. */
+export function headersForClient(
+  headers: IncomingHttpHeaders,
+  { status, speaksAlike }: { status: number; speaksAlike: boolean },
+): OutgoingHttpHeaders {
+  const passed: OutgoingHttpHeaders = {};
+  const named = namedBy(headers.connection);
+  for (const name in headers) {
+    const value = headers[name];
+    if (value === undefined) continue;
+    if (!forAnyWire.has(name) && (!speaksAlike || isHeld(name) || named?.has(name))) continue;
+    const text = typeof value === 'string' ? value : value.join(', ');
+    if (writable.test(text)) passed[name] = status === 200 ? text : scrub(text);
+  }
+  if (speaksAlike) return passed;
+  // Each wire's client looks for the id of a request under its own name.
+  const id = headers['request-id'] || headers['x-request-id'];
+  if (typeof id === 'string' && writable.test(id)) Object.assign(passed, { 'request-id': id, 'x-request-id': id });
+  return passed;
+}
