@@ -18,7 +18,13 @@ const throughBoth = {
 const ofRequests = {
   ...throughBoth,
   ...{ 'user-agent': 'claude-cli/2.1', 'x-stainless-retry-count': '1', 'anthropic-user-profile-id': 'p' },
-  ...{ 'openai-beta': 'responses=x', 'openai-project': 'proj', 'x-claude-code-session-id': 'c', 'x-app': 'cli' },
+  ...{
+    'openai-beta': 'responses=x',
+    'openai-project': 'proj',
+    'x-claude-code-session-id': 'c',
+    'x-app': 'cli',
+    accept: 'application/json',
+  },
 };
 const heldOfRequests = {
   ...{
@@ -29,7 +35,14 @@ const heldOfRequests = {
     'x-auth-token': 't',
   },
   ...{ 'x-forwarded-for': '10.0.0.7', 'x-forwarded-host': 'inside', forwarded: 'for=10.0.0.7', via: '1.1 inside' },
-  ...{ 'x-real-ip': '10.0.0.7', 'x-envoy-internal': 'true', traceparent: '00-x', baggage: 'tenant=a' },
+  ...{
+    'x-real-ip': '10.0.0.7',
+    'x-envoy-internal': 'true',
+    'cdn-loop': 'cloudflare',
+    'x-datadog-trace-id': '7',
+    traceparent: '00-x',
+    baggage: 'tenant=a',
+  },
   ...{ origin: 'https://a.example', referer: 'https://a.example/b', 'sec-fetch-mode': 'cors' },
   ...{
     'idempotency-key': 'one',

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { JsonObject } from '../wires/pivot.ts';
+import { parseObject } from '../wires/read.ts';
 import { referencesIn, resolveReferences } from './references.ts';
 
 const ttlMs = 86_400_000;
@@ -43,7 +44,7 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
   const writing = new Map<string, Set<Promise<unknown>>>();
   const placesOf = (keyId: string) => {
     const prefix = `{toka:responses:${keyId}}:`;
-    return [`${prefix}texts`, `${prefix}order`, `${prefix}bytes`] as const;
+    return [`${prefix}texts`, `${prefix}order`] as const;
   };
   const warn = (what: string) => (error: unknown) => logger.warn({ reason: messageOf(error) }, what);
 
@@ -52,9 +53,9 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
     const texts = ids.length > 0 ? await redis.hmget(placesOf(keyId)[0], ...ids).catch(unread) : [];
     const found = new Map<string, Kept>();
     for (const [at, id] of ids.entries()) {
-      const text = texts?.[at] ?? 'null';
+      const text = texts?.[at] ?? '';
       grow(text.length);
-      const kept = Kept.safeParse(JSON.parse(text)).data;
+      const kept = Kept.safeParse(parseObject(text)).data;
       if (kept) found.set(id, kept);
     }
     return found;
@@ -89,7 +90,13 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
         const whole = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
         // Clients that send all that was said refer to nothing but answers.
         const text = whole.length > responseCharsMax ? JSON.stringify({ output }) : whole;
-        if (typeof id !== 'string' || id.length > idCharsMax || text.length > responseCharsMax) return;
+        if (
+          typeof id !== 'string' ||
+          !id.startsWith('resp_') ||
+          id.length > idCharsMax ||
+          text.length > responseCharsMax
+        )
+          return;
         const kept = redis
           .keepResponse(...placesOf(keyId), id, text, ttlMs, countMax, bytesMax)
           .catch(warn('what a client key was answered is not kept'));
