@@ -2,6 +2,8 @@
 export const statusOf = {
   invalid: 400,
   unauthorized: 401,
+  /** A provider's account has no credit, or has reached a limit of its owner's: the operator's to mend, and nobody else's. */
+  unpaid: 402,
   forbidden: 403,
   'not-found': 404,
   'not-allowed': 405,
@@ -22,9 +24,13 @@ export const statusOf = {
   /** An Idempotency-Key that came with another request before. */
   reused: 422,
   limited: 429,
+  /** A budget of ours is used up until its day or month is over: no moment's patience helps. */
+  spent: 429,
   internal: 500,
   upstream: 502,
   unavailable: 503,
+  /** Nobody was asked: who would be has failed too often, and is left alone for a while. */
+  'held-back': 503,
   /** The sandbox of a tool call has gone, or did not start. */
   sandbox: 503,
   /** There is no room for it, or the disk can only be read. */
@@ -64,8 +70,10 @@ export class Failure extends Error {
 const transient: ReadonlySet<FailureCode> = new Set([
   'timeout',
   'limited',
+  'spent',
   'upstream',
   'unavailable',
+  'held-back',
   'sandbox',
   'disk-full',
 ]);

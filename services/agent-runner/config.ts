@@ -34,8 +34,8 @@ export const Config = CommonConfig.extend({
   /** Private addresses that agents may reach all the same, where their own list has them: see shared/egress/exempt.ts. */
   EGRESS_EXEMPT: EgressExempt,
   AGENT_SANDBOX_ENABLED: setting.flag().default(true),
-  /** How often a run is put back after a passing fault before it fails. */
-  RUN_RETRIES: setting.integer(0, 100).default(5),
+  /** How often a run is put back after a passing fault of the model's side before it fails: with the waits below, more than an hour's outage. */
+  RUN_RETRIES: setting.integer(0, 100).default(60),
   /** Seconds before the first retry; doubled for each further one. */
   RETRY_BACKOFF: setting.number(0, 3_600).default(2),
   RETRY_BACKOFF_MAX: setting.number(0, 86_400).default(120),

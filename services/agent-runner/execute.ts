@@ -254,9 +254,12 @@ const endOf = (runner: Runner, run: Run, error: RunError): RunDraft =>
 
 /** Where the agent says nothing of its own. */
 const retriesMax = { sandbox: 3, tool: 2, validation: 1 };
+const paidRetriesMax = 5;
 
 function retry({ config, metrics }: Runner, run: Run, error: RunError, retryAfterMs?: number): RunDraft {
-  const max = { provider: config.RUN_RETRIES, ...retriesMax, ...run.definition.retries };
+  const given = { provider: config.RUN_RETRIES, ...retriesMax, ...run.definition.retries };
+  // An outage may be sat out for as long as one likes; what is paid for each time may not.
+  const max = { ...given, answer: Math.min(given.provider ?? config.RUN_RETRIES, paidRetriesMax) };
   const policy = { max, backoffMs: config.RETRY_BACKOFF * 1000, backoffMsMax: config.RETRY_BACKOFF_MAX * 1000 };
   const draft = retryOrFail(run, error, policy, { nowMs: Date.now(), random: Math.random(), retryAfterMs });
   if (draft.type === 'toka.run.retry-scheduled.v1') metrics.retries.inc({ code: error.code });

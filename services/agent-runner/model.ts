@@ -19,7 +19,8 @@ import { judgeMessage, judgePrompt, systemPrompt } from './prompt.ts';
 
 const attemptsMax = 3;
 const patienceMsMax = 5_000;
-const callMsMax = 900_000;
+/** A long answer streams on for as long as it comes; see LLM_STREAM_TIMEOUT. */
+const callMsMax = 7_200_000;
 
 /** One turn of the loop: asks the model what to do next. Answers the event to record. */
 export async function nextStep(
@@ -140,12 +141,18 @@ export async function askModel(
     try {
       return await bus.ask(chat, input, { timeoutMs: callMsMax, signal });
     } catch (error) {
-      const waitMs = Math.max(
-        error instanceof Failure ? (error.retryAfterMs ?? 0) : 0,
-        250 * 2 ** attempt * (0.5 + Math.random()),
-      );
-      if (signal.aborted || !isTransient(error) || attempt === attemptsMax || waitMs > patienceMsMax) throw error;
+      const { retryAfterMs = 0, shouldRetry } = error instanceof Failure ? error : {};
+      const waitMs = Math.max(retryAfterMs, 250 * 2 ** attempt * (0.5 + Math.random()));
+      // What the proxy has tried already is not tried again here: later, perhaps.
+      const isOver = shouldRetry === false || !isTransient(error) || attempt === attemptsMax || waitMs > patienceMsMax;
+      if (signal.aborted || isOver) throw ofModel(error);
       await delay(waitMs, undefined, { signal }).catch(() => undefined);
     }
   }
 }
+
+/** Of a run, `timeout` is its own limit, and not that a model took too long: that is an answer which did not come. */
+const ofModel = (error: unknown): unknown =>
+  error instanceof Failure && error.code === 'timeout'
+    ? new Failure('upstream', error.message, { cause: error, retryAfterMs: error.retryAfterMs })
+    : error;

@@ -15,8 +15,10 @@ export const Config = CommonConfig.extend({
   LLM_HOST: setting.text().default('127.0.0.1'),
   /** The model of agents that name none; without it, the provider's default. */
   LLM_MODEL: setting.text().optional(),
-  /** Seconds that a whole model call may take. */
-  LLM_TIMEOUT: setting.number(0.1, 3_600).default(300),
+  /** Seconds for an answer that comes whole, or until a stream brings something, retries and fallbacks included. */
+  LLM_TIMEOUT: setting.number(0.1, 3_600).default(600),
+  /** Seconds that may pass between two pieces of a stream. */
+  LLM_STREAM_TIMEOUT: setting.number(0.1, 3_600).default(300),
   /**
    * Output tokens that a call may ask for at most, and gets where it does not say. Without it a client gets what it asks for, and the
    * model's max_output_tokens where it does not say; agents, and models of which that is not known, get 8,192.
@@ -30,12 +32,14 @@ export const Config = CommonConfig.extend({
   LLM_REQUESTS_MEMORY: setting.integer(160, 65_536).default(256),
   /** Seconds in which a client must have sent its request. */
   LLM_REQUEST_TIMEOUT: setting.number(0.1, 3_600).default(120),
-  /** How often a call is tried again at one endpoint, where that may help. */
+  /** How often a call is tried again where that may help, at all endpoints together. */
   LLM_RETRIES: setting.integer(0, 10).default(2),
   /** Calls of agents that wait for a limit or for room, at most. */
   LLM_QUEUE_MAX: setting.integer(0, 100_000).default(1_000),
   /** Seconds that a call of an agent waits for a limit or for room. */
   LLM_QUEUE_TIMEOUT: setting.number(0, 3_600).default(30),
+  /** Seconds that a client's call waits where only calls under way hold what it needs of a limit or budget. */
+  LLM_CLIENT_QUEUE_TIMEOUT: setting.number(0, 3_600).default(20),
   /** Logs the shape of each call, and its beginning. */
   LLM_DEBUG: setting.flag().default(false),
   MODELS_FILE: setting.text().default('config/models.toml'),

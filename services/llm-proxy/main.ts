@@ -81,6 +81,7 @@ export async function open(context: Context<Config>): Promise<number> {
     responses: createKeptResponses(redis, logger),
     maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensUsual,
     outputCeiling: config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensMax,
+    clientWaitMs: config.LLM_CLIENT_QUEUE_TIMEOUT * 1_000,
     requestMs: config.LLM_REQUEST_TIMEOUT * 1_000,
     debug: config.LLM_DEBUG,
   };

@@ -36,6 +36,8 @@ export type Parts = {
   maxOutputTokens: number;
   /** What clients may ask for at most. */
   outputCeiling: number;
+  /** LLM_CLIENT_QUEUE_TIMEOUT, in milliseconds. */
+  clientWaitMs: number;
   /** LLM_REQUEST_TIMEOUT. */
   requestMs: number;
   /** LLM_DEBUG. */
@@ -89,7 +91,7 @@ export type AnyCall = CallState & {
   /** Whether its answer waits until it is in the ledger. */
   isLedgerFirst: boolean;
   /** Who asks, for limits, and how much it may take. */
-  asking: Omit<Question, 'targets' | 'signal'>;
+  asking: Omit<Question, 'targets' | 'signal' | 'cannot' | 'recorded'>;
   /** Where it stands in the cache, and what it wants of it; undefined: nothing. */
   cached(): { key: string; how: How } | undefined;
   /** What must be done to have it answered by a target. Throws `invalid` where it cannot. */

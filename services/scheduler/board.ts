@@ -139,8 +139,9 @@ function begin(board: Board, run: Run, actor: string): void {
   board.latest.set(key, { since: run.since, runId: run.id, status: run.status, endedAt: null });
 }
 
-/** Ends that say nothing of the agent: nobody let it work. */
+/** Ends that say nothing of the agent: nobody let it work, or its model could not be had, whoever has to mend that. */
 const blameless: ReadonlySet<string> = new Set([
+  ...['upstream', 'limited', 'spent', 'unavailable', 'held-back', 'unpaid', 'unauthorized', 'disk-full'],
   'dependency-failed',
   'workstream-timeout',
   'spawn-timeout',

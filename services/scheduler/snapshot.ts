@@ -9,7 +9,7 @@ import type { Board } from './board.ts';
 import { emptyBoard } from './board.ts';
 
 /** Raise it when the board or a fold changes: an older snapshot is then left aside. */
-const version = 4;
+const version = 5;
 const snapshotName = 'scheduler';
 const linesPerTurn = 200;
 const mapNames = [

@@ -14,7 +14,7 @@ import type { Archived } from './uses.ts';
 import { openUses, usesNames, usesTables } from './uses.ts';
 
 /** Raise it when a view or a fold changes: the views are then made anew from the events. */
-const version = 9;
+const version = 10;
 const textCharsMax = 4_000;
 
 const tables = `

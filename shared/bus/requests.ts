@@ -15,6 +15,7 @@ const FailureData = z.object({
   message: z.string(),
   retryAfterMs: z.number().optional(),
   problems: z.array(z.object({ field: z.string(), message: z.string(), line: z.number().optional() })).optional(),
+  shouldRetry: z.boolean().optional(),
 });
 
 const Chunk = z.object({ text: z.string() });
@@ -145,8 +146,8 @@ async function reply(msg: Msg, work: () => unknown, problem: (error: unknown) =>
   } catch (error) {
     if (!(error instanceof Failure)) problem(error);
     const failure = error instanceof Failure ? error : new Failure('internal', 'an internal error; see the log');
-    const { code, message, retryAfterMs, problems } = failure;
-    msg.respond(JSON.stringify({ code, message, retryAfterMs, problems }), { headers: kind('failure') });
+    const { code, message, retryAfterMs, problems, shouldRetry } = failure;
+    msg.respond(JSON.stringify({ code, message, retryAfterMs, problems, shouldRetry }), { headers: kind('failure') });
   } finally {
     clearInterval(beat);
   }

@@ -20,6 +20,7 @@ export function evolveWork(run: Run, event: WorkEvent): Run {
       return {
         ...run,
         startsWithoutProgress: 0,
+        putBacks: 0,
         pending: without(run.pending, event.data.callId),
         workspace: withSnapshot(run.workspace, event.data.snapshot),
       };
@@ -54,6 +55,7 @@ export function evolveWork(run: Run, event: WorkEvent): Run {
       return {
         ...run,
         startsWithoutProgress: 0,
+        putBacks: 0,
         contextTokens: 0,
         compactions: run.compactions + 1,
         usage: event.data.facts ? add(run.usage, event.data.facts) : run.usage,
@@ -110,6 +112,7 @@ function afterStep(run: Run, step: StepData): Run {
   return {
     ...run,
     startsWithoutProgress: 0,
+    putBacks: 0,
     steps: run.steps + 1,
     idleSteps: step.calls.length === 0 ? run.idleSteps + 1 : 0,
     usage: add(run.usage, step),

@@ -73,7 +73,9 @@ export type Run = {
   starts: number;
   /** Times that it was put back to try again. */
   retries: number;
-  /** Of these, by what went wrong. */
+  /** Times in a row, without any progress between, that it was put back for a fault of whatever side. */
+  putBacks: number;
+  /** Of its retries, by what went wrong. */
   retriesBy: Readonly<Partial<Record<RetryClass, number>>>;
   /** Consecutive starts without progress: a poison run kills its runner before anything is recorded. */
   startsWithoutProgress: number;
@@ -105,6 +107,9 @@ export type Run = {
   /** How long it waited for people before that, in milliseconds; `heldMsAtStart`: of it, before it was first started. */
   heldMs: number;
   heldMsAtStart: number;
+  /** Since when it waits for a model that cannot be had, and how long it did before that, in milliseconds. */
+  outageSince: string | null;
+  outageMs: number;
   queuedAt: string;
   dispatchedAt: string | null;
   startedAt: string | null;
@@ -118,8 +123,8 @@ export type Run = {
   head: number;
 };
 
-/** Put back through no fault of the run's own: it does not use up a retry. */
-const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited', 'handed-back']);
+/** Put back through no fault of the run's own, and before anybody was asked: it does not use up a retry. */
+const noFault: ReadonlySet<string> = new Set(['spawn-timeout', 'limited', 'spent', 'held-back', 'handed-back']);
 
 export const hasEnded = (run: Pick<Run, 'status'>): boolean =>
   run.status === 'completed' || run.status === 'failed' || run.status === 'cancelled';
@@ -132,9 +137,15 @@ export const waitsForPerson = ({ status, approvals }: Pick<Run, 'status' | 'appr
 export const heldMsOf = (run: Run, nowMs: number): number =>
   run.heldMs + (run.heldSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.heldSince)));
 
-/** How long a run has taken since its first start, in milliseconds, without what people took. */
-export const tookMsOf = (run: Run, nowMs: number): number =>
-  run.startedAt === null ? 0 : nowMs - Date.parse(run.startedAt) - (heldMsOf(run, nowMs) - run.heldMsAtStart);
+/** How long a run has waited so far for a model that could not be had, in milliseconds. */
+const outageMsOf = (run: Run, nowMs: number): number =>
+  run.outageMs + (run.outageSince === null ? 0 : Math.max(0, nowMs - Date.parse(run.outageSince)));
+
+/** How long a run has taken since its first start, in milliseconds, without what people took, and without outages of its model. */
+export function tookMsOf(run: Run, nowMs: number): number {
+  if (run.startedAt === null) return 0;
+  return nowMs - Date.parse(run.startedAt) - (heldMsOf(run, nowMs) - run.heldMsAtStart) - outageMsOf(run, nowMs);
+}
 
 /** What has happened: folds one event into the run. */
 export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run | undefined {
@@ -144,7 +155,16 @@ export function evolve(before: Run | undefined, event: Recorded<RunEvent>): Run 
   if (event.type === 'toka.run.queued.v1') return run;
   // Two who write at the same time may both be taken: what comes for a run that has ended changes nothing of it.
   if (hasEnded(run) && event.type !== 'toka.run.workspace-kept.v1') return run;
-  return holding(after(run, event), event.time);
+  return awaiting(holding(after(run, event), event.time), event.time);
+}
+
+/** Keeps the time that outages take. */
+function awaiting(run: Run, time: string): Run {
+  const waits = run.status === 'waiting' && run.retryAt !== null && retryClassOf(run.error?.code ?? '') === 'provider';
+  if (waits === (run.outageSince !== null)) return run;
+  return waits
+    ? { ...run, outageSince: time }
+    : { ...run, outageSince: null, outageMs: outageMsOf(run, Date.parse(time)) };
 }
 
 /** Keeps the time that people take. */
@@ -211,6 +231,7 @@ function putBack(run: Run, { at, ...error }: DataOf<'toka.run.retry-scheduled.v1
     status: run.status === 'paused' ? run.status : 'waiting',
     error,
     retries: run.retries + (noFault.has(error.code) ? 0 : 1),
+    putBacks: run.putBacks + (retryClassOf(error.code) ? 1 : 0),
     retriesBy: kind ? { ...run.retriesBy, [kind]: (run.retriesBy[kind] ?? 0) + 1 } : run.retriesBy,
     // Whoever recorded this was alive: the run has not ended its runner.
     startsWithoutProgress: 0,
@@ -238,6 +259,7 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     status: 'queued',
     starts: 0,
     retries: 0,
+    putBacks: 0,
     retriesBy: {},
     startsWithoutProgress: 0,
     steps: 0,
@@ -261,6 +283,8 @@ function queued(event: Extract<Recorded<RunEvent>, { type: 'toka.run.queued.v1' 
     heldSince: null,
     heldMs: 0,
     heldMsAtStart: 0,
+    outageSince: null,
+    outageMs: 0,
     queuedAt: event.time,
     dispatchedAt: null,
     startedAt: null,

@@ -6,15 +6,17 @@ import { createBreakers } from '../../services/llm-proxy/failover/breakers.ts';
 import type { Circumstances } from '../../services/llm-proxy/failover/verdict.ts';
 import { judge, summarize } from '../../services/llm-proxy/failover/verdict.ts';
 
-const now: Circumstances = { retries: 0, retriesMax: 2, began: false, more: false, leftMs: 60_000, random: 0.5 };
+const calm = { retries: 0, retriesMax: 2, isPatient: true, began: false, more: false };
+const now: Circumstances = { ...calm, leftMs: 60_000, random: 0.5 };
+const advice = { isPatient: true, retriesMax: 0 };
 const failed = (code: FailureCode, retryAfterMs?: number) => new Failure(code, `it is ${code}`, { retryAfterMs });
 const codes = Object.keys(statusOf).filter((code): code is FailureCode => code in statusOf);
 
 test('what may pass is tried again, what another may do better goes on, and everything else ends the call', (t) => {
   const by = (step: string) => codes.filter((code) => judge(failed(code), now).step === step);
   t.deepEqual(by('again'), ['timeout', 'limited', 'upstream', 'unavailable']);
-  t.deepEqual(by('next'), ['unauthorized', 'not-found']);
-  t.is(by('stop').length, codes.length - 6);
+  t.deepEqual(by('next'), ['unauthorized', 'unpaid', 'not-found']);
+  t.is(by('stop').length, codes.length - 7);
   t.is(judge(new TypeError('a bug'), now).step, 'stop');
 });
 
@@ -50,20 +52,19 @@ test('of many failures the one that may pass and says most is told, with who was
     ...{ failure: failed(code, retryAfterMs), at, refused },
   });
   const only = of('unauthorized', 'a/m');
-  t.is(summarize([only]), only.failure, 'the very same');
-  const summary = summarize([
-    of('limited', 'a/m', 9_000),
-    of('unavailable', 'b/m', 4_000, true),
-    of('unauthorized', 'c/n'),
-  ]);
+  t.is(summarize([only], advice), only.failure, 'the very same');
+  const summary = summarize(
+    [of('limited', 'a/m', 9_000), of('unavailable', 'b/m', 4_000, true), of('unauthorized', 'c/n')],
+    advice,
+  );
   t.like(summary, {
     code: 'limited',
     message: 'it is limited (3 targets were tried: a/m, b/m, c/n)',
     retryAfterMs: 4_000,
   });
-  t.is(summarize([of('unauthorized', 'a/m'), of('not-found', 'b/m')]).code, 'unauthorized');
-  t.is(summarize([of('unavailable', 'a/m', 1, true), of('not-found', 'b/m')]).code, 'not-found');
-  t.is(summarize([]).code, 'unavailable');
+  t.is(summarize([of('unauthorized', 'a/m'), of('not-found', 'b/m')], advice).code, 'unauthorized');
+  t.is(summarize([of('held-back', 'a/m', 1, true), of('not-found', 'b/m')], advice).code, 'not-found');
+  t.is(summarize([], advice).code, 'unavailable');
 });
 
 function setUpBreakers() {
@@ -75,53 +76,74 @@ function setUpBreakers() {
   };
   const open = async (provider: string) =>
     (await metrics.llmBreakerOpen.get()).values.find(({ labels }) => labels.provider === provider)?.value;
-  const fail = (endpoint: string, code: FailureCode, signal?: AbortSignal) =>
-    breakers.of(endpoint).run(() => Promise.reject(failed(code)), signal);
-  return { breakers, later, open, fail };
+  /** One call that goes through, and ends so; undefined: it tells nothing. Answers why it could not. */
+  const call = (endpoint: string, code: FailureCode | 'fine' | undefined, request?: string) => {
+    const breaker = breakers.of(endpoint);
+    const refusal = breaker.refusal();
+    if (refusal) return refusal;
+    const pass = breaker.enter();
+    if (code === 'fine') pass.succeed();
+    else if (code) pass.fail(failed(code), request === undefined ? undefined : () => request);
+    pass.end();
+    return undefined;
+  };
+  return { breakers, later, open, call };
 }
 
 test('ten faults in a row open the breaker of that endpoint alone', async (t) => {
-  const { breakers, open, fail } = setUpBreakers();
-  for (let each = 0; each < 9; each++) await t.throwsAsync(fail('a', 'unavailable'));
-  t.is(await breakers.of('a').run(() => Promise.resolve('fine')), 'fine', 'a success begins the count anew');
-  for (let each = 0; each < 10; each++) await t.throwsAsync(fail('a', each % 2 ? 'timeout' : 'unavailable'));
-  for (let each = 0; each < 30; each++) await t.throwsAsync(fail('b', 'invalid'));
+  const { breakers, open, call } = setUpBreakers();
+  for (let each = 0; each < 9; each++) call('a', 'unavailable');
+  call('a', 'fine');
+  t.is(await open('a'), 0, 'a success begins the count anew');
+  for (let each = 0; each < 10; each++) t.is(call('a', each % 2 ? 'timeout' : 'unavailable'), undefined);
+  for (let each = 0; each < 30; each++) call('b', 'invalid');
   t.is(await open('a'), 1);
   t.is(await open('b'), 0);
-  t.like(breakers.of('a').refusal(), { code: 'unavailable', retryAfterMs: 15_000 });
+  t.like(breakers.of('a').refusal(), { code: 'held-back', retryAfterMs: 15_000 });
+  t.regex(breakers.of('a').refusal()?.message ?? '', /a has failed 10 times in a row.*The last time: it is timeout$/);
   t.is(breakers.of('b').refusal(), undefined);
 });
 
+test('one request that fails wherever it comes counts once, so it holds nobody else back', async (t) => {
+  const { open, call } = setUpBreakers();
+  for (let each = 0; each < 100; each++) t.is(call('a', 'unavailable', 'the bad one'), undefined);
+  t.is(await open('a'), 0);
+  for (let each = 0; each < 8; each++) call('a', 'unavailable', `other ${each}`);
+  t.is(await open('a'), 0);
+  call('a', 'unavailable', 'one more');
+  t.is(await open('a'), 1, 'ten that are different speak against the endpoint');
+});
+
 test('after fifteen seconds one probe goes through: its end closes the breaker or opens it anew', async (t) => {
-  const { breakers, later, open, fail } = setUpBreakers();
-  const openUp = async () => {
-    for (let each = 0; each < 10; each++) await t.throwsAsync(fail('a', 'unavailable'));
+  const { breakers, later, open, call } = setUpBreakers();
+  const openUp = () => {
+    for (let each = 0; each < 10; each++) call('a', 'unavailable');
   };
-  await openUp();
+  openUp();
   later(14_999);
   t.truthy(breakers.of('a').refusal());
   later(1);
-  const { promise, resolve } = Promise.withResolvers<string>();
-  const probe = breakers.of('a').run(() => promise);
-  await t.throwsAsync(fail('a', 'unavailable'), { message: /held back/ }, 'only one at a time');
-  resolve('back');
-  t.is(await probe, 'back');
+  const probe = breakers.of('a').enter();
+  t.regex(call('a', 'fine')?.message ?? '', /held back/, 'only one at a time');
+  t.true(probe.mayGoOn(), 'but that one may try again');
+  probe.succeed();
+  probe.end();
   t.is(await open('a'), 0);
 
-  await openUp();
+  openUp();
   later(15_000);
-  await t.throwsAsync(fail('a', 'unavailable'), { message: 'it is unavailable' }, 'the probe');
-  await t.throwsAsync(fail('a', 'unavailable'), { message: /held back/ });
+  t.is(call('a', 'unavailable'), undefined, 'the probe');
+  t.regex(call('a', 'unavailable')?.message ?? '', /held back/);
 });
 
 test('a probe that got any answer closes the breaker; one that was called off leaves it to the next', async (t) => {
-  const { breakers, later, open, fail } = setUpBreakers();
-  for (let each = 0; each < 10; each++) await t.throwsAsync(fail('a', 'unavailable'));
+  const { breakers, later, open, call } = setUpBreakers();
+  for (let each = 0; each < 10; each++) call('a', 'unavailable');
   later(15_000);
-  await t.throwsAsync(fail('a', 'unavailable', AbortSignal.abort()), { message: 'it is unavailable' });
+  call('a', undefined);
   t.is(await open('a'), 1);
   t.is(breakers.of('a').refusal(), undefined, 'the next one is a probe again');
-  await t.throwsAsync(fail('a', 'invalid'));
+  call('a', 'unpaid');
   t.is(await open('a'), 0);
 });
 

@@ -132,7 +132,7 @@ test('an ended run takes no command, and a second cancel changes nothing', (t) =
 });
 
 test('retries back off to a ceiling, respect a floor, and come to an end', (t) => {
-  const max = { provider: 2, sandbox: 1, tool: 0, validation: 1 };
+  const max = { provider: 2, answer: 1, sandbox: 1, tool: 0, validation: 1 };
   const policy = { max, backoffMs: 1_000, backoffMsMax: 3_000 };
   const error = { code: 'unavailable', message: 'the model is away' };
   const at = (run: Run, random: number, retryAfterMs?: number) => {
@@ -149,7 +149,8 @@ test('retries back off to a ceiling, respect a floor, and come to an end', (t) =
   t.is(at(given(started, again), 0.999), 1_999);
   t.is(at(given(started), 0, 9_000), 9_000);
   t.is(at(given(started, again, again), 0), 'toka.run.failed.v1');
-  t.is(at(given(started, limited, limited, limited), 0), 500, 'a rate limit is no fault of the run');
+  t.is(at(given(started, limited, limited, limited), 0), 1_500, 'a rate limit is no fault of the run');
+  t.is(at(given(started, again, step('a', 'read_file')), 0), 500, 'the waits begin anew after progress');
 });
 
 test('the conversation holds each answer, result and refusal in order', (t) => {

@@ -214,6 +214,8 @@ test('an agent whose runs fail again and again is quarantined, until a person re
   };
   t.deepEqual(fail('loop'), []);
   t.deepEqual(fail('dependency-failed'), [], 'that was not its fault');
+  for (const code of ['unavailable', 'held-back', 'limited', 'spent', 'upstream', 'unpaid', 'unauthorized'])
+    t.deepEqual(fail(code), [], `${code} is its model's`);
   t.deepEqual(fail('loop'), ['quarantine']);
   w.happen('agent/a', { type: 'toka.agent.quarantined.v1', data: { reason: 'x' } });
   w.run('a');

@@ -11,6 +11,7 @@ import { decodeEntry } from '../../services/llm-proxy/wires/contract/entry.ts';
 const unmarked: Marks = {
   reached: () => undefined,
   began: () => undefined,
+  piece: () => undefined,
   sent: () => undefined,
   took: () => undefined,
 };

@@ -48,11 +48,17 @@ export const shortMessages = {
 
 const writer = { source: '/toka/test/1', actor: 'service:test' };
 
-type Options = { script: FakeScript; environment?: Record<string, string>; terms?: Record<string, unknown> };
+type Options = {
+  script: FakeScript;
+  environment?: Record<string, string>;
+  terms?: Record<string, unknown>;
+  proxies?: number;
+  hasUsers?: boolean;
+};
 
 /** An llm-proxy in front of a fake provider, with a client key of these terms and both official clients that use it. */
-export async function startHttpProxy(wire: Wire, { script, environment = {}, terms = {} }: Options) {
-  const system = await startProxySystem(wire, { script, environment });
+export async function startHttpProxy(wire: Wire, { terms = {}, ...options }: Options) {
+  const system = await startProxySystem(wire, options);
   const url = system.urls[0] ?? '';
   const mint = async (changes: Record<string, unknown> = {}) => {
     const id = newId('key');

@@ -1,5 +1,6 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import { openBus } from '#shared/bus/bus.ts';
+import { adminUser } from '#shared/bus/users.ts';
 import type { LlmEvent, Recorded } from '#shared/contracts/events.ts';
 import { isLlmEvent } from '#shared/contracts/events.ts';
 import type { ChatInput, ChatResponse } from '#shared/contracts/llm.ts';
@@ -12,7 +13,7 @@ import type { FakeProvider, FakeScript } from './fake-provider.ts';
 import { startFakeProvider } from './fake-provider.ts';
 import type { Wire } from './fake-wires.ts';
 import type { TestServer } from './servers.ts';
-import { startNats, startRedis } from './servers.ts';
+import { passwordOf, startNats, startNatsWithUsers, startRedis } from './servers.ts';
 
 export const wires = ['anthropic', 'openai'] as const;
 export const keyOfTests = 'sk-test-0123456789-very-secret';
@@ -34,19 +35,24 @@ export type ProxySystem = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-type Options = { script: FakeScript; environment?: Record<string, string>; proxies?: number };
+/** `hasUsers`: each service has its own rights in NATS, and no more. */
+type Options = { script: FakeScript; environment?: Record<string, string>; proxies?: number; hasUsers?: boolean };
 
 export async function startProxySystem(
   wire: Wire,
-  { script, environment = {}, proxies = 1 }: Options,
+  { script, environment = {}, proxies = 1, hasUsers = false }: Options,
 ): Promise<ProxySystem> {
   await using stack = new AsyncDisposableStack();
   const fake = stack.use(await startFakeProvider({ script }));
-  const nats = stack.use(await startNats());
+  const nats = stack.use(await (hasUsers ? startNatsWithUsers() : startNats()));
   const redis = stack.use(await startRedis());
-  const bus = stack.use(await openBus({ url: nats.url, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined));
+  const admin = hasUsers ? { user: adminUser, password: passwordOf(adminUser) } : {};
+  const bus = stack.use(
+    await openBus({ url: nats.url, ...admin, name: 'test', leaseMs: 1_000, replicas: 1 }, () => undefined),
+  );
   const whole = {
     NATS_URL: nats.url,
+    ...(hasUsers ? { NATS_USER: 'llm-proxy', NATS_PASSWORD: passwordOf('llm-proxy') } : {}),
     REDIS_URL: redis.url,
     LLM_PORT: '0',
     METRICS_PORT: '0',
@@ -60,6 +66,7 @@ export async function startProxySystem(
     OPENAI_BASE_URL: fake.openAiUrl,
     LLM_RETRIES: '0',
     LLM_QUEUE_TIMEOUT: '0',
+    LLM_CLIENT_QUEUE_TIMEOUT: '0',
     ...environment,
   };
   const running: Running[] = [];

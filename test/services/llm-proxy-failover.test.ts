@@ -180,11 +180,14 @@ test('an open breaker is passed by without a call, and when all are open that is
   await using system = await setUp();
   system.a.play(() => ({ status: 500 }));
   system.b.play(() => ({ text: 'Here.' }));
-  for (let each = 0; each < 4; each++) t.is(await system.call('m'), 'Here.');
-  t.is(system.a.requests.length, 10, 'the tenth fault in a row opened it, in the middle of the retries');
+  for (let each = 0; each < 10; each++) t.is(await system.call('m'), 'Here.');
+  t.is(system.a.requests.length, 30, 'ten calls failed, with three tries each');
   t.is(await system.call('m'), 'Here.');
-  t.is(system.a.requests.length, 10);
-  const failure = await t.throwsAsync<Failure>(system.call('alone'), { code: 'unavailable', message: /held back/ });
+  t.is(system.a.requests.length, 30);
+  const failure = await t.throwsAsync<Failure>(system.call('alone'), {
+    code: 'held-back',
+    message: /a has failed 10 times in a row; calls are held back for a while. The last time: a answered 500/,
+  });
   t.true((failure?.retryAfterMs ?? 0) > 10_000);
 });
 

@@ -128,6 +128,7 @@ for (const protocol of ['http', 'https']) {
     await using upstreams = openUpstreams({ connections: 2, proxy });
     const remote = upstreams.remote({
       ...{ name: 'far', wire: 'openai', baseUrl, official: false, weight: 1, timeoutMs: 9_000, firstByteMs: 9_000 },
+      pieceMs: 5_000,
       apiKey: () => undefined,
       upstream: { label: 'far', keySetting: '', urlSetting: '', baseUrl },
     });

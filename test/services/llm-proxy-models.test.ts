@@ -118,7 +118,7 @@ test('endpoints share a model by weight, with keys, times and failures of their 
   for (let each = 0; each < 50; each++) t.deepEqual(namesOf(models.targets('m')), ['a/m', 'b/m']);
   const [a, b] = models.targets('m').map(({ endpoint }) => endpoint);
   t.like(a, { baseUrl: 'http://127.0.0.1:1/v1', timeoutMs: 20_000, firstByteMs: 5_000, official: false });
-  t.like(b, { timeoutMs: 300_000, firstByteMs: 300_000 });
+  t.like(b, { timeoutMs: 600_000, firstByteMs: 600_000, pieceMs: 300_000 });
   t.is(a?.apiKey(), 'key-of-a-0123');
   t.is(b?.apiKey(), undefined);
   t.like(a?.upstream, { label: 'a', keySetting: 'A_KEY', urlSetting: 'base_url of the endpoint "a" in MODELS_FILE' });

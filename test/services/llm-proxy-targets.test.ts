@@ -136,8 +136,9 @@ test("a key's budget and its limit of tokens hold, by what calls took", async (t
   }
   const refused = await ask();
   t.is(refused.status, 429);
-  t.regex(await refused.text(), /budget of the key .*\(4\.5 US dollars a day, UTC\) is reached/);
-  t.true(Number(refused.headers.get('retry-after')) > 0);
+  t.regex(await refused.text(), /budget of the key .*\(4\.5 US dollars a day, UTC\) is spent/);
+  t.is(refused.headers.get('retry-after'), null);
+  t.is(refused.headers.get('x-should-retry'), 'false');
   t.is(refused.headers.get('x-ratelimit-limit-usd'), '4.5');
   t.is(refused.headers.get('x-ratelimit-remaining-usd'), '0');
   t.regex(refused.headers.get('x-ratelimit-reset-usd') ?? '', /^\d+s$/);

@@ -8,6 +8,8 @@ export type Marks = {
   reached(): void;
   /** The answer has begun to come: the endpoint's time until then is over. Call it always, or a long call ends at `firstByteMs`. */
   began(): void;
+  /** A piece of a stream came. From the first on, the endpoint's time is what may pass between two, however long the whole takes. */
+  piece(): void;
   /** The caller has got something of the answer: from here on nothing is tried anew. */
   sent(): void;
   /** What it took, as the endpoint says. */
@@ -43,14 +45,14 @@ type Limits = {
   signal: AbortSignal;
 };
 
-/** Makes one attempt within its endpoint's times and the deadline. Always ends, whatever the attempt does. */
+/** Makes one attempt within its endpoint's times, and within the deadline until a stream comes. Always ends, whatever the attempt does. */
 export async function tryOnce<T>(
   target: Target,
   attempt: Attempt<T>,
   { deadlineMs, signal }: Limits,
   progress: Progress,
 ): Promise<T> {
-  const { timeoutMs, firstByteMs, upstream } = target.endpoint;
+  const { timeoutMs, firstByteMs, pieceMs, upstream } = target.endpoint;
   const beganMs = performance.now();
   const wholeMs = Math.min(timeoutMs, deadlineMs - beganMs);
   const own = new AbortController();
@@ -74,6 +76,12 @@ export async function tryOnce<T>(
         firstByteMs,
       )
     : setTimeout(lateWhole, wholeMs);
+  let pieceAtMs = 0;
+  const watchPieces = () => {
+    const leftMs = pieceAtMs + pieceMs - performance.now();
+    if (leftMs > 0) limit = setTimeout(watchPieces, leftMs);
+    else late('sent no more of its answer', pieceMs, 'LLM_STREAM_TIMEOUT, LLM_TIMEOUT and its timeout in MODELS_FILE');
+  };
   signal.addEventListener('abort', onAbort, { once: true });
   const marks: Marks = {
     reached() {
@@ -85,9 +93,17 @@ export async function tryOnce<T>(
     began() {
       if (progress.began) return;
       progress.began = true;
-      if (!startsLate || own.signal.aborted) return;
+      if (!startsLate || own.signal.aborted || pieceAtMs > 0) return;
       clearTimeout(limit);
       limit = setTimeout(lateWhole, wholeMs - (performance.now() - beganMs));
+    },
+    piece() {
+      const isFirst = pieceAtMs === 0;
+      pieceAtMs = performance.now();
+      progress.began = true;
+      if (!isFirst || own.signal.aborted) return;
+      clearTimeout(limit);
+      watchPieces();
     },
     sent() {
       if (progress.sent) return;

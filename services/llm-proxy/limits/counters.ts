@@ -15,8 +15,12 @@ export type Asking = {
   priority: Priority;
   /** The most that the call may take; `usd` is null where the model's price is not known. */
   estimate: { tokens: number; usd: number | null };
+  /** Whether the call asks no model for anything, so that it counts for no rule. */
+  isFree?: boolean;
   /** A client key's own rules, beside those of all. */
   rules?: readonly Rule[];
+  /** Settles once the call is in the ledger; undefined: that need not be known. */
+  recorded?: Promise<unknown> | undefined;
 };
 
 /** One count that a rule bounds; equal ids are one count, here and in Redis. */
@@ -32,6 +36,7 @@ export function createShareFinder(rules: () => readonly Rule[]): (asking: Asking
   const find = createCounterFinder(rules);
   const simple = new WeakMap<readonly Counter[], readonly Share[]>();
   return (asking) => {
+    if (asking.isFree) return [];
     const counters = find(asking);
     const known = simple.get(counters);
     if (known) return known;
@@ -106,7 +111,8 @@ export function amountOf({ kind }: Rule, taken: { tokens: number; usd: number | 
 /** Rounded up: what is smaller than the unit must count, too. */
 const millionths = (usd: number) => Math.ceil(usd * 1e6);
 
-const wordsFor = ({ kind }: Rule, amount: number) =>
+/** So much of a rule's count, in words. */
+export const wordsFor = ({ kind }: Rule, amount: number) =>
   kind === 'usd' ? `${amount / 1e6} US dollars` : kind === 'tokens' ? `${amount} tokens` : `${amount} model calls`;
 
 /** `RATE_LIMIT_REQUESTS (100 model calls in 60 seconds)`, or `the budget of the agent "a" (5 US dollars a day, UTC)`. */

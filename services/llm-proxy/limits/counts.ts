@@ -2,35 +2,35 @@ import type { Redis } from 'ioredis';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
-import type { Counter, Share } from './counters.ts';
+import type { Share } from './counters.ts';
 import { createLeases } from './leases.ts';
 import type { Ledger } from './ledger.ts';
 import type { LocalCounts } from './local-counts.ts';
 import { createLocalCounts } from './local-counts.ts';
+import { createOthers, lookAround, lookMs } from './others.ts';
 import type { Pending } from './pending.ts';
 import { createPending } from './pending.ts';
+import type { Reservations } from './reservations.ts';
 import type { Correction, Taking } from './shared-counts.ts';
 import { createSharedCounts } from './shared-counts.ts';
 import type { ShowLeft } from './show-left.ts';
 import { createShowLeft } from './show-left.ts';
 import { placeOf } from './window.ts';
 
-/** `amount` more, or less, of the share at `at` of what was taken: in all, `whole`. */
-export type Change = { counter: Counter; amount: number; whole: number; taking: Taking; at: number };
-
 /** All counts: in Redis, or here as long as it is away. */
 export type Counts = {
   /** Takes all of it or nothing. Never throws. */
   take(shares: readonly Share[]): Promise<Taking>;
   /** Counts so much more or less of a share that was taken. */
-  correct(change: Change): void;
+  correct(correction: Correction): void;
   /** Tells Redis at once of what was corrected, before whatever is taken next. */
   flush(): void;
   state(): 'shared' | 'local';
+  /** What calls under way hold of a count that came to `sum`; undefined: what those of other instances hold is not known yet. */
+  held(id: string, sum: number): number | undefined;
   [Symbol.dispose](): void;
 };
 
-const lookMs = 1_000;
 /** Redis is not waited for so long (see redis.ts): whoever was, stood still himself, and has learnt nothing of Redis. */
 const stillMs = 2_000;
 const awayText = 'limits hold by share: Redis cannot be reached';
@@ -41,23 +41,29 @@ export function createCounts(
   shown: () => readonly Share[],
   instance: string,
   ledger: Ledger,
+  reservations: Reservations,
   logger: Logger,
   metrics: Metrics,
 ): Counts {
-  const shared = createSharedCounts(redis, instance, ledger);
+  const shared = createSharedCounts(redis, instance, ledger, reservations, () => pending.flush());
   // Redis' clock is everyone's; between two looks at it, and without it, time goes on evenly.
-  const known = { instances: 1, offsetMs: Date.now() - performance.now(), isAway: false };
+  const known = { instances: 1, offsetMs: Date.now() - performance.now(), isAway: false, bornMs: 0 };
+  const others = createOthers(() => known.instances);
   const local = createLocalCounts(() => known.instances);
   const leases = createLeases();
   const left = createShowLeft(metrics);
   const nowMs = () => Math.round(performance.now() + known.offsetMs);
 
+  const setAway = (isAway: boolean) => {
+    known.isAway = isAway;
+    metrics.llmLimitsLocal.set(isAway ? 1 : 0);
+  };
+  setAway(false);
   const leave = (error: unknown, askedMs: number) => {
     if (performance.now() - askedMs > stillMs) return;
     if (!known.isAway) logger.warn({ reason: messageOf(error), instances: known.instances }, awayText);
-    known.isAway = true;
+    setAway(true);
     leases.drop();
-    metrics.llmLimitsLocal.set(1);
   };
   const pending = createPending((corrections) => shared.correct(corrections, nowMs()), leave);
   const takeShared = async (shares: readonly Share[], times: number) => {
@@ -70,20 +76,16 @@ export function createCounts(
     learn(shares).then(() => takeLocally(shares, local, left, pending, nowMs()));
   const comeBack = async () => {
     await pending.flush();
-    known.isAway = false;
+    setAway(false);
     local.forget();
-    metrics.llmLimitsLocal.set(0);
     logger.info('limits are shared again: Redis is back');
     pending.flushSoon();
   };
   const look = async () => {
-    const said = await shared.announce();
-    Object.assign(known, { instances: said.instances, offsetMs: said.nowMs - performance.now() });
-    if (known.isAway) await comeBack();
+    await lookAround({ shared, reservations, others, known, comeBack });
     // Calls of other instances, and time, change what is left.
     await takeShared(shown(), 1);
   };
-  metrics.llmLimitsLocal.set(0);
   left.note(shown(), { sums: [] });
   const looking = repeatNow(look, leave);
   const take = (shares: readonly Share[]): Promise<Taking> => {
@@ -99,14 +101,14 @@ export function createCounts(
 
   return {
     take,
-    correct(change) {
-      const correction = correctionOf(change);
+    correct(correction) {
       pending.add(correction);
       if (known.isAway) local.correct(correction);
       else pending.flushSoon();
     },
     flush: () => (known.isAway ? undefined : pending.flushNow()),
     state: () => (known.isAway ? 'local' : 'shared'),
+    held: (id, sum) => others.held(id, sum, reservations.held(id) + pending.givenBack(id)),
     [Symbol.dispose]() {
       clearInterval(looking);
       pending[Symbol.dispose]();
@@ -137,11 +139,6 @@ function takeLocally(
   if (!taking.blocked) correctionsOf(shares, taking).forEach(pending.add);
   return taking;
 }
-
-const correctionOf = ({ counter, amount, whole, taking, at }: Change): Correction => ({
-  ...{ counter, amount, whole, place: placeOf(counter.rule, taking.nowMs) },
-  epoch: taking.epochs?.[at] ?? -1,
-});
 
 /** Reads from the ledger what budgets have spent that nobody here has seen yet. */
 const createLearner = (local: LocalCounts, ledger: Ledger, nowMs: () => number) => async (shares: readonly Share[]) => {

@@ -13,6 +13,8 @@ export type Pending = {
   flushNow(): void;
   /** Sends all of it. Throws what `send` throws, and keeps what was not sent. */
   flush(): Promise<void>;
+  /** How much of a count is given back that Redis may not know of yet. */
+  givenBack(id: string): number;
 };
 
 /** Corrections of one place and epoch are one. `failed` hears of errors, and since when, by `performance.now()`, what failed was under way. */
@@ -21,6 +23,7 @@ export function createPending(
   failed: (error: unknown, askedMs: number) => void,
 ): Pending & Disposable {
   let pending = new Map<string, Correction>();
+  const underWay = new Set<readonly Correction[]>();
   let flushing: NodeJS.Timeout | undefined;
   const add = (correction: Correction) => {
     const key = `${correction.counter.id} ${correction.place} ${correction.epoch}`;
@@ -34,15 +37,20 @@ export function createPending(
   const flush = async () => {
     const all = [...pending.values()].filter(({ amount, whole }) => amount !== 0 || whole !== 0);
     pending = new Map();
+    underWay.add(all);
+    // Whoever was answered before this is to find it here.
+    const told = () => void setImmediate(() => underWay.delete(all));
     for (let from = 0; from < all.length; from += atOnce) {
       try {
         await send(all.slice(from, from + atOnce));
       } catch (error) {
         // It may have been counted all the same: what would be given back twice is not tried again.
         for (const [at, each] of all.slice(from).entries()) if (at >= atOnce || each.amount > 0) add(each);
+        told();
         throw error;
       }
     }
+    told();
   };
   const flushNow = () => {
     const askedMs = performance.now();
@@ -50,6 +58,10 @@ export function createPending(
   };
   return {
     ...{ add, flush, flushNow },
+    givenBack: (id) =>
+      [...underWay, [...pending.values()]]
+        .flat()
+        .reduce((sum, { counter, amount }) => sum + (counter.id === id ? Math.max(0, -amount) : 0), 0),
     flushSoon() {
       if (pending.size === 0) return;
       flushing ??= setTimeout(() => {

@@ -3,8 +3,8 @@ import { Failure } from '#shared/errors.ts';
 import type { Lanes } from './lanes.ts';
 import { createLanes } from './lanes.ts';
 
-/** What came of trying: what was asked for, or what is in the way, how long it will be, and how to say so. */
-export type Tried<T> = { got: T } | { blockedBy: string; waitMs: number; refusal: Failure };
+/** What came of trying: what was asked for, or what is in the way, how long it will be, and how to say so. `isHeld`: others give it back soon. */
+export type Tried<T> = { got: T } | { blockedBy: string; waitMs: number; refusal: Failure; isHeld?: boolean };
 
 export type Waiter<T> = {
   priority: Priority;
@@ -12,6 +12,8 @@ export type Waiter<T> = {
   turn: string;
   /** All that may be in its way. */
   needs: readonly string[];
+  /** What says how long it waits. */
+  setting: string;
   try(): Promise<Tried<T>>;
   /** Gives back what was got too late. */
   release(got: T): void;
@@ -143,8 +145,12 @@ function createServing<T>(lanes: Lanes<Entry<T>>) {
   };
 }
 
-function tooLate<T>({ refusal }: Entry<T>, waitMs: number): Failure {
+function tooLate<T>({ refusal, setting }: Entry<T>, waitMs: number): Failure {
   const what = refusal?.message ?? 'too many model calls wait for their turn';
-  const text = `${what}; it waited ${waitMs / 1_000} s (LLM_QUEUE_TIMEOUT)`;
-  return new Failure('limited', text, { retryAfterMs: refusal?.retryAfterMs ?? 1_000 });
+  const { retryAfterMs = 1_000, shouldRetry } = refusal ?? {};
+  return new Failure(
+    refusal?.code === 'spent' ? 'spent' : 'limited',
+    `${what}; it waited ${waitMs / 1_000} s (${setting})`,
+    { cause: refusal, retryAfterMs, shouldRetry },
+  );
 }

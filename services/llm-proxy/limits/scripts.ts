@@ -35,17 +35,29 @@ local function add(key, bucket, span, oldest, place, amount)
 end
 `;
 
-/** Takes all or nothing. With amounts of 0 it only looks. Behind the keys' values: whether to go on where a period has no epoch. */
+// A Redis that is young has lost what there was, if there was anything: for a moment everybody who holds something of a period says so again.
+const bornKey = '{toka:limit}:born';
+const youngMs = 1_500;
+const birth = `
+redis.call('SET', '${bornKey}', now, 'NX')
+local born = tonumber(redis.call('GET', '${bornKey}'))`;
+
+/** Takes all or nothing. With amounts of 0 it only looks. Behind the keys' values: whether to go on where a period has no epoch, or is young. */
 const take = `${shared}
 local sums, olds, epochs, blocked, wait, unread = {}, {}, {}, 0, 0, false
+local young = 0
 for i, key in ipairs(KEYS) do
   epochs[i] = 0
   if tonumber(ARGV[i * 4 - 1]) == 0 then
     epochs[i] = tonumber(redis.call('HGET', key, 'epoch') or 0)
     if epochs[i] == 0 then unread = true end
+    if young == 0 then
+      ${birth}
+      young = math.max(-1, ${youngMs} - (now - born))
+    end
   end
 end
-if unread and ARGV[#KEYS * 4 + 1] == '0' then return {now, -1, 0, {}, epochs} end
+if (unread or young > 0) and ARGV[#KEYS * 4 + 1] == '0' then return {now, -1, math.max(0, young), {}, epochs} end
 for i, key in ipairs(KEYS) do
   local limit, amount, bucket, span = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
   sums[i], olds[i] = held(key, bucket, span)
@@ -94,41 +106,51 @@ for i, key in ipairs(KEYS) do
 end
 return now`;
 
-/** Begins periods with what the ledger says: for each key the sum, and how long it is kept. Who is first is right. */
-const begin = `${shared}
-for i, key in ipairs(KEYS) do
-  if redis.call('HSETNX', key, 'epoch', now) == 1 then
-    redis.call('HSET', key, 'sum', ARGV[i * 2 - 1])
-    redis.call('PEXPIRE', key, ARGV[i * 2])
-  end
+/** Begins a period with what the ledger says and the asker holds: the sum, how long it is kept, its epoch. Who is first is right. */
+const begin = `
+if redis.call('HSETNX', KEYS[1], 'epoch', ARGV[3]) == 1 then
+  redis.call('HSET', KEYS[1], 'sum', ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-return now`;
+return tonumber(redis.call('HGET', KEYS[1], 'epoch'))`;
 
-/** Says that an instance is there; answers the time, and how many there are. */
+/** Says that an instance is there, and what it holds; answers the time, how many there are, since when this Redis knows of any, and what all hold. */
 const announce = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return {now, redis.call('ZCARD', KEYS[1])}`;
+for _, gone in ipairs(redis.call('HKEYS', KEYS[2])) do
+  if not redis.call('ZSCORE', KEYS[1], gone) then redis.call('HDEL', KEYS[2], gone) end
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+${birth}
+return {now, redis.call('ZCARD', KEYS[1]), born, redis.call('HVALS', KEYS[2])}`;
 
 export const limitScripts = {
   takeLimits: { lua: take },
   correctLimits: { lua: correct },
-  beginPeriods: { lua: begin },
-  announceInstance: { lua: announce, numberOfKeys: 1 },
+  beginPeriod: { lua: begin, numberOfKeys: 1 },
+  announceInstance: { lua: announce, numberOfKeys: 2 },
 };
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     /**
-     * Answers the time in milliseconds, the place of the key that is in the way (0: none; -1: a period without an epoch), for how long
-     * (-1: its period), the sums, and the epochs.
+     * Answers the time in milliseconds, the place of the key that is in the way (0: none; -1: a period without an epoch, or one that is young),
+     * for how long (-1: its period), the sums, and the epochs.
      */
     takeLimits(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
     correctLimits(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
-    beginPeriods(count: number, ...keysAndValues: (string | number)[]): Result<unknown, Context>;
-    announceInstance(key: string, instance: string, keptMs: number): Result<unknown, Context>;
+    beginPeriod(key: string, sum: number, keptMs: number, epoch: number): Result<unknown, Context>;
+    announceInstance(
+      key: string,
+      heldKey: string,
+      instance: string,
+      keptMs: number,
+      held: string,
+    ): Result<unknown, Context>;
   }
 }

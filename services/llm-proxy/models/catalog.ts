@@ -25,7 +25,7 @@ type Known = {
 type Plan = { groups: readonly (readonly Target[])[]; only: readonly Target[] | undefined };
 
 /** All that one models.toml says of models, ready to be asked. */
-export function createCatalog(known: Known): Pick<Models, 'targets' | 'list'> {
+export function createCatalog(known: Known): Pick<Models, 'targets' | 'list' | 'isAlias'> {
   const { file, endpoints, provider, defaultModel, random = Math.random } = known;
   const finder = createFinder(file, endpoints, provider);
   const plans = new Map<string, Plan>();
@@ -51,6 +51,7 @@ export function createCatalog(known: Known): Pick<Models, 'targets' | 'list'> {
       return groups.flatMap((group) => (group.length > 1 ? byWeight(group, draw) : group)).slice(0, targetsMax);
     },
     list: () => listed,
+    isAlias: (name) => Object.hasOwn(file.aliases, name),
   };
 }
 

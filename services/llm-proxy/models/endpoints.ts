@@ -21,8 +21,8 @@ export type Endpoints = {
 
 /** Makes endpoints. One that is still the same in a later file is the same object, so that its connections stay. */
 export function createEndpoints(config: Config, keys: KeyStore): Endpoints {
-  const timeoutMs = config.LLM_TIMEOUT * 1_000;
-  const given = [demo(timeoutMs), fromEnvironment('anthropic', config, keys), fromEnvironment('openai', config, keys)];
+  const times = timesOf(config, config.LLM_TIMEOUT);
+  const given = [demo(times), fromEnvironment('anthropic', config, keys), fromEnvironment('openai', config, keys)];
   let former = new Map<string, Endpoint>();
   return {
     read(entries, secret) {
@@ -31,7 +31,7 @@ export function createEndpoints(config: Config, keys: KeyStore): Endpoints {
       for (const entry of entries) {
         const key = entry.api_key === undefined ? undefined : secret(entry.api_key);
         if (key !== undefined) rememberSecret(key);
-        const made = fromFile(entry, timeoutMs, keys, key);
+        const made = fromFile(entry, timesOf(config, entry.timeout ?? config.LLM_TIMEOUT), keys, key);
         places.add(placeOf(made));
         const spec = JSON.stringify(entry);
         kept.set(spec, former.get(spec) ?? made);
@@ -49,9 +49,18 @@ const placeOf = ({ name, baseUrl }: Pick<Endpoint, 'name' | 'baseUrl'>) => `${na
 
 const withoutSlash = (url: string) => url.replace(/\/+$/, '');
 
-function demo(timeoutMs: number): Endpoint {
+type Times = Pick<Endpoint, 'timeoutMs' | 'pieceMs'>;
+
+/** What may take no longer as a whole may not pause for longer, either. */
+const timesOf = ({ LLM_STREAM_TIMEOUT }: Config, timeoutS: number): Times => ({
+  timeoutMs: timeoutS * 1_000,
+  pieceMs: Math.min(timeoutS, LLM_STREAM_TIMEOUT) * 1_000,
+});
+
+function demo(times: Times): Endpoint {
   return {
-    ...{ name: 'demo', wire: 'demo', baseUrl: '', official: true, weight: 1, timeoutMs, firstByteMs: timeoutMs },
+    ...{ name: 'demo', wire: 'demo', baseUrl: '', official: true, weight: 1 },
+    ...{ ...times, firstByteMs: times.timeoutMs },
     apiKey: () => undefined,
     upstream: { label: 'the demo', keySetting: 'LLM_PROVIDER', urlSetting: 'LLM_PROVIDER', baseUrl: '' },
   };
@@ -63,9 +72,10 @@ function fromEnvironment(name: 'anthropic' | 'openai', config: Config, keys: Key
   const baseUrl = withoutSlash(config[`${upper}_BASE_URL`]);
   const official = baseUrl === baseUrls[name];
   if (key === undefined && official) return undefined;
-  const timeoutMs = config.LLM_TIMEOUT * 1_000;
+  const times = timesOf(config, config.LLM_TIMEOUT);
   return {
-    ...{ name, wire: name, baseUrl, official, weight: 1, timeoutMs, firstByteMs: timeoutMs },
+    ...{ name, wire: name, baseUrl, official, weight: 1 },
+    ...{ ...times, firstByteMs: times.timeoutMs },
     apiKey: keys.hold(placeOf({ name, baseUrl }), key),
     upstream: {
       label: name === 'anthropic' ? 'Anthropic' : 'OpenAI',
@@ -76,12 +86,13 @@ function fromEnvironment(name: 'anthropic' | 'openai', config: Config, keys: Key
   };
 }
 
-function fromFile(entry: EndpointEntry, timeoutMsDefault: number, keys: KeyStore, key: string | undefined): Endpoint {
-  const { name, wire, weight, timeout, first_byte_timeout } = entry;
+function fromFile(entry: EndpointEntry, times: Times, keys: KeyStore, key: string | undefined): Endpoint {
+  const { name, wire, weight, first_byte_timeout } = entry;
+  const { timeoutMs } = times;
   const baseUrl = withoutSlash(entry.base_url);
-  const timeoutMs = timeout === undefined ? timeoutMsDefault : timeout * 1_000;
   return {
-    ...{ name, wire, baseUrl, weight, timeoutMs },
+    ...{ name, wire, baseUrl, weight },
+    ...times,
     official: baseUrl === baseUrls[wire],
     firstByteMs: first_byte_timeout === undefined ? timeoutMs : Math.min(first_byte_timeout * 1_000, timeoutMs),
     apiKey: keys.hold(placeOf({ name, baseUrl }), key),

@@ -60,6 +60,7 @@ export function openModels(
   return {
     targets: (name, affinity) => current.targets(name, affinity),
     list: () => current.list(),
+    isAlias: (name) => current.isAlias(name),
     rules: () => current.rules,
   };
 }

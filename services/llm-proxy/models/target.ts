@@ -17,8 +17,10 @@ export type Endpoint = {
   /** The key, made into a string for the one request that needs it. Throws `unavailable` once the endpoint has gone. */
   apiKey(): string | undefined;
   weight: number;
-  /** For a whole call. */
+  /** For an answer that comes whole, or until a stream brings something. */
   timeoutMs: number;
+  /** Between two pieces of a stream. */
+  pieceMs: number;
   /** Until the answer begins. */
   firstByteMs: number;
   /** What its failures say of it. */
@@ -63,6 +65,7 @@ export type Models = {
    */
   targets(name: string | undefined, affinity?: string): readonly Target[];
   list(): readonly ListedModel[];
+  isAlias(name: string): boolean;
   /** Of models.toml, and RATE_LIMIT_REQUESTS. */
   rules(): readonly Rule[];
 };

@@ -1,10 +1,11 @@
 import { Failure } from '#shared/errors.ts';
 import type { Answers, Found } from '../cache/answers.ts';
+import type { Make } from '../cache/entry.ts';
 import { entryOf } from '../cache/entry.ts';
 import type { How } from '../cache/wants.ts';
 import type { AnyCall, Parts } from '../model-call.ts';
 import type { RunFor } from './ask.ts';
-import { ask } from './ask.ts';
+import { ask, firstAble } from './ask.ts';
 import { recordCall } from './record-call.ts';
 
 /**
@@ -26,32 +27,30 @@ async function find(parts: Parts, call: AnyCall): Promise<Found> {
   const question = answers && call.cached();
   const near = question && answers.peek(question.key, question.how);
   if (near && call.tell(near)) return record(parts, call, near);
-  // What the first cannot answer is the client's mistake, and is told before anyone is asked.
-  const [first] = call.targets;
-  const prepared = first && call.prepare(first);
-  const runFor: RunFor = (target) => (target === first && prepared ? prepared : call.prepare(target));
-  if (question) return record(parts, call, await findOrMake(parts, call, answers, question, runFor));
+  // What nobody can answer is the client's mistake, and is told before anyone is asked.
+  const first = firstAble(call.targets, call.prepare);
+  const runFor: RunFor = (target) => (target === first.target ? first.run : call.prepare(target));
+  if (question) {
+    const make = async (signal: AbortSignal) => {
+      const made = await ask(parts, call, runFor, signal);
+      // What only a fallback said is not what will be said once the model is back.
+      return { ...made, keep: made.keep && call.target?.id === first.target.id };
+    };
+    return record(parts, call, await findOrMake(call, answers, question, make));
+  }
   const made = await ask(parts, call, runFor, call.signal);
   return { ...entryOf(made), cache: call.cache, ageS: 0 };
 }
 
 type Asked = { key: string; how: How };
 
-async function findOrMake(
-  parts: Parts,
-  call: AnyCall,
-  answers: Answers,
-  { key, how }: Asked,
-  runFor: RunFor,
-): Promise<Found> {
+async function findOrMake(call: AnyCall, answers: Answers, { key, how }: Asked, ask: Make): Promise<Found> {
   call.collect = true;
   call.cache = how.read ? 'miss' : 'bypass';
   const make = async (signal: AbortSignal) => {
     call.share?.();
     try {
-      const made = await ask(parts, call, runFor, signal);
-      // What only a fallback said is not what will be said once the model is back.
-      return { ...made, keep: made.keep && call.target?.id === call.targets[0]?.id };
+      return await ask(signal);
     } finally {
       call.give?.();
     }

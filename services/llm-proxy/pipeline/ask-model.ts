@@ -1,10 +1,12 @@
+import { hash } from 'node:crypto';
 import type { Attempt, Progress } from '../failover/attempt.ts';
 import type { Breakers } from '../failover/breakers.ts';
 import type { FailoverOptions } from '../failover/first-that-answers.ts';
 import { firstThatAnswers } from '../failover/first-that-answers.ts';
 import { mayHaveCost } from '../failover/verdict.ts';
+import type { Used } from '../limits/changes.ts';
 import type { Asking } from '../limits/counters.ts';
-import type { Grant, Limits, Used } from '../limits/limits.ts';
+import type { Grant, Limits } from '../limits/limits.ts';
 import type { Target } from '../models/target.ts';
 import type { PriceTerms } from '../wires/price-terms.ts';
 
@@ -13,19 +15,21 @@ export type Asker = Pick<FailoverOptions, 'onRetry' | 'onFallback' | 'retriesMax
   limits: Limits;
   breakers: Breakers;
   onFirst(target: Target, ms: number): void;
-  /** For a whole call, retries and fallbacks included; the wait for a limit comes on top. */
+  /** Until an answer is there whole or has begun to stream, retries and fallbacks included; the wait for a limit comes on top. */
   timeoutMs: number;
 };
 
-export type Question = {
+export type Question = Pick<FailoverOptions, 'cannot' | 'request' | 'retriesMade' | 'isPatient'> & {
   /** Not empty. */
   targets: readonly Target[];
   /** Who asks, for limits. */
-  who: Omit<Asking, 'endpoint' | 'model' | 'estimate'>;
+  who: Omit<Asking, 'endpoint' | 'model' | 'estimate' | 'recorded'>;
   /** How many tokens a call to this target may take at most, and on which terms. */
   size(target: Target): { inputTokens: number; outputTokens: number; terms?: PriceTerms };
   /** How long to wait for a limit, once there is no other target to go on to. */
   waitMs: number;
+  /** Settles once the call is in the ledger. Undefined: at once. */
+  recorded?: Promise<unknown>;
   /** Called before each attempt, as late as can be. Throws what ends the call. */
   check?: () => Promise<void>;
   signal: AbortSignal;
@@ -37,10 +41,11 @@ export type Question = {
  */
 export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T>): Promise<T> {
   const { limits, timeoutMs, onFirst, ...failover } = asker;
-  const { targets, who, size, waitMs, check, signal } = question;
+  const { targets, who, size, waitMs, recorded, check, ...given } = question;
+  const { signal } = given;
   return firstThatAnswers(targets, attempt, {
     ...failover,
-    signal,
+    ...given,
     deadlineMs: performance.now() + timeoutMs + waitMs,
     async admit(target, more) {
       const { inputTokens, outputTokens, terms } = size(target);
@@ -48,7 +53,7 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
         tokens: inputTokens + outputTokens,
         usd: target.estimateCost(inputTokens, outputTokens, terms),
       };
-      const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate };
+      const asking = { ...who, endpoint: target.endpoint.name, model: target.id, estimate, recorded };
       const grant = await usableGrant(() => limits.reserve(asking, more ? 0 : waitMs, signal), check);
       return (progress, failure) => {
         if (progress.firstMs !== undefined) onFirst(target, progress.firstMs);
@@ -81,6 +86,9 @@ async function usableGrant(reserve: () => Promise<Grant>, check: (() => Promise<
     grant.settle(undefined);
   }
 }
+
+/** The same for the same request of the same caller, and short. */
+export const nameOfRequest = (caller: string, body: string | Buffer): string => `${caller} ${hash('sha256', body)}`;
 
 const nothing: Used = { tokens: 0, usd: 0 };
 

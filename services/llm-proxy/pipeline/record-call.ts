@@ -26,10 +26,15 @@ export function factsOf(call: AnyCall, failure: unknown): CallFacts {
 
 /**
  * Counts a call and writes it into the ledger. Where the answer does not wait for that, resolves at once, unless too many are being
- * written.
+ * written; `onWritten` hears when it is there.
  */
-export async function recordCall(parts: Parts, call: AnyCall, failure?: unknown): Promise<void> {
-  if (call.recorded) return;
+export async function recordCall(
+  parts: Parts,
+  call: AnyCall,
+  failure?: unknown,
+  onWritten?: () => void,
+): Promise<void> {
+  if (call.recorded) return onWritten?.();
   call.recorded = true;
   const target = call.target ?? call.targets[0];
   const facts = factsOf(call, failure);
@@ -40,7 +45,10 @@ export async function recordCall(parts: Parts, call: AnyCall, failure?: unknown)
   const { pending } = parts;
   const writing = write(parts, call.payer, end, call.isLedgerFirst);
   pending.add(writing);
-  void writing.finally(() => pending.delete(writing));
+  void writing.finally(() => {
+    pending.delete(writing);
+    onWritten?.();
+  });
   if (call.isLedgerFirst || pending.size > pendingMax) await writing;
 }
 

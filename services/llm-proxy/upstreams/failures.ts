@@ -7,6 +7,7 @@ import { clip } from '#shared/text.ts';
 import type { Upstream } from '../models/target.ts';
 import { keepProviderError, statusOfNames } from '../wires/errors.ts';
 import type { ProviderError } from '../wires/pivot.ts';
+import { isUnpaid } from './billing.ts';
 
 const detailCharsMax = 500;
 
@@ -66,17 +67,23 @@ export function answered(upstream: Upstream, error: unknown): Failure | undefine
     code: said?.code ?? undefined,
     param: said?.param ?? undefined,
   };
-  return failureOfProvider(upstream, { ...told, message: detailOf(error) }, parsed.data?.headers);
+  const code = isUnpaid(status, error) ? 'unpaid' : codeOf(status);
+  return failureOfProvider(upstream, { ...told, message: detailOf(error) }, parsed.data?.headers, code);
 }
 
 /** The failure that an error of the provider's is, with what its headers say of another try. */
-export function failureOfProvider(upstream: Upstream, error: ProviderError, headers: Headers | undefined): Failure {
+export function failureOfProvider(
+  upstream: Upstream,
+  error: ProviderError,
+  headers: Headers | undefined,
+  code = codeOf(error.status),
+): Failure {
   const { status, message: said } = error;
   const message = clip(scrub(said), detailCharsMax);
-  const code = codeOf(status);
   const retryAfterMs = code === 'limited' || code === 'unavailable' ? readRetryAfter(headers, Date.now()) : undefined;
-  const text = `${upstream.label} answered ${status}: ${message}${adviceOn(status, upstream)}`;
-  const failure = new Failure(code, text, { retryAfterMs, shouldRetry: readShouldRetry(headers) });
+  const text = `${upstream.label} answered ${status}: ${message}${adviceOn(status, code, upstream)}`;
+  const shouldRetry = code === 'unpaid' ? false : readShouldRetry(headers);
+  const failure = new Failure(code, text, { retryAfterMs, shouldRetry });
   return status >= 400 && status <= 599 ? keepProviderError(failure, { ...error, message }) : failure;
 }
 
@@ -86,7 +93,8 @@ function readShouldRetry(headers: Headers | undefined): boolean | undefined {
   return said === 'true' ? true : said === 'false' ? false : undefined;
 }
 
-function adviceOn(status: number, { keySetting, urlSetting }: Upstream): string {
+function adviceOn(status: number, code: FailureCode, { label, keySetting, urlSetting }: Upstream): string {
+  if (code === 'unpaid') return `; whoever runs this has to see to the account at ${label} (${keySetting})`;
   if (status === 401 || status === 403) return `; check ${keySetting}`;
   return status === 404 ? `; check the model's name and ${urlSetting}` : '';
 }
@@ -96,8 +104,9 @@ function codeOf(status: number): FailureCode {
   if (status === 408 || status === 504) return 'timeout';
   if (status === 413) return 'too-large';
   if (status === 429) return 'limited';
-  if (status >= 500) return 'unavailable';
-  if (status >= 400 && status !== 409) return 'invalid';
+  // Something else held what it needs (both SDKs try again); nothing was paid for.
+  if (status >= 500 || status === 409) return 'unavailable';
+  if (status >= 400) return 'invalid';
   return 'upstream';
 }
 

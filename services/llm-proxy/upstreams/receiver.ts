@@ -62,7 +62,10 @@ export function createReceiver(
     call.response.on('drain', resume).on('close', resume);
   };
   const take = (chunk: Buffer): boolean => {
-    if (channel) return stream.deliver(channel.push(chunk), channel);
+    if (channel) {
+      marks.piece();
+      return stream.deliver(channel.push(chunk), channel);
+    }
     if (isUnread) return true;
     if (!isSniffed && isEventStream(chunk)) {
       call.answered['content-type'] = eventStream;

@@ -62,8 +62,14 @@ const openAiNames: Partial<Record<Kind, { type?: string; code: string }>> = {
   rate: { code: 'rate_limit_exceeded' },
 };
 
+/** Each wire's word for money that is used up, at which its clients do not try again (sources: see upstreams/billing.ts). */
+const outOfMoney: ReadonlySet<string> = new Set(['spent', 'unpaid']);
+const quota = 'insufficient_quota';
+const spendLimit = { error_code: 'enforced_spend_limit_reached' };
+
 /** An error body of OpenAI's wires. */
 export function writeOpenAiError({ status, code, message, problems, provider }: WireError): JsonObject {
+  if (outOfMoney.has(code)) return { error: { message, type: quota, code: quota, param: null } };
   const kind = provider && kindOf(provider);
   const isNoModel = status === 404 && problems?.[0]?.field === 'model';
   const names = isNoModel ? openAiNames.model : kind && openAiNames[kind];
@@ -95,11 +101,11 @@ const anthropicTypes = new Map([
 const noThread = { error_code: 'thread_unsupported_request', unsupported: ['thread'] };
 
 /** An error body of Anthropic's wire. A code, which this wire has not, stands where its own codes do. */
-export function writeAnthropicError({ status, message, problems, provider }: WireError): JsonObject {
+export function writeAnthropicError({ status, code, message, problems, provider }: WireError): JsonObject {
   const type = anthropicTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'api_error');
   const isThread = problems?.some(({ field }) => field.split('.')[0] === 'thread') === true;
   const own = provider?.code === undefined ? {} : { details: { error_code: provider.code } };
-  const details = isThread ? { details: noThread } : own;
+  const details = isThread ? { details: noThread } : code === 'spent' ? { details: spendLimit } : own;
   const isTooLong = provider !== undefined && kindOf(provider) === 'context';
   return { type: 'error', error: { type, message: isTooLong ? tooLong(message) : message, ...details } };
 }
@@ -139,7 +145,8 @@ export const statusOfNames = (names: readonly unknown[]): number | undefined =>
 const codes = new Map<string, FailureCode>([
   ['rate_limit_error', 'limited'],
   ['rate_limit_exceeded', 'limited'],
-  ['insufficient_quota', 'limited'],
+  ['insufficient_quota', 'unpaid'],
+  ['billing_error', 'unpaid'],
   ['overloaded_error', 'unavailable'],
   ['timeout_error', 'timeout'],
   // As the status 500 is, when it comes before the stream.

@@ -48,9 +48,12 @@ export function sendFailure(response: ServerResponse, client: ClientWire, thrown
 const shouldRetry = (thrown: unknown): OutgoingHttpHeaders =>
   thrown instanceof Failure && thrown.shouldRetry !== undefined ? { 'x-should-retry': String(thrown.shouldRetry) } : {};
 
-/** In whole seconds, as HTTP has it, and to the millisecond in what both SDKs read first. */
+/**
+ * In whole seconds, as HTTP has it, and to the millisecond in what both SDKs read first. Of a budget that is spent nothing: a client would sleep
+ * until midnight (@anthropic-ai/sdk 1.12 sleeps for whatever it is told, read 2026-11-30).
+ */
 function retryAfter(thrown: unknown): OutgoingHttpHeaders {
-  const ms = thrown instanceof Failure ? thrown.retryAfterMs : undefined;
+  const ms = thrown instanceof Failure && thrown.code !== 'spent' ? thrown.retryAfterMs : undefined;
   if (ms === undefined) return {};
   const whole = { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
   return ms % 1_000 === 0 ? whole : { ...whole, 'retry-after-ms': String(ms) };

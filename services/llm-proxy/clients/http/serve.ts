@@ -2,11 +2,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Found } from '../../cache/answers.ts';
 import { httpCacheKey, placesOf } from '../../cache/key.ts';
+import { isSelfContained } from '../../cache/self-contained.ts';
 import type { How } from '../../cache/wants.ts';
 import { wantsCache } from '../../cache/wants.ts';
 import type { Key } from '../../keys/keyring.ts';
+import { reachable } from '../../keys/reachable.ts';
 import type { Call, ModelRoute, Parts } from '../../model-call.ts';
 import { answerCall } from '../../pipeline/answer-call.ts';
+import { nameOfRequest } from '../../pipeline/ask-model.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { logHttpCall } from '../../pipeline/debug.ts';
 import { choosingHeaders } from '../../upstreams/headers.ts';
@@ -108,7 +111,7 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     outputMax: output.tokens,
     headers: incoming.headers,
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
-    targets: parts.models.targets(model),
+    targets: reachable(parts.models, key, model),
     target: undefined,
     cache: 'bypass',
     collect: false,
@@ -122,9 +125,10 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     asking: {
       who: {
         ...{ key: key.id, isClient: true, workstream: key.workstream ?? undefined },
-        ...{ priority: 'medium', rules: key.rules },
+        ...{ priority: 'medium', rules: key.rules, isFree: kind === 'count' },
       },
-      waitMs: 0,
+      ...{ waitMs: parts.clientWaitMs, isPatient: false, retriesMade: retriesOf(incoming) },
+      request: () => nameOfRequest(key.id, raw),
       size: (target) => sizeAt(call, target),
     },
     cached: () => cachedOf(call),
@@ -135,6 +139,14 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     log: (facts, failure) => logHttpCall(parts.logger, call, facts, failure),
   };
   return call;
+}
+
+const retriesCounted = 100;
+
+/** How often a client's SDK has tried by itself: both send `x-stainless-retry-count` (openai 7.57 and @anthropic-ai/sdk 1.12, read 2026-11-30). */
+function retriesOf({ headers }: IncomingMessage): number {
+  const said = Number(headers['x-stainless-retry-count']);
+  return Number.isSafeInteger(said) && said > 0 ? Math.min(said, retriesCounted) : 0;
 }
 
 type Read = { body: JsonObject; textBytes: number; isAmbiguous: boolean };
@@ -171,7 +183,8 @@ function cachedOf(call: Call): { key: string; how: How } | undefined {
     cacheControl: headers['cache-control'],
     tokaCache: Array.isArray(tokaCache) ? tokaCache[0] : tokaCache,
   });
-  return how.read || how.write ? { key: cacheKeyOf(call), how } : undefined;
+  const isWanted = (how.read || how.write) && isSelfContained(route.cached, body);
+  return isWanted ? { key: cacheKeyOf(call), how } : undefined;
 }
 
 function cacheKeyOf(call: Call): string {

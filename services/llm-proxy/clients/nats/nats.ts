@@ -9,6 +9,7 @@ import { openContexts } from '../../context/contexts.ts';
 import type { ContractCall, Parts } from '../../model-call.ts';
 import type { Target } from '../../models/target.ts';
 import { answerCall } from '../../pipeline/answer-call.ts';
+import { nameOfRequest } from '../../pipeline/ask-model.ts';
 import { logCall } from '../../pipeline/debug.ts';
 import type { CheckFresh } from '../../pipeline/freshness.ts';
 import { createCheckFresh } from '../../pipeline/freshness.ts';
@@ -109,6 +110,7 @@ function openCall(
       waitMs: queueMs,
       size: (target) => ({ inputTokens, outputTokens: outputMax(target) }),
       check: () => checkFresh(request),
+      request: () => nameOfRequest('agent', JSON.stringify([agentId, request.system, request.messages])),
     },
     cached: () =>
       wantsCache(request)
