@@ -17,7 +17,16 @@ const credentials = [
 /** Where a message has come from and through what: addresses and names inside a network. */
 const whereabouts = [
   ...['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'x-host', 'from'],
-  ...['x-original-url', 'x-original-host', 'x-rewrite-url', 'x-http-method-override', 'server', 'x-powered-by'],
+  ...[
+    'x-original-url',
+    'x-original-host',
+    'x-rewrite-url',
+    'x-http-method',
+    'x-http-method-override',
+    'x-method-override',
+    'server',
+    'x-powered-by',
+  ],
   ...[
     'x-served-by',
     'x-backend-server',
@@ -49,7 +58,9 @@ const heldNames: ReadonlySet<string> = new Set([
   ...[...ofTheConnection, ...credentials, ...whereabouts, ...forOthers, ...remembered],
   ...['date', 'x-toka-cache'],
 ]);
+/** Of networks, of clouds that ask by them on whose account a request is, of browsers, and our own. */
 const heldBeginnings = [
+  ...['x-goog-', 'x-amz-', 'x-ms-'],
   ...['proxy-', 'x-forwarded-', 'x-envoy-', 'x-amzn-', 'x-b3-', 'x-kong-', 'cf-connecting-', 'cf-ip', 'x-toka-'],
   ...['sec-', 'access-control-', 'cross-origin-', 'content-security-policy', 'if-'],
 ];
@@ -65,8 +76,11 @@ const knownMax = 1_000;
 function isHeld(name: string): boolean {
   const before = known.get(name);
   if (before !== undefined) return before;
+  // Whoever looks into a call needs its id, whatever way it went.
+  const isId = /(^|-)request-?id$/.test(name);
   const held =
-    heldNames.has(name) || looksSecret.test(name) || heldBeginnings.some((beginning) => name.startsWith(beginning));
+    !isId &&
+    (heldNames.has(name) || looksSecret.test(name) || heldBeginnings.some((beginning) => name.startsWith(beginning)));
   if (known.size < knownMax) known.set(name, held);
   return held;
 }

@@ -30,9 +30,9 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const { client } = route;
   const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
-  const bounded = { ...request, maxTokens: request.maxTokens ?? maxTokensDefault };
+  const maxTokens = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
   const { model, traits } = target;
-  const fitted = shortenNames(fitToModel(bounded, traits), wire.toolNameCharsMax);
+  const fitted = shortenNames(fitToModel({ ...request, maxTokens }, traits), wire.toolNameCharsMax);
   const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits });
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {

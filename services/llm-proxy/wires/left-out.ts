@@ -14,6 +14,8 @@ type Table = {
 
 const caching = 'a hint to the prompt cache of one provider';
 const person = 'names the person behind the request to one provider';
+// What its stream helpers give is what people put into the next request (openai 7.57).
+const parsed = 'what the SDK of OpenAI made of an earlier answer, which is beside it';
 const place = 'how one provider schedules and bills';
 
 /**
@@ -39,6 +41,8 @@ export const leftOut: Record<WireName, Table> = {
       detail: 'how closely one provider looks at a picture',
       annotations: 'sources of an earlier answer, which are in its text too',
       reasoning_content: 'thinking of an earlier answer: only its own model reads it',
+      parsed,
+      parsed_arguments: parsed,
     },
     neutral: {
       n: [1],
@@ -69,6 +73,8 @@ export const leftOut: Record<WireName, Table> = {
       detail: 'how closely one provider looks at a picture',
       annotations: 'sources of an earlier answer, which are in its text too',
       logprobs: 'belongs to an earlier answer',
+      parsed,
+      parsed_arguments: parsed,
       id: 'names an item that is not stored',
       status: 'an item of the history is as it is',
       phase: 'where in an earlier answer a message stood',

@@ -37,19 +37,29 @@ export const sendJson = (
 /** Tells of a failure in the client's words; what the provider said in the same words goes through as it is. */
 export function sendFailure(response: ServerResponse, client: ClientWire, thrown: unknown): void {
   const raw = thrown instanceof Failure ? rawAnswerOf(thrown) : undefined;
-  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
+  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers, ...shouldRetry(thrown) });
   const error = toWireError(thrown);
-  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown), ...readable(thrown) };
+  const said = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...shouldRetry(thrown) };
+  const headers = { ...said, ...leaving(thrown), ...readable(thrown), ...named(response, client) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
-/** In whole seconds, as HTTP has it, and in what both SDKs read first; and whether another try makes sense at all, which both obey. */
+/** Both SDKs obey it before anything else. */
+const shouldRetry = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.shouldRetry !== undefined ? { 'x-should-retry': String(thrown.shouldRetry) } : {};
+
+/** In whole seconds, as HTTP has it, and to the millisecond in what both SDKs read first. */
 function retryAfter(thrown: unknown): OutgoingHttpHeaders {
-  if (!(thrown instanceof Failure)) return {};
-  const { retryAfterMs: ms, shouldRetry } = thrown;
-  const whole = ms === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
-  const exact = ms === undefined || ms % 1_000 === 0 ? {} : { 'retry-after-ms': String(ms) };
-  return { ...whole, ...exact, ...(shouldRetry === undefined ? {} : { 'x-should-retry': String(shouldRetry) }) };
+  const ms = thrown instanceof Failure ? thrown.retryAfterMs : undefined;
+  if (ms === undefined) return {};
+  const whole = { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
+  return ms % 1_000 === 0 ? whole : { ...whole, 'retry-after-ms': String(ms) };
+}
+
+/** Anthropic's clients look for the id of a request under its own name. */
+function named(response: ServerResponse, { name }: ClientWire): OutgoingHttpHeaders {
+  const id = response.getHeader('x-request-id');
+  return name === 'anthropic' && id !== undefined ? { 'request-id': id } : {};
 }
 
 /** What a body may come in (RFC 9110, section 12.5.3). */

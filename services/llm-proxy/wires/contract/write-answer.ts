@@ -6,6 +6,7 @@ import { extend } from '../answers.ts';
 import { callsOf } from '../conversation.ts';
 import { toFailure } from '../errors.ts';
 import type { CallPart, PivotAnswer, PivotEvent } from '../pivot.ts';
+import { parsePlain } from '../read.ts';
 import type { Origin } from './reasoning.ts';
 import { packReasoning } from './reasoning.ts';
 
@@ -75,21 +76,10 @@ function toAnswer({ parts, stopReason }: PivotAnswer, origin: Origin): Answer {
 }
 
 function toCall({ id, name, args: json }: CallPart): ToolCall {
-  const args = Args.safeParse(plainJson(json)).data;
+  const args = parsePlain(json);
   const call = { callId: id, tool: name, args: args ?? {} };
   if (!args) return { ...call, problem: `they are no JSON object: ${json.slice(0, problemCharsMax)}` };
   return json.trim() === '' || isHeld(args, json) ? call : { ...call, json };
-}
-
-const Args = z.record(z.string(), z.unknown());
-
-/** A tool without arguments may be called with none at all. */
-function plainJson(json: string): unknown {
-  try {
-    return json.trim() === '' ? {} : JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Whether the object says all that its text did: numbers beyond 2^53 and the order of names that are numbers are lost in it. */
