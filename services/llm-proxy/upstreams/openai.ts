@@ -2,6 +2,8 @@ import OpenAI from 'openai';
 import type { ChatMessage, ChatRequest } from '#shared/contracts/llm.ts';
 import type { Traits } from '../models/schema.ts';
 import type { Endpoint } from '../models/target.ts';
+import { responsesOnlyProblems } from '../wires/openai-chat/responses-only.ts';
+import { untranslatable } from '../wires/read.ts';
 import type { Parts, RawCall } from './answer.ts';
 import { createMeter, toCompletion } from './answer.ts';
 import { callUpstream } from './failures.ts';
@@ -45,6 +47,8 @@ export function createOpenAi(endpoint: Endpoint): Provider {
 }
 
 function toBody({ system, messages, tools, toolChoice, temperature }: ChatRequest, traits: Traits) {
+  const problems = responsesOnlyProblems(tools, traits);
+  if (problems.length > 0) throw untranslatable(problems);
   const forced = toolChoice === 'auto' ? undefined : toolChoice.name;
   const effort = tools.length > 0 ? traits.tools_reasoning_effort : undefined;
   const first = system ? [{ role: 'system' as const, content: system }] : [];
