@@ -34,8 +34,8 @@ const models: Record<string, Model> = {
   'claude-fable-5-1': { ...modern, forcedTools: false, thinking: ['adaptive'] },
   'claude-fable-5': { ...modern, thinking: ['adaptive'] },
 };
-/** They can be told not to think at these efforts only. */
-const thoughtlessUpToHigh = new Set(['claude-opus-5', 'claude-haiku-5-5']);
+/** An order not to think is refused at a higher effort. */
+const thoughtlessUpToHigh = new Set(['claude-opus-5', 'claude-sonnet-5-5', 'claude-haiku-5-5']);
 /** Any other name of the tests: a model that takes what some model takes. */
 const anyModel: Model = { ...modern, sampling: true, thinking: ['adaptive', 'disabled', 'between_tools', 'enabled'] };
 
@@ -112,9 +112,9 @@ function parameters(said: Body, model: Model): string | undefined {
   const forced = said.tool_choice?.type ?? '';
   if (!model.forcedTools && ['any', 'tool'].includes(forced))
     return `tool_choice: type "${forced}" is not supported for this model`;
-  const effort = output?.effort ?? '';
-  if (thinking?.type === 'disabled' && thoughtlessUpToHigh.has(said.model) && ['xhigh', 'max'].includes(effort))
-    return `"thinking.type.disabled" is not supported at the effort ${effort}`;
+  const thinksLess = thinking && thinking.type !== 'adaptive' && thoughtlessUpToHigh.has(said.model);
+  if (thinksLess && ['xhigh', 'max'].includes(output?.effort ?? ''))
+    return `"thinking.type.${thinking.type}" is not supported at the effort ${output?.effort}`;
   if (output?.effort !== undefined && !model.efforts.includes(output.effort))
     return `output_config.effort: ${output.effort} is not supported for this model`;
   return max_tokens > model.outputMax ? `max_tokens: ${max_tokens} > ${model.outputMax}` : undefined;
