@@ -36,23 +36,28 @@ export type FailureCode = keyof typeof statusOf;
 /** One thing that is wrong with an input: which field, and what it should be. */
 export type Problem = { field: string; message: string; line?: number };
 
-type FailureOptions = { cause?: unknown; retryAfterMs?: number; shouldRetry?: boolean; problems?: Problem[] };
+type FailureOptions = {
+  cause?: unknown;
+  retryAfterMs?: number | undefined;
+  problems?: Problem[] | undefined;
+  shouldRetry?: boolean | undefined;
+};
 
 /** The one error of this project: what went wrong, for someone who can act on it. It crosses the bus as it is. */
 export class Failure extends Error {
   override readonly name = 'Failure';
   readonly code: FailureCode;
   readonly retryAfterMs: number | undefined;
-  /** What a provider, or we, say of another try of the same; undefined: nothing. */
-  readonly shouldRetry: boolean | undefined;
   readonly problems: Problem[] | undefined;
+  /** Whether the caller should ask again, where that is known: false after all was tried already. Undefined: the code says. */
+  readonly shouldRetry: boolean | undefined;
 
-  constructor(code: FailureCode, message: string, { cause, retryAfterMs, shouldRetry, problems }: FailureOptions = {}) {
+  constructor(code: FailureCode, message: string, { cause, retryAfterMs, problems, shouldRetry }: FailureOptions = {}) {
     super(message, { cause });
     this.code = code;
     this.retryAfterMs = retryAfterMs;
-    this.shouldRetry = shouldRetry;
     this.problems = problems;
+    this.shouldRetry = shouldRetry;
   }
 }
 

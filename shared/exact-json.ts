@@ -26,13 +26,13 @@ export function parseExact(json: string, isKept: (field: string) => boolean = ev
 export const rawNumberOf = (value: unknown): string | undefined =>
   exactly.isRawJSON(value) ? value.rawJSON : undefined;
 
-/** The value as JavaScript has it, with all its numbers: for those who check it, or count with it. */
-export function withPlainNumbers(value: unknown): unknown {
+/** The value with a plain number for each that was kept as it was: for those who check it, or count with it. */
+export function mapNumbers(value: unknown, map: (raw: string) => number): unknown {
   const raw = rawNumberOf(value);
-  if (raw !== undefined) return Number(raw);
-  if (Array.isArray(value)) return value.map(withPlainNumbers);
+  if (raw !== undefined) return map(raw);
+  if (Array.isArray(value)) return value.map((each) => mapNumbers(each, map));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([field, each]) => [field, withPlainNumbers(each)]));
+  return Object.fromEntries(Object.entries(value).map(([field, each]) => [field, mapNumbers(each, map)]));
 }
 
 type Level = { holder: unknown; isList: boolean; key: string | number; isNamed: boolean; kept: boolean };

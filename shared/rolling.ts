@@ -25,7 +25,9 @@ export function writeMessage(message: ChatMessage): string {
     }
     case 'assistant': {
       const { role, text, reasoning } = message;
-      const toolCalls = message.toolCalls.map(({ callId, tool, args, problem }) => ({ callId, tool, args, problem }));
+      const toolCalls = message.toolCalls.map(({ callId, tool, args, json, problem }) => {
+        return { callId, tool, args, json, problem };
+      });
       return JSON.stringify({ role, text, toolCalls, reasoning });
     }
   }

@@ -3,6 +3,7 @@ import type { ToolCall } from '#shared/contracts/llm.ts';
 import type { Leave } from '#shared/domain/grants.ts';
 import { leaveFor } from '#shared/domain/grants.ts';
 import type { PendingCall } from '#shared/domain/run.ts';
+import { parseExact } from '#shared/exact-json.ts';
 import { idFor } from '#shared/ids.ts';
 import { clip } from '#shared/text.ts';
 import { deliverableName } from './deliverable.ts';
@@ -79,7 +80,7 @@ function textFor({ journal, toolbox }: Work, call: PendingCall, tool: BoxedTool,
     run,
     tool,
     capability,
-    args: argsOf(journal, call.callId),
+    args: argsOf(journal, call.callId, tool),
     covered: capability === null ? [] : toolbox.needing(capability),
     reachesOut: tool.needs === 'network-access' && run.definition.network.allow.length > 0,
   });
@@ -157,7 +158,7 @@ async function make(
   await journal.current();
   const before = toolbox.traffic();
   const startedMs = performance.now();
-  const outcome = await tool.call(callId, argsOf(journal, callId), signal);
+  const outcome = await tool.call(callId, argsOf(journal, callId, tool), signal);
   const after = toolbox.traffic();
   const { metrics, config } = runner;
   const agent = metrics.agentLabel(journal.run.agentId);
@@ -242,4 +243,8 @@ function callIn({ messages }: Journal, callId: string): ToolCall | undefined {
   return undefined;
 }
 
-const argsOf = (journal: Journal, callId: string): unknown => callIn(journal, callId)?.args ?? {};
+/** An MCP server is sent the numbers that only the text of the arguments has, as they are; our own tools count with theirs. */
+function argsOf(journal: Journal, callId: string, { needs }: Pick<BoxedTool, 'needs'>): unknown {
+  const { args = {}, json } = callIn(journal, callId) ?? {};
+  return json !== undefined && needs?.startsWith('mcp:') ? parseExact(json) : args;
+}

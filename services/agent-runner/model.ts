@@ -38,8 +38,9 @@ export async function nextStep(
     said: [...ordered(messages), ...notes.map(note)],
   };
   const { answer, facts } = await conversationOf(journal).ask(turn, (input) => askModel(bus, journal, input, signal));
-  // The model's own ids may repeat; ours are unique in the run, so that a result is always the result of one call.
-  const toolCalls = answer.toolCalls.map((call, index) => ({ ...call, callId: `call_${run.steps + 1}_${index + 1}` }));
+  // The model's own ids may repeat; ours are unique in the conversation, so that a result is always the result of one call.
+  const turnNumber = 1 + Math.max(run.steps, lastTurnIn(messages));
+  const toolCalls = answer.toolCalls.map((call, index) => ({ ...call, callId: `call_${turnNumber}_${index + 1}` }));
   return {
     type: 'toka.run.step-completed.v1',
     data: {
@@ -51,6 +52,15 @@ export async function nextStep(
     },
   };
 }
+
+/** The last turn that calls in a conversation are named by: a forked run begins with those of another. */
+const lastTurnIn = (messages: readonly Said[]): number =>
+  Math.max(
+    0,
+    ...messages
+      .flatMap((message) => (message.role === 'assistant' ? message.toolCalls : []))
+      .map(({ callId }) => Number(/^call_(\d+)_/.exec(callId)?.[1] ?? 0)),
+  );
 
 /** What the proxy has of each run that is executed here. */
 const conversations = new WeakMap<Journal, Conversation>();

@@ -1,29 +1,22 @@
-import type { Redis } from 'ioredis';
-import { chat } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Context } from '#shared/service.ts';
 import { runService } from '#shared/service.ts';
 import { createAnswers } from './cache/answers.ts';
 import { createMemory } from './clients/http/memory.ts';
 import { openHttp } from './clients/http/open.ts';
-import { createChunks } from './clients/nats/chunks.ts';
+import { answerCalls } from './clients/nats/nats.ts';
 import { Config } from './config.ts';
-import { openContexts } from './context/contexts.ts';
 import { createBreakers } from './failover/breakers.ts';
 import { createFailoverCounter } from './failover/count.ts';
 import { openKeys } from './keys/keys.ts';
 import { createLedger } from './limits/ledger.ts';
 import { createLimits } from './limits/limits.ts';
+import type { Parts } from './model-call.ts';
 import { providerOf } from './models/endpoints.ts';
 import { createModelLabel } from './models/label.ts';
 import { openModels } from './models/open.ts';
-import type { Caller } from './pipeline/answer-typed.ts';
-import { call } from './pipeline/answer-typed.ts';
 import type { Asker } from './pipeline/ask-model.ts';
-import { logCall } from './pipeline/debug.ts';
-import { createCheckFresh } from './pipeline/freshness.ts';
-import type { Count } from './pipeline/record.ts';
-import { appendToLedger, countForAgent, createCounter } from './pipeline/record.ts';
+import { createCounter } from './pipeline/record.ts';
 import { openRedis } from './redis.ts';
 import { createKeptResponses } from './responses/kept-responses.ts';
 import { openUpstreams } from './upstreams/upstreams.ts';
@@ -79,51 +72,21 @@ export async function open(context: Context<Config>): Promise<number> {
     ...{ retriesMax: config.LLM_RETRIES, timeoutMs: config.LLM_TIMEOUT * 1_000 },
   };
   const giveUp = whenOver(context);
-  const maxOutputTokens = config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensUsual;
-  const shared = { asker, models, upstreams, answers, maxOutputTokens };
-  const count = createCounter(metrics, labelOf);
-  const caller = {
-    ...shared,
-    giveUp,
-    queueMs: config.LLM_QUEUE_TIMEOUT * 1_000,
-    checkFresh: createCheckFresh(bus, metrics),
-  };
-  answerCalls(context, caller, count, redis);
-  if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
-  const memory = createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics);
-  const outputCeiling = config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensMax;
-  const http = {
-    outputCeiling,
-    memory,
-    keys,
-    count,
+  const pending = new Set<Promise<void>>();
+  stack.defer(async () => void (await Promise.allSettled(pending)));
+  const parts: Parts = {
+    ...{ bus, writer, logger, keys, models, upstreams, asker, answers, pending },
+    count: createCounter(metrics, labelOf),
+    memory: createMemory(config.LLM_REQUESTS_MEMORY * 1_048_576, metrics),
+    responses: createKeptResponses(redis, logger),
+    maxOutputTokens: config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensUsual,
+    outputCeiling: config.LLM_MAX_OUTPUT_TOKENS ?? outputTokensMax,
     requestMs: config.LLM_REQUEST_TIMEOUT * 1_000,
     debug: config.LLM_DEBUG,
   };
-  const responses = createKeptResponses(redis, logger);
-  return openHttp(context, { ...shared, ...http, responses, bus, writer, logger }, giveUp);
-}
-
-/** Answers the calls that come over NATS. */
-function answerCalls(
-  { bus, config, logger, metrics, writer }: Context<Config>,
-  caller: Caller,
-  count: Count,
-  redis: Redis,
-): void {
-  const contextOptions = { size: config.CONTEXT_CACHE_SIZE, ttlS: config.CONTEXT_CACHE_TTL };
-  const contexts = openContexts(redis, contextOptions, logger, metrics);
-  bus.answer(chat, async (asked, sendChunk) => {
-    const { request, remember } = await contexts.resolve(asked);
-    using chunks = createChunks(sendChunk);
-    const [outcome] = await Promise.all([call(caller, request, request.stream ? chunks.add : undefined), remember()]);
-    count(outcome, 'chat');
-    countForAgent(metrics, request, outcome);
-    if (config.LLM_DEBUG) logCall(logger, request, outcome);
-    await appendToLedger(bus, writer, logger, request, outcome);
-    if (!outcome.response) throw outcome.failure;
-    return outcome.response;
-  });
+  answerCalls(context, parts, giveUp, redis);
+  if (providerOf(config) === 'demo') logger.warn('LLM_PROVIDER=demo: answers come from simple rules, not from a model');
+  return openHttp(context, parts, giveUp);
 }
 
 /** Calls at hand may go on for SHUTDOWN_GRACE seconds after the service was told to stop. */

@@ -7,6 +7,11 @@ export const ToolCall = z.object({
   callId: z.string().min(1).max(200),
   tool: z.string().min(1).max(200),
   args: z.record(z.string(), z.unknown()),
+  /**
+   * Its arguments as the model wrote them, where `args` does not hold all that they say: a whole number above 2^53, the order of names
+   * that are numbers. They are given back to it so.
+   */
+  json: z.string().optional(),
   /** Why its arguments cannot be used: the model is told. */
   problem: z.string().optional(),
 });

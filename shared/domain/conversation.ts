@@ -65,8 +65,7 @@ export function conversation(messages: readonly Said[], event: WholeEvent): read
       const { notes = [], heard = Number.POSITIVE_INFINITY } = event.data;
       const unheard = messages.filter((message) => personsSeq(message) > heard);
       const before = unheard.length > 0 ? messages.filter((message) => !unheard.includes(message)) : messages;
-      const isUrged = toolCalls.length === 0 && !(unheard.length > 0 && answer.stopReason === 'end');
-      const urge: Said[] = isUrged ? [{ role: 'user', text: urged(answer) }] : [];
+      const urge: Said[] = toolCalls.length > 0 ? [] : [{ role: 'user', text: urged(answer) }];
       return [...before, ...notes.map(note), said, ...urge, ...unheard];
     }
     case 'toka.run.tool-returned.v1': {

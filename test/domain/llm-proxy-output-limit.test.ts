@@ -1,5 +1,5 @@
 import test from 'ava';
-import { boundOutput } from '../../services/llm-proxy/clients/http/output-limit.ts';
+import { boundOutput } from '../../services/llm-proxy/upstreams/output-limit.ts';
 
 const max = 8_192;
 const bound = (kind: Parameters<typeof boundOutput>[0], body: Record<string, unknown>) => boundOutput(kind, body, max);

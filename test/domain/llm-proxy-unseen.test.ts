@@ -1,5 +1,5 @@
 import test from 'ava';
-import { unseenTokens } from '../../services/llm-proxy/pipeline/unseen-tokens.ts';
+import { unseenTokens } from '../../services/llm-proxy/clients/http/unseen-tokens.ts';
 import { fileTokens, imageTokens } from '../../services/llm-proxy/tokens.ts';
 
 const said = (...content: object[]) => ({ messages: [{ role: 'user', content }] });

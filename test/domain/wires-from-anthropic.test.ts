@@ -102,6 +102,19 @@ test('a system message in the middle stays there, and one that is to pass is gon
   t.deepEqual(messagesOf({ messages: [ask, note('next_user_message'), says, ask] }), [ask, says, ask]);
 });
 
+test("a server whose template takes no system message in the middle gets it among the user's words", (t) => {
+  const note = { role: 'system', content: 'Note.' };
+  const says = { role: 'assistant', content: 'Yes.' };
+  const messages = [ask, note, says, note, ask];
+  const both = (...texts: string[]) => ({ role: 'user', content: texts.map((text) => ({ type: 'text', text })) });
+  t.deepEqual(messagesOf({ system: 'Be short.', messages }, { system_messages: false }), [
+    { role: 'system', content: 'Be short.' },
+    both('Hi.', 'Note.'),
+    says,
+    both('Note.', 'Hi.'),
+  ]);
+});
+
 test('a deferred tool is shown once something names it', (t) => {
   const tools = [tool('search'), tool('late', { defer_loading: true }), tool('never', { defer_loading: true })];
   const found = (content: unknown[]) => [

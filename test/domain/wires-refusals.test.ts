@@ -34,7 +34,7 @@ const unread: [keyof typeof clients, JsonObject, string][] = [
   ['openai-chat', { newer_than_us: 1 }, 'newer_than_us'],
   ['openai-chat', { temperature: 'warm' }, 'temperature'],
   ['openai-chat', { functions: [{ name: 'go' }] }, 'functions'],
-  ['openai-chat', { tools: [{ type: 'custom', custom: { name: 'go' } }] }, 'tools.0'],
+  ['openai-chat', { tools: [{ type: 'other', other: { name: 'go' } }] }, 'tools.0'],
   ['openai-chat', { tools: [chatTool], tool_choice: { type: 'allowed_tools', allowed_tools: {} } }, 'tool_choice'],
   ['openai-chat', { tool_choice: 'required' }, 'tool_choice'],
   ['openai-chat', { messages: [] }, 'messages'],
@@ -60,7 +60,7 @@ const unread: [keyof typeof clients, JsonObject, string][] = [
   ],
   ['openai-chat', said({ audio: { id: 'a' } }), 'messages.1.audio'],
   ['openai-chat', said({ function_call: { name: 'go', arguments: '' } }), 'messages.1.function_call'],
-  ['openai-chat', said({ tool_calls: [{ id: 'c', type: 'custom', custom: {} }] }), 'messages.1.tool_calls.0'],
+  ['openai-chat', said({ tool_calls: [{ id: 'c', type: 'other', other: {} }] }), 'messages.1.tool_calls.0'],
   [
     'openai-chat',
     said({ tool_calls: [{ id: 'c', type: 'function', function: { name: 'go', arguments: '[1]' } }] }),

@@ -191,10 +191,7 @@ test('a failed result and its picture reach OpenAI, in words and after the resul
     {
       role: 'tool',
       tool_call_id: 'a',
-      content: [
-        { type: 'text', text: 'Error: ' },
-        { type: 'text', text: 'no light' },
-      ],
+      content: 'Error: no light',
     },
     { role: 'tool', tool_call_id: 'b', content: '' },
     {

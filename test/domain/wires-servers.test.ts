@@ -334,7 +334,7 @@ const errors: [string, string, string, RegExp][] = [
   [
     'Ollama',
     'data: {"error":{"message":"unexpected EOF","type":"api_error","param":null,"code":null}}',
-    'upstream',
+    'unavailable',
     /unexpected EOF/,
   ],
   ['a text', 'data: {"error":"model runner has stopped"}', 'upstream', /runner has stopped/],
@@ -347,7 +347,7 @@ const errors: [string, string, string, RegExp][] = [
   [
     'llama.cpp, older',
     'error: {"code":500,"message":"out of memory","type":"server_error"}',
-    'upstream',
+    'unavailable',
     /out of memory/,
   ],
   ['LM Studio', 'event: error\ndata: {"error":{"message":"The model has crashed"}}', 'upstream', /has crashed/],

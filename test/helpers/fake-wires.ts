@@ -156,17 +156,21 @@ const OpenAiBody = z.looseObject({
           z.string(),
           z
             .array(
-              z.strictObject({
-                type: z.literal('image_url'),
-                image_url: z.strictObject({ url: z.string().startsWith('data:image/') }),
-              }),
+              z.discriminatedUnion('type', [
+                z.strictObject({ type: z.literal('text'), text: z.string() }),
+                z.strictObject({
+                  type: z.literal('image_url'),
+                  image_url: z.strictObject({ url: z.string().startsWith('data:image/') }),
+                }),
+              ]),
             )
             .min(1)
             .transform((parts) =>
               parts
-                .map(
-                  ({ image_url }) =>
-                    `[${image_url.url.split(';')[0]?.slice(5)}, ${(image_url.url.split(',')[1] ?? '').length} characters]`,
+                .map((part) =>
+                  part.type === 'text'
+                    ? part.text
+                    : `[${part.image_url.url.split(';')[0]?.slice(5)}, ${(part.image_url.url.split(',')[1] ?? '').length} characters]`,
                 )
                 .join(' '),
             ),
@@ -176,6 +180,7 @@ const OpenAiBody = z.looseObject({
       z.strictObject({
         role: z.literal('assistant'),
         content: z.string().nullable(),
+        reasoning_content: z.string().optional(),
         tool_calls: z
           .array(
             z.strictObject({

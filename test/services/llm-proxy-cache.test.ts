@@ -63,6 +63,7 @@ test('anything that can change an answer makes another question of it', async (t
       messages: [
         { role: 'user', text: 'a' },
         { role: 'assistant', text: 'x', toolCalls: [] },
+        { role: 'user', text: 'b' },
       ],
     }),
   ];

@@ -24,6 +24,22 @@ test('a call carries only what is new, whichever instance it reaches; a note tha
   t.deepEqual(await Promise.all([a.count('hit'), a.count('whole'), b.count('hit'), b.count('miss')]), [2, 1, 1, 0]);
 });
 
+test('what a model wrote into a call is kept as it wrote it', async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startRedis());
+  const [a, b] = [await openReplica(stack, server), await openReplica(stack, server)];
+  const conversation = createConversation('run_1');
+  const json = '{"id":1790000000000000007}';
+  const call = { callId: 'c1', tool: 'look', args: JSON.parse(json), json };
+  const said: ChatMessage[] = [
+    user('1'),
+    { role: 'assistant', text: '', toolCalls: [call] },
+    { role: 'tool', callId: 'c1', text: 'Seen.', isError: false },
+  ];
+  await turn(t, a, conversation, said);
+  t.deepEqual(await turn(t, b, conversation, [...said, user('2')]), [1]);
+});
+
 test('whatever happens to a conversation and to what is kept of it, the model sees it whole', async (t) => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis());

@@ -2,36 +2,22 @@ import test from 'ava';
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import { createMetrics } from '#shared/metrics.ts';
+import { askTarget } from '#test/helpers/contract-call.ts';
 import { eventually } from '#test/helpers/eventually.ts';
 import type { FakeReply } from '#test/helpers/fake-provider.ts';
 import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { endpointEntry, modelEntry, startModels } from '#test/helpers/models.ts';
-import type { Attempt, Marks } from '../../services/llm-proxy/failover/attempt.ts';
+import type { Attempt } from '../../services/llm-proxy/failover/attempt.ts';
 import { createBreakers } from '../../services/llm-proxy/failover/breakers.ts';
 import { createFailoverCounter } from '../../services/llm-proxy/failover/count.ts';
 import type { FailoverOptions } from '../../services/llm-proxy/failover/first-that-answers.ts';
 import { firstThatAnswers } from '../../services/llm-proxy/failover/first-that-answers.ts';
 import { createModelLabel } from '../../services/llm-proxy/models/label.ts';
-import type { Target } from '../../services/llm-proxy/models/target.ts';
-import { createOpenAi } from '../../services/llm-proxy/upstreams/openai.ts';
 
 const request = ChatRequest.parse({ system: 'Be terse.', messages: [{ role: 'user', text: 'Hello?' }] });
 
-/** A call by OpenAI's SDK, as the typed path makes it. */
-const ask: Attempt<string> = ({ endpoint, model, traits }, signal, marks) =>
-  askWith(endpoint, model, traits, signal, marks);
-
-async function askWith(
-  endpoint: Target['endpoint'],
-  model: string,
-  traits: Target['traits'],
-  signal: AbortSignal,
-  marks?: Marks,
-): Promise<string> {
-  const provider = createOpenAi(endpoint);
-  const onText = () => marks?.began();
-  return (await provider.complete(request, { model, signal, maxOutputTokens: 100, traits, onText })).answer.text;
-}
+/** A call as our own agents make it. */
+const ask: Attempt<string> = (target, signal, marks) => askTarget(target, request, signal, marks);
 
 /** Two endpoints, "a" and "b", each a server of its own; model "m" is at "a", and has "n" at "b" for its fallback. */
 async function setUp(more = '') {
@@ -186,8 +172,7 @@ test('who called off gets the own reason at once: in a call, in a wait, and from
   };
   t.true((await callOff({ fault: 'hang' })) < 500);
   t.true((await callOff({ status: 429, headers: { 'retry-after': '10' } })) < 500);
-  const deaf: Attempt<string> = ({ endpoint, model, traits }) =>
-    askWith(endpoint, model, traits, new AbortController().signal);
+  const deaf: Attempt<string> = (target) => askTarget(target, request, new AbortController().signal);
   t.true((await callOff({ fault: 'hang' }, deaf)) < 2_000);
 });
 

@@ -97,6 +97,38 @@ for (const stream of [false, true])
     t.like(at.requests[1]?.messages.at(-1), { role: 'tool', content: 'seen a' });
   });
 
+test("Anthropic's tool runner comes to its end on a Claude, whose threads are no client's here", async (t) => {
+  const bodies: Record<string, unknown>[] = [];
+  await using raw = await startRaw((_, body, response) => {
+    const sent = JSON.parse(body);
+    bodies.push(sent);
+    const isDone = sent.messages.length > 1;
+    const call = { type: 'tool_use', id: 'toolu_1', name: 'look', input: { at: 'a' } };
+    const content = [isDone ? { type: 'text', text: 'Done.' } : call];
+    const usage = { input_tokens: 1, output_tokens: 1 };
+    const message = {
+      id: `msg_${bodies.length}`,
+      type: 'message',
+      role: 'assistant',
+      model: sent.model,
+      content,
+      usage,
+    };
+    const whole = { ...message, stop_reason: isDone ? 'end_turn' : 'tool_use', stop_sequence: null };
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(whole));
+  });
+  await using proxy = await startHttpProxy('anthropic', { script: () => ({}), environment: raw.environment });
+  const runner = proxy.claude.beta.messages.toolRunner({
+    ...{ model: 'claude-sonnet-4-6', max_tokens: 100, tools: [look] },
+    messages: [{ role: 'user', content: 'Look.' }],
+  });
+  t.like((await runner.runUntilDone()).content, [{ type: 'text', text: 'Done.' }]);
+  t.deepEqual(
+    bodies.map(({ thread }) => thread),
+    [undefined, undefined],
+  );
+});
+
 test('a thread is refused by field, its continuation too, before any model is asked', async (t) => {
   await using at = await startOpenAi(() => ({ content: 'x' }));
   for (const thread of [{ type: 'create' }, { type: 'continue', previous_message_id: 'msg_1' }])
@@ -279,6 +311,34 @@ test('what carries thinking of another model stays away from Anthropic, and noth
     await proxy.post(path, ` ${JSON.stringify(plain)}`);
     t.is(bodies.at(-1), ` ${JSON.stringify(plain)}`);
   }
+});
+
+test('tools whose names are too long for OpenAI are called by them all the same, streamed and whole', async (t) => {
+  const names = ['a', 'b'].map((end) => `mcp__a_server_of_somebody__${'x'.repeat(60)}_${end}`);
+  const nameIn = (sent: Sent) => (sent.tools as { function: { name: string } }[])[1]?.function.name ?? '';
+  await using at = await startOpenAi((sent) => (isAnswered(sent) ? { content: 'Done.' } : calls(nameIn(sent), {})));
+  const tools = names.map((name) => ({ name, input_schema: { type: 'object' as const } }));
+  const body = {
+    model: 'gpt-4.1',
+    max_tokens: 100,
+    tools,
+    tool_choice: { type: 'tool' as const, name: names[1] ?? '' },
+  };
+  const first = [{ role: 'user' as const, content: 'x' }];
+  const whole = await at.claude.messages.create({ ...body, messages: first });
+  const streamed = await at.claude.messages.stream({ ...body, messages: first }).finalMessage();
+  for (const { content } of [whole, streamed]) t.like(content, [{ type: 'tool_use', name: names[1] }]);
+  const result = { type: 'tool_result' as const, tool_use_id: 'call_1', content: 'seen' };
+  const messages = [
+    ...first,
+    { role: 'assistant' as const, content: whole.content },
+    { role: 'user' as const, content: [result] },
+  ];
+  t.like((await at.claude.messages.create({ ...body, messages })).content, [{ type: 'text', text: 'Done.' }]);
+  t.is(
+    new Set(((at.requests[2]?.tools ?? []) as { function: { name: string } }[]).map((each) => each.function.name)).size,
+    2,
+  );
 });
 
 test('a model is asked for no more than it puts out, by clients of either wire', async (t) => {

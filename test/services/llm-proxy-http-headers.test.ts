@@ -18,7 +18,13 @@ const throughBoth = {
 const ofRequests = {
   ...throughBoth,
   ...{ 'user-agent': 'claude-cli/2.1', 'x-stainless-retry-count': '1', 'anthropic-user-profile-id': 'p' },
-  ...{ 'openai-beta': 'responses=x', 'openai-project': 'proj', 'x-claude-code-session-id': 'c', 'x-app': 'cli' },
+  ...{
+    'openai-beta': 'responses=x',
+    'openai-project': 'proj',
+    'x-claude-code-session-id': 'c',
+    'x-app': 'cli',
+    accept: 'application/json',
+  },
 };
 const heldOfRequests = {
   ...{
@@ -29,15 +35,35 @@ const heldOfRequests = {
     'x-auth-token': 't',
   },
   ...{ 'x-forwarded-for': '10.0.0.7', 'x-forwarded-host': 'inside', forwarded: 'for=10.0.0.7', via: '1.1 inside' },
-  ...{ 'x-real-ip': '10.0.0.7', 'x-envoy-internal': 'true', traceparent: '00-x', baggage: 'tenant=a' },
+  ...{
+    'x-real-ip': '10.0.0.7',
+    'x-envoy-internal': 'true',
+    'cdn-loop': 'cloudflare',
+    'x-datadog-trace-id': '7',
+    traceparent: '00-x',
+    baggage: 'tenant=a',
+  },
   ...{ origin: 'https://a.example', referer: 'https://a.example/b', 'sec-fetch-mode': 'cors' },
-  ...{ 'idempotency-key': 'one', 'if-none-match': '"e"', 'x-toka-cache': 'off', 'cache-control': 'no-cache' },
+  ...{
+    'idempotency-key': 'one',
+    'x-goog-user-project': 'p',
+    'x-http-method-override': 'GET',
+    'if-none-match': '"e"',
+    'x-toka-cache': 'off',
+    'cache-control': 'no-cache',
+  },
   ...{ connection: 'keep-alive, x-for-this-hop', 'x-for-this-hop': '1', te: 'trailers' },
 };
 const ofAnswers = {
   ...throughBoth,
   ...{ 'openai-processing-ms': '12', 'openai-organization': 'org', 'anthropic-organization-id': 'o', 'cf-ray': 'ray' },
-  ...{ 'x-request-id': 'req_1', 'request-id': 'req_1', 'x-ratelimit-remaining-tokens': '5', 'x-should-retry': 'true' },
+  ...{
+    'x-request-id': 'req_1',
+    'request-id': 'req_1',
+    'x-ratelimit-remaining-tokens': '5',
+    'x-amzn-requestid': 'a',
+    'x-should-retry': 'true',
+  },
 };
 const heldOfAnswers = {
   ...{ 'set-cookie': '__cf_bm=x; HttpOnly', server: 'uvicorn', via: '1.1 gpu-7', 'x-powered-by': 'Express' },
@@ -79,6 +105,9 @@ for (const [wire, path, body] of [
     t.is(refused.status, 400);
     t.is(refused.headers.get('x-codex-turn-state'), 'sticky');
     t.is(refused.headers.get('set-cookie'), null);
+    const own = await proxy.post(path, {});
+    t.is(own.status, 400);
+    if (wire === 'anthropic') t.is(own.headers.get('request-id'), own.headers.get('x-request-id'));
   });
 
 test("on another wire only what every client knows goes through, and the id of the provider's request", async (t) => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { freePort } from '#shared/dev/launch/ports.ts';
@@ -46,10 +47,11 @@ async function open(stack: AsyncDisposableStack, environment: Record<string, str
     }),
   );
   const keys = [await mintKey(system.nats.url), await mintKey(system.nats.url)] as const;
-  const send = (body: Buffer | string, key = keys[0], path = '/v1/chat/completions', chunked = false) =>
+  const send = (body: Buffer | string, key = keys[0], path = '/v1/chat/completions', chunked = false, encoding = '') =>
     new Promise<Sent>((resolve, reject) => {
       const length = chunked ? {} : { 'content-length': Buffer.byteLength(body) };
-      const headers = { authorization: `Bearer ${key}`, ...length };
+      const packed = encoding === '' ? {} : { 'content-encoding': encoding };
+      const headers = { authorization: `Bearer ${key}`, ...length, ...packed };
       const sending = request({ port, path, method: 'POST', headers }, (incoming) => {
         let text = '';
         incoming.on('data', (part) => {
@@ -169,6 +171,26 @@ test.serial(
     await eventually(async () => (await proxy.held()) === 0);
   },
 );
+
+test.serial('compressed bodies take no more memory than others, however small they come', async (t) => {
+  t.timeout(180_000);
+  await using stack = new AsyncDisposableStack();
+  const proxy = await open(stack);
+  proxy.letAnswer();
+  for (const [encoding, packed] of [
+    ['gzip', gzipSync(large())],
+    ['zstd', zstdCompressSync(large())],
+  ] as const) {
+    const ends = await Promise.all(
+      Array.from({ length: 8 }, () => proxy.send(packed, undefined, undefined, false, encoding)),
+    );
+    t.true(ends.some(({ status }) => status === 200));
+    t.true(ends.every(({ status }) => status === 200 || status === 429 || status === 503));
+  }
+  t.is((await proxy.send(JSON.stringify(shortChat))).status, 200);
+  checkPeak(t, proxy);
+  await eventually(async () => (await proxy.held()) === 0);
+});
 
 test.serial('bodies that never come in whole take nothing for long, and nothing from others', async (t) => {
   t.timeout(180_000);

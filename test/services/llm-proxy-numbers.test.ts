@@ -22,6 +22,7 @@ async function setUp(wire: 'openai' | 'anthropic', terms: Record<string, unknown
   const proxy = await startHttpProxy(wire, { script, environment: raw.environment, terms });
   return {
     bodies,
+    ask: proxy.ask,
     async send(path: string, body: string) {
       const answer = await proxy.post(path, body);
       const text = await answer.text();
@@ -102,3 +103,23 @@ test('a number where the wire has one is a number, however it is written', async
   );
   t.like(JSON.parse(at.bodies[0] ?? ''), { max_tokens: 100 });
 });
+
+for (const wire of ['openai', 'anthropic'] as const) {
+  test(`an agent's call over NATS has its numbers as they are, and gives them back so: ${wire}`, async (t) => {
+    await using at = await setUp(wire);
+    const messages = [{ role: 'user' as const, text: 'Look.' }];
+    const { answer } = await at.ask({ model, messages });
+    const [call] = answer.toolCalls;
+    t.is(call?.json, input);
+    t.is(call?.args.plain, 5);
+    const result = { role: 'tool' as const, callId: call?.callId ?? '', text: 'seen', isError: false };
+    await at.ask({
+      model,
+      messages: [...messages, { role: 'assistant', text: '', toolCalls: answer.toolCalls }, result],
+    });
+    t.true(
+      at.bodies.at(-1)?.includes(wire === 'openai' ? `"arguments":${args}` : `"input":${input}`),
+      at.bodies.at(-1),
+    );
+  });
+}

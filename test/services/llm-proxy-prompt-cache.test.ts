@@ -1,12 +1,12 @@
 import test from 'ava';
 import type { ChatInput, ChatMessage, ToolOffer } from '#shared/contracts/llm.ts';
 import { chat } from '#shared/contracts/llm.ts';
+import { askTarget } from '#test/helpers/contract-call.ts';
 import type { FakeRequest } from '#test/helpers/fake-provider.ts';
 import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startModels } from '#test/helpers/models.ts';
 import { question, startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { createConversation } from '../../services/agent-runner/conversation.ts';
-import { createOpenAi } from '../../services/llm-proxy/upstreams/openai.ts';
 
 const offer = (name: string, chars: number): ToolOffer => ({
   name,
@@ -100,11 +100,7 @@ test('openai: a run has a key of its own in the prompt cache of OpenAI, and othe
   if (!target) throw new Error('nobody serves it');
   const keyOf = async (official: boolean | undefined, more: Partial<ChatInput>) => {
     const endpoint = official === undefined ? target.endpoint : { ...target.endpoint, official };
-    const provider = createOpenAi(endpoint);
-    const request = chat.input.parse({ ...question('Hello?'), ...more });
-    const traits = { forced_tools: true, temperature: true };
-    const signal = AbortSignal.timeout(5_000);
-    await provider.complete(request, { model: 'm', signal, maxOutputTokens: 10, traits });
+    await askTarget({ ...target, endpoint }, { ...question('Hello?'), ...more }, AbortSignal.timeout(5_000));
     const last = fake.requests.at(-1);
     return [last?.cacheKey, last !== undefined && 'max_completion_tokens' in last.body];
   };

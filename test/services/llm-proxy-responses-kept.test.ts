@@ -100,6 +100,8 @@ test('what is kept of a key is bounded: the oldest goes first, and what is too l
   const longer = await proxy.post(path, { model, input: 'x'.repeat(1_100_000) });
   t.is(longer.status, 200);
   t.is(await ask('resp_n12'), 400);
+  const again = { model, input: [user('x'), refer('msg_n12_0'), user('And?')] };
+  t.is((await proxy.post(path, again)).status, 200);
 });
 
 test('without Redis a client is answered, and told to send the content itself', async (t) => {

@@ -142,3 +142,54 @@ test('a custom tool is asked for by its name, and what a model wrote for it is t
   });
   t.is(proxy.fake.requests[0]?.forced, 'apply_patch');
 });
+
+test('custom tools of a chat reach a Claude as functions of one text, and its calls come back as theirs', async (t) => {
+  await using proxy = await startHttpProxy('anthropic', {
+    script: () => ({ text: 'So:', toolCalls: toolCalls.filter(({ tool }) => !tool.includes('__')) }),
+  });
+  const grammar = { syntax: 'lark' as const, definition: 'start: "x"' };
+  const body = {
+    model: 'claude-sonnet-4-6',
+    messages: [
+      { role: 'user' as const, content: 'Go.' },
+      {
+        role: 'assistant' as const,
+        tool_calls: [{ id: 'c1', type: 'custom' as const, custom: { name: 'apply_patch', input: '"x"' } }],
+      },
+      { role: 'tool' as const, tool_call_id: 'c1', content: 'patched' },
+    ],
+    tools: [
+      { type: 'custom' as const, custom: { name: 'apply_patch', format: { type: 'grammar' as const, grammar } } },
+      { type: 'function' as const, function: { name: 'exec_command', parameters } },
+    ],
+    tool_choice: { type: 'custom' as const, custom: { name: 'apply_patch' } },
+  };
+  const calls = [
+    { id: 'n1', type: 'custom', custom: { name: 'apply_patch', input } },
+    { id: 'n4', type: 'function', function: { name: 'exec_command', arguments: '{"path":"c"}' } },
+  ];
+  const whole = await proxy.openai.chat.completions.create(body);
+  t.deepEqual(whole.choices[0]?.message.tool_calls, calls as never);
+  t.is(whole.choices[0]?.finish_reason, 'tool_calls');
+
+  const told: { type?: string | undefined; name: string; said: string }[] = [];
+  for await (const { choices } of await proxy.openai.chat.completions.create({ ...body, stream: true })) {
+    for (const call of choices[0]?.delta.tool_calls ?? []) {
+      const { type, name, said } = told[call.index] ?? { type: call.type, name: '', said: '' };
+      told[call.index] = {
+        type,
+        name: name + (call.custom?.name ?? call.function?.name ?? ''),
+        said: said + (call.custom?.input ?? call.function?.arguments ?? ''),
+      };
+    }
+  }
+  t.deepEqual(told, [
+    { type: 'custom', name: 'apply_patch', said: input },
+    { type: 'function', name: 'exec_command', said: '{"path":"c"}' },
+  ]);
+  t.is(proxy.fake.requests[0]?.forced, 'apply_patch');
+  t.like(proxy.fake.requests[0]?.body.messages, [
+    { role: 'user' },
+    { content: [{ type: 'tool_use', id: 'c1', name: 'apply_patch', input: { input: '"x"' } }] },
+  ]);
+});

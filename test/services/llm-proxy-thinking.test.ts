@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { ChatInput, ChatMessage, ChatResponse, ToolOffer } from '#shared/contracts/llm.ts';
 import type { FakeReply, FakeScript } from '#test/helpers/fake-provider.ts';
+import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { modelsFileIn } from '#test/helpers/models.ts';
 import { startProxySystem } from '#test/helpers/proxy.ts';
@@ -9,10 +10,11 @@ import { temporaryFolder } from '#test/helpers/temporary.ts';
 
 const offer = (name: string): ToolOffer => ({ name, description: `It is ${name}.`, inputSchema: { type: 'object' } });
 const look: FakeReply = { text: 'I look.', toolCalls: [{ tool: 'look' }] };
+const tools = [offer('look')];
 const start: ChatInput = {
   model: 'claude-a',
   system: 'You are terse.',
-  tools: [offer('look')],
+  tools,
   messages: [{ role: 'user', text: 'Go.' }],
 };
 
@@ -89,6 +91,27 @@ test('a call that was cut off in the middle takes its thinking along, and all be
   for (let turn = 0; turn < 5; turn++) input = after(input, await opened.proxy.ask(input));
   t.deepEqual(opened.seen(), [0, 1, 0, 1, 2]);
   t.deepEqual(opened.signed.refusals, []);
+});
+
+test('thinking of the same model at another endpoint is left out', async (t) => {
+  const signed = signing(() => look);
+  await using fake = await startFakeProvider({ script: signed.script });
+  await using folder = await temporaryFolder();
+  const endpoints = ['north', 'south'].map(
+    (name) => `[[endpoints]]\nname = "${name}"\nwire = "anthropic"\nbase_url = "${fake.url}"\n`,
+  );
+  await using proxy = await startProxySystem('anthropic', {
+    script: () => ({ status: 500 }),
+    environment: { MODELS_FILE: await modelsFileIn(folder.path, endpoints.join('')) },
+  });
+  let input = start;
+  for (const model of ['north/claude-a', 'south/claude-a', 'south/claude-a', 'north/claude-a']) {
+    input = after(input, await proxy.ask({ ...input, model }));
+  }
+  t.deepEqual(
+    signed.answered.map(({ seen }) => seen),
+    [0, 0, 1, 0],
+  );
 });
 
 test('a refusal of thinking is tried once more without, and thinking begins anew there', async (t) => {

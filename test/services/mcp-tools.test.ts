@@ -2,6 +2,7 @@ import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { foldRun } from '#shared/command.ts';
 import { leaveFor } from '#shared/domain/grants.ts';
+import { parseExact } from '#shared/exact-json.ts';
 import { connect, fixture, never } from '#test/fixtures/mcp/start.ts';
 import { queued, recorded } from '#test/helpers/events.ts';
 import { createCheck } from '../../services/agent-runner/mcp/arguments.ts';
@@ -18,6 +19,17 @@ async function say(t: ExecutionContext, mcp: McpConnection, tool: string, isErro
   t.is(result.isError, isError, result.text);
   return result.text;
 }
+
+test('whole numbers beyond 2^53 reach a server as the model wrote them, and come back so', async (t) => {
+  await using mcp = await connect({ command: fixture('exact') });
+  const json = '{"id":1790000000000000007,"most":-9223372036854775808,"any":1e400,"one":1.0}';
+  const args = parseExact(json);
+  const { isError, text } = await mcp.call('mcp__test__give', args, { signal });
+  t.false(isError, text);
+  t.is(text, json);
+  const wrong = await mcp.call('mcp__test__give', parseExact('{"id":"1790000000000000007"}'), { signal });
+  t.true(wrong.isError);
+});
 
 test('tools that are not what they should be are left out with why; what is shown of the others is plain', async (t) => {
   const env = { RUNNER_TOKEN: 'token-abcdef' };

@@ -211,7 +211,7 @@ const ways: Record<string, (t: ExecutionContext, toka: Toka) => Promise<void>> =
       role === 'user' && text.startsWith('PERSON') ? text : role,
     );
     const step = ['assistant', 'tool'];
-    t.deepEqual(order, ['user', ...step, ...step, 'PERSON: one', ...step, 'assistant', 'PERSON: two']);
+    t.deepEqual(order, ['user', ...step, ...step, 'PERSON: one', ...step, 'assistant', 'user', 'PERSON: two']);
   },
   async 'messages between, while a tool runs, and one that ends what is at hand'(t, toka) {
     const late = gate();

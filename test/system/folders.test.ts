@@ -56,6 +56,14 @@ test('.env.example has every setting, and none that does not exist', async (t) =
   t.deepEqual(written.toSorted(), [...known].toSorted());
 });
 
+test("llm-proxy names the providers in their wires' folders and among the models only", (t) => {
+  const root = 'services/llm-proxy';
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+  const others = files.filter((file) => !/^(wires|models)\//.test(file) && file !== 'config.ts');
+  t.true(others.length > 50);
+  for (const file of others) t.notRegex(readFileSync(`${root}/${file}`, 'utf8'), /['"](anthropic|openai)['"]/, file);
+});
+
 test('each question is answered by one service', (t) => {
   const contracts = Object.entries({ ...store, ...llm }).flatMap(([name, value]) => ('subject' in value ? [name] : []));
   t.true(contracts.length > 10);

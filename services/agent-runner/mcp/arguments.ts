@@ -1,5 +1,6 @@
 import { createContext, Script } from 'node:vm';
 import { z } from 'zod';
+import { mapNumbers } from '#shared/exact-json.ts';
 import type { Schema } from './schema.ts';
 import { isObject } from './schema.ts';
 
@@ -32,7 +33,7 @@ export function createCheck(tool: string, schema: Schema): (args: unknown) => Ch
   const problemsOf = (args: Record<string, unknown>): string[] => {
     const type = known;
     if (!type) return [];
-    const parsed = withinTime(() => type.safeParse(args));
+    const parsed = withinTime(() => type.safeParse(readable(args)));
     if (!parsed) known = undefined;
     return parsed?.error?.issues.map(describe) ?? [];
   };
@@ -45,6 +46,10 @@ export function createCheck(tool: string, schema: Schema): (args: unknown) => Ch
     return problemsOf(spare).length === 0 ? { args: spare } : { problem: mend(tool, problems) };
   };
 }
+
+/** A number that only its text holds goes to the server as it is; here it counts as the largest that there is. */
+const readable = (args: unknown): unknown =>
+  mapNumbers(args, (raw) => Math.min(Math.max(Number(raw), Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER));
 
 /** How much there is to look at where every reference is followed; one that leads back to itself is followed once. */
 function weightOf(schema: Schema): number {

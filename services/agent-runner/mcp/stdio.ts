@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
 import type { Transport } from '@modelcontextprotocol/client';
-import { deserializeMessage, serializeMessage } from '@modelcontextprotocol/client';
+import { parseJSONRPCMessage, serializeMessage } from '@modelcontextprotocol/client';
 import { Failure } from '#shared/errors.ts';
+import { parseExact } from '#shared/exact-json.ts';
 import { createMeter } from './flood.ts';
 
 const lineBytesMax = 4 * 1024 ** 2;
@@ -60,9 +61,9 @@ export function openStdio(process: McpProcess, broken: (failure: Failure) => voi
     () => flood(`says a line of more than ${lineBytesMax} bytes`),
   );
   const hear = (line: string) => {
-    let message: ReturnType<typeof deserializeMessage>;
+    let message: ReturnType<typeof parseJSONRPCMessage>;
     try {
-      message = deserializeMessage(line);
+      message = parseJSONRPCMessage(parseExact(line, (field) => field === 'structuredContent'));
     } catch {
       return; // Programs print all kinds of things; what is no message is none of ours.
     }

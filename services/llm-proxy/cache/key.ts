@@ -22,19 +22,16 @@ const inertOf = (wire: CachedWire) => ({
   streamed: { body: inertFields[wire] },
   whole: { body: { ...inertFields[wire], ...unstreamed } },
 });
-const inertOfHttp = {
-  'openai-chat': inertOf('openai-chat'),
-  'openai-responses': inertOf('openai-responses'),
-  anthropic: inertOf('anthropic'),
-  embeddings: inertOf('embeddings'),
-} satisfies Record<CachedWire, Record<string, Inert>>;
+const inertOfHttp = new Map<string, ReturnType<typeof inertOf>>(
+  (Object.keys(inertFields) as CachedWire[]).map((wire) => [wire, inertOf(wire)]),
+);
 
 /**
  * The same for two requests only if nothing that can change the bytes of their answer differs. A field that is not known counts. Throws
  * `invalid` where the body nests too deep.
  */
 export function httpCacheKey({ namespace, wire, model, body, versionHeaders }: HttpQuestion): string {
-  const { streamed, whole } = inertOfHttp[wire];
+  const { streamed, whole } = inertOfHttp.get(wire) ?? inertOf(wire);
   const question = { form: 'http-1', namespace, wire, model, versionHeaders, body };
   return hashCanonical(question, (body.stream ?? false) === false ? whole : streamed);
 }

@@ -81,3 +81,7 @@ export function summarize(failures: readonly Failed[]): Failure {
     ...(waits.length > 0 && (code === 'limited' || code === 'unavailable') ? { retryAfterMs: Math.min(...waits) } : {}),
   });
 }
+
+/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
+export const mayHaveCost = (failure: unknown): boolean =>
+  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';

@@ -96,8 +96,8 @@ const ModelFields = z.strictObject({
   efforts: z.array(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])).optional(),
   /** How a model of Anthropic's is told not to think; "none": it has no such order, and nothing is sent. */
   no_thinking: z.enum(['disabled', 'between_tools', 'none']).default('disabled'),
-  /** Whether a model of Anthropic's takes system messages in the middle; where it does not, they go as words of the user's turn. */
-  system_messages: z.boolean().default(false),
+  /** Whether the model takes system messages in the middle; where it does not, they go as words of the user's turn. Without it: by the wire. */
+  system_messages: z.boolean().optional(),
   /** Whether the model reads PDFs; where it does not, a request that has one is refused. */
   pdf: z.boolean().default(true),
   /** What a model of OpenAI's takes by its responses API alone. We ask it by chat completions, so such a request is refused. */

@@ -1,8 +1,10 @@
 import type { Usage } from '#shared/contracts/llm.ts';
 import type { Rule } from '../limits/rule.ts';
-import type { Upstream } from '../upstreams/failures.ts';
 import type { PriceTerms } from '../wires/price-terms.ts';
 import type { Traits } from './schema.ts';
+
+/** Whom a call goes to, and which settings to check when it fails. */
+export type Upstream = { label: string; keySetting: string; urlSetting: string; baseUrl: string };
 
 /** Who serves models. It stays the same object over a reload of models.toml as long as nothing but its key changes. */
 export type Endpoint = {

@@ -1,8 +1,8 @@
-import { Failure } from '#shared/errors.ts';
 import type { Attempt, Progress } from '../failover/attempt.ts';
 import type { Breakers } from '../failover/breakers.ts';
 import type { FailoverOptions } from '../failover/first-that-answers.ts';
 import { firstThatAnswers } from '../failover/first-that-answers.ts';
+import { mayHaveCost } from '../failover/verdict.ts';
 import type { Asking } from '../limits/counters.ts';
 import type { Grant, Limits, Used } from '../limits/limits.ts';
 import type { Target } from '../models/target.ts';
@@ -90,7 +90,3 @@ function usedBy(target: Target, { reached, usage }: Progress, tokensMax: number)
   if (!usage) return { tokens: tokensMax, usd: null };
   return { tokens: usage.inputTokens + usage.outputTokens, usd: target.cost(usage) };
 }
-
-/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
-export const mayHaveCost = (failure: unknown): boolean =>
-  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';

@@ -1,17 +1,20 @@
-import type { CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
+import type { CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
 import type { Call } from '../model-call.ts';
-import type { Outcome } from './answer-typed.ts';
 
 const beginningCharsMax = 200;
 /** Scrubbed before it is cut: half a secret would not be known as one. */
 const beginning = (text: string) => clip(scrub(text), beginningCharsMax);
 
 /** LLM_DEBUG: the shape of a call, and the beginnings of its last message and its answer. */
-export function logCall(logger: Logger, request: ChatRequest, { facts, response, failure }: Outcome): void {
+export function logCall(
+  logger: Logger,
+  request: ChatRequest,
+  { facts, response, failure }: { facts: CallFacts; response?: ChatResponse; failure?: unknown },
+): void {
   const { agentId, runId, system, messages, tools, toolChoice, temperature } = request;
   const last = messages.at(-1);
   const answer = response?.answer;

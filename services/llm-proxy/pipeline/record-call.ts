@@ -1,46 +1,58 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Key } from '../keys/keyring.ts';
-import type { Call, Parts } from '../model-call.ts';
+import type { CallFacts } from '#shared/contracts/llm.ts';
+import { mayHaveCost } from '../failover/verdict.ts';
+import type { AnyCall, End, Parts } from '../model-call.ts';
 import { noUsage } from '../tokens.ts';
-import { mayHaveCost } from './ask-model.ts';
 import { clientLeft } from './client-left.ts';
-import { logHttpCall } from './debug.ts';
-import type { End, Operation } from './record.ts';
 import { appendToLedger } from './record.ts';
 
 const pendingMax = 4_096;
 const togetherMs = 5;
 
-/** Counts a call and begins to write it into the ledger. Resolves at once, unless too many are being written. */
-export async function recordCall(parts: Parts, call: Call, failure?: unknown): Promise<void> {
-  const { told, reached, cache } = call;
+/** What a call took, as it is now. */
+export function factsOf(call: AnyCall, failure: unknown): CallFacts {
+  const { told, cache } = call;
   const target = call.target ?? call.targets[0];
-  if (call.recorded) return;
-  call.recorded = true;
-  const model = told.model ?? target?.id ?? call.model;
-  const facts = {
-    provider: target?.endpoint.name ?? 'none',
-    model,
+  return {
+    provider: told.provider ?? target?.endpoint.name ?? 'none',
+    model: told.model ?? target?.id ?? call.model,
     usage: told.usage ?? noUsage,
     ...(told.estimated ? { estimated: true as const } : {}),
     costUsd: costOf(call, failure),
     latencyMs: Math.round(performance.now() - call.beganMs),
     cache,
   };
-  const end = { facts, target, reached, failure, cancelled: failure === clientLeft };
-  parts.count(end, operationOf(call));
-  if (parts.debug) logHttpCall(parts.logger, call, facts, failure);
-  const writing = write(parts, call.key, end);
+}
+
+/**
+ * Counts a call and writes it into the ledger. Where the answer does not wait for that, resolves at once, unless too many are being
+ * written.
+ */
+export async function recordCall(parts: Parts, call: AnyCall, failure?: unknown): Promise<void> {
+  if (call.recorded) return;
+  call.recorded = true;
+  const target = call.target ?? call.targets[0];
+  const facts = factsOf(call, failure);
+  call.facts = facts;
+  const end = { facts, target, reached: call.reached, failure, cancelled: failure === clientLeft };
+  parts.count(end, call.operation);
+  if (parts.debug) call.log?.(facts, failure);
   const { pending } = parts;
+  const writing = write(parts, call.payer, end, call.isLedgerFirst);
   pending.add(writing);
   void writing.finally(() => pending.delete(writing));
-  if (pending.size > pendingMax) await writing;
+  if (call.isLedgerFirst || pending.size > pendingMax) await writing;
 }
 
 /** Apart, so that what waits for the ledger does not keep the call and its body. */
-async function write({ bus, writer, logger }: Parts, { id: key, workstream }: Key, end: End): Promise<void> {
-  await soon();
-  await appendToLedger(bus, writer, logger, { key, workstream: workstream ?? undefined }, end);
+async function write(
+  { bus, writer, logger }: Parts,
+  payer: AnyCall['payer'],
+  end: End,
+  isAwaited: boolean,
+): Promise<void> {
+  if (!isAwaited) await soon();
+  await appendToLedger(bus, writer, logger, payer, end);
 }
 
 let next: Promise<void> | undefined;
@@ -53,11 +65,9 @@ function soon(): Promise<void> {
   return next;
 }
 
-const operationOf = ({ route: { kind } }: Call): Operation =>
-  kind === 'embeddings' ? kind : kind === 'count' ? 'count_tokens' : 'chat';
-
-function costOf({ told, target, route, reached }: Call, failure: unknown): number | null {
-  if (!reached || !target || route.kind === 'count') return 0;
+function costOf({ told, target, operation, reached }: AnyCall, failure: unknown): number | null {
+  if (!reached || !target || operation === 'count_tokens') return 0;
+  if (told.guessed) return null;
   if (told.usage && (told.ended || told.stopped || told.estimated)) return target.cost(told.usage);
   return failure === undefined || failure === clientLeft || mayHaveCost(failure) ? null : 0;
 }

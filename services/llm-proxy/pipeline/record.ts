@@ -1,28 +1,14 @@
 import type { Bus } from '#shared/bus/bus.ts';
-import type { CallFacts, ChatRequest } from '#shared/contracts/llm.ts';
+import type { CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
 import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Metrics } from '#shared/metrics.ts';
+import type { AnyCall, Count, End, Operation } from '../model-call.ts';
 import type { ModelLabel } from '../models/label.ts';
-import type { Target } from '../models/target.ts';
-import type { Outcome } from './answer-typed.ts';
-
-/** How a call ended; `cancelled`: who had asked was gone before. `target`: who was asked last, or would have been. */
-export type End = {
-  facts: CallFacts;
-  target: Target | undefined;
-  reached: boolean;
-  failure?: unknown;
-  cancelled?: boolean;
-};
-type Asker = Pick<ChatRequest, 'key' | 'agentId' | 'runId' | 'trace' | 'workstream'>;
 
 const appendMsMax = 30_000;
-
-/** What a call is for, in OpenTelemetry's words where it has one. */
-export type Operation = 'chat' | 'embeddings' | 'count_tokens';
 
 function outcomeOf({ failure, cancelled }: End): string {
   if (cancelled) return 'cancelled';
@@ -34,7 +20,7 @@ export async function appendToLedger(
   bus: Bus,
   writer: Writer,
   logger: Logger,
-  request: Asker,
+  request: AnyCall['payer'],
   outcome: End,
 ): Promise<void> {
   const { facts, reached, target } = outcome;
@@ -53,8 +39,6 @@ export async function appendToLedger(
     logger.error({ reason: messageOf(error), ...data }, 'a model call is missing from the ledger');
   }
 }
-
-export type Count = (outcome: End, operation: Operation) => void;
 
 /** Counts calls. */
 export function createCounter(metrics: Metrics, labelOf: ModelLabel): Count {
@@ -119,7 +103,11 @@ function memo<T>(make: (key: string) => T): (key: string) => T {
 }
 
 /** What an agent's call took. A cached answer has no tokens that anyone paid for. */
-export function countForAgent(metrics: Metrics, request: ChatRequest, { facts, reached, response }: Outcome): void {
+export function countForAgent(
+  metrics: Metrics,
+  request: ChatRequest,
+  { facts, reached, response }: { facts: CallFacts; reached: boolean; response?: ChatResponse },
+): void {
   if (request.agentId === undefined) return;
   const agent = metrics.agentLabel(request.agentId);
   const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));

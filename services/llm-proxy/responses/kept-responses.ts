@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { messageOf } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { JsonObject } from '../wires/pivot.ts';
+import { parseObject } from '../wires/read.ts';
 import { referencesIn, resolveReferences } from './references.ts';
 
 const ttlMs = 86_400_000;
@@ -18,7 +19,8 @@ const chainMax = 100;
 const Kept = z.object({
   /** The response that it went on with. */
   previous: z.string().optional(),
-  input: z.array(z.unknown()),
+  /** Undefined: it was too long. */
+  input: z.array(z.unknown()).optional(),
   output: z.array(z.unknown()),
 });
 export type Kept = z.infer<typeof Kept>;
@@ -42,7 +44,7 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
   const writing = new Map<string, Set<Promise<unknown>>>();
   const placesOf = (keyId: string) => {
     const prefix = `{toka:responses:${keyId}}:`;
-    return [`${prefix}texts`, `${prefix}order`, `${prefix}bytes`] as const;
+    return [`${prefix}texts`, `${prefix}order`] as const;
   };
   const warn = (what: string) => (error: unknown) => logger.warn({ reason: messageOf(error) }, what);
 
@@ -51,9 +53,9 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
     const texts = ids.length > 0 ? await redis.hmget(placesOf(keyId)[0], ...ids).catch(unread) : [];
     const found = new Map<string, Kept>();
     for (const [at, id] of ids.entries()) {
-      const text = texts?.[at] ?? 'null';
+      const text = texts?.[at] ?? '';
       grow(text.length);
-      const kept = Kept.safeParse(JSON.parse(text)).data;
+      const kept = Kept.safeParse(parseObject(text)).data;
       if (kept) found.set(id, kept);
     }
     return found;
@@ -85,8 +87,16 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
       const { input: said = [] } = previous === undefined ? resolved : asked;
       const input = typeof said === 'string' ? [{ role: 'user', content: said }] : said;
       return ({ id, output }) => {
-        const text = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
-        if (typeof id !== 'string' || id.length > idCharsMax || text.length > responseCharsMax) return;
+        const whole = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
+        // Clients that send all that was said refer to nothing but answers.
+        const text = whole.length > responseCharsMax ? JSON.stringify({ output }) : whole;
+        if (
+          typeof id !== 'string' ||
+          !id.startsWith('resp_') ||
+          id.length > idCharsMax ||
+          text.length > responseCharsMax
+        )
+          return;
         const kept = redis
           .keepResponse(...placesOf(keyId), id, text, ttlMs, countMax, bytesMax)
           .catch(warn('what a client key was answered is not kept'));

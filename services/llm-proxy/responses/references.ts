@@ -39,7 +39,7 @@ function conversationOf(id: string, kept: ReadonlyMap<string, Kept>): unknown[] 
   const seen = new Set<string>();
   for (let next: string | undefined = id; next !== undefined; ) {
     const response: Kept | undefined = seen.has(next) ? undefined : kept.get(next);
-    if (!response) return undefined;
+    if (!response?.input) return undefined;
     seen.add(next);
     said.unshift(...response.input, ...response.output.map(withoutId));
     next = response.previous;

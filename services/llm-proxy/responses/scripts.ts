@@ -1,13 +1,15 @@
 import type { Result } from 'ioredis';
 
-// What one client key was answered: a hash of texts by their response's id, the order in which they came, and their bytes in all.
-// What is due or too much goes with each write, the oldest first, at most a thousand at a time.
+// What one client key was answered: a hash of texts by their response's id, with their bytes in all under `bytes`, and the order in
+// which they came. What is due or too much goes with each write, the oldest first, at most a thousand at a time.
 
 const keep = `
 local id, text, ttl, countMax, bytesMax = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local bytes = tonumber(redis.call('GET', KEYS[3]) or '0') + #text - redis.call('HSTRLEN', KEYS[1], id)
+-- A Redis that is short of memory may have dropped one of the two.
+if redis.call('EXISTS', KEYS[1], KEYS[2]) == 1 then redis.call('UNLINK', KEYS[1], KEYS[2]) end
+local bytes = tonumber(redis.call('HGET', KEYS[1], 'bytes') or '0') + #text - redis.call('HSTRLEN', KEYS[1], id)
 redis.call('HSET', KEYS[1], id, text)
 redis.call('ZADD', KEYS[2], now, id)
 local count = redis.call('ZCARD', KEYS[2])
@@ -19,13 +21,13 @@ for at = 1, #oldest, 2 do
   redis.call('ZREM', KEYS[2], oldest[at])
   count = count - 1
 end
-redis.call('SET', KEYS[3], bytes, 'PX', ttl)
+redis.call('HSET', KEYS[1], 'bytes', bytes)
 redis.call('PEXPIRE', KEYS[1], ttl)
 redis.call('PEXPIRE', KEYS[2], ttl)
 return count`;
 
 /** Keeps what a client key was answered, whole or not at all. */
-export const responseScripts = { keepResponse: { lua: keep, numberOfKeys: 3 } };
+export const responseScripts = { keepResponse: { lua: keep, numberOfKeys: 2 } };
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -33,7 +35,6 @@ declare module 'ioredis' {
     keepResponse(
       texts: string,
       order: string,
-      bytes: string,
       id: string,
       text: string,
       ttlMs: number,

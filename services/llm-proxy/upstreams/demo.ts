@@ -1,19 +1,15 @@
 import type { Answer, ChatRequest, Usage } from '#shared/contracts/llm.ts';
+import type { Completion } from '../wires/contract/write-answer.ts';
 import { respond } from './demo/respond.ts';
-import type { Provider } from './provider.ts';
 
 const name = 'demo';
 
 /** No language model but rules, for a first look without an API key: it reads real files and reports what stands in them. */
-export function createDemo(): Provider {
-  return {
-    async complete(request, { maxOutputTokens, onText }) {
-      const answer = respond(request, maxOutputTokens);
-      if (answer.text) onText?.(answer.text);
-      // Whatever model was asked for, it is the rules that answered.
-      return { answer, usage: usageOf(request, answer), model: name };
-    },
-  };
+export function complete(request: ChatRequest, maxOutputTokens: number, onText?: (text: string) => void): Completion {
+  const answer = respond(request, maxOutputTokens);
+  if (answer.text) onText?.(answer.text);
+  // Whatever model was asked for, it is the rules that answered.
+  return { answer, usage: usageOf(request, answer), model: name };
 }
 
 /** There are no tokens: about four characters count as one, so that a run's limits hold here too. */

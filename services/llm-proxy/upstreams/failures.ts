@@ -4,14 +4,14 @@ import { Failure, messageOf } from '#shared/errors.ts';
 import { readRetryAfter } from '#shared/retry-after.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
+import type { Upstream } from '../models/target.ts';
 import { keepProviderError, statusOfNames } from '../wires/errors.ts';
 import type { ProviderError } from '../wires/pivot.ts';
-import type { OnBegin } from './provider.ts';
 
 const detailCharsMax = 500;
 
-/** Whom a call goes to, and which settings to check when it fails. */
-export type Upstream = { label: string; keySetting: string; urlSetting: string; baseUrl: string };
+/** Hears that the answer has begun to come, or that it is an error, with what the provider says of its limits. */
+type OnBegin = (status: number, headers: Headers) => void;
 
 type Opened<E> = { data: AsyncIterable<E>; response: Response };
 
@@ -76,12 +76,14 @@ export function failureOfProvider(upstream: Upstream, error: ProviderError, head
   const code = codeOf(status);
   const retryAfterMs = code === 'limited' || code === 'unavailable' ? readRetryAfter(headers, Date.now()) : undefined;
   const text = `${upstream.label} answered ${status}: ${message}${adviceOn(status, upstream)}`;
-  const asked = headers?.get('x-should-retry');
-  const failure = new Failure(code, text, {
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    ...(asked === 'true' || asked === 'false' ? { shouldRetry: asked === 'true' } : {}),
-  });
+  const failure = new Failure(code, text, { retryAfterMs, shouldRetry: readShouldRetry(headers) });
   return status >= 400 && status <= 599 ? keepProviderError(failure, { ...error, message }) : failure;
+}
+
+/** What both SDKs obey before anything else (source: `shouldRetry` in openai 7.57 and @anthropic-ai/sdk 1.12, read 2026-11-30). */
+function readShouldRetry(headers: Headers | undefined): boolean | undefined {
+  const said = headers?.get('x-should-retry');
+  return said === 'true' ? true : said === 'false' ? false : undefined;
 }
 
 function adviceOn(status: number, { keySetting, urlSetting }: Upstream): string {

@@ -1,58 +1,44 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { scrub } from '#shared/secrets.ts';
 
+const names = (text: string): string[] => text.trim().split(/\s+/);
+
 /**
- * Of a client's request, what its provider does not get although both speak one wire. All else goes through, known or not: a wire grows by headers.
- * What belongs to the connection, RFC 9110 section 7.6.1 among it, and to the body, which goes out as our own.
+ * What does not go through between a client and a provider, in either direction, although both speak one wire. All else does, known or
+ * not: wires grow by headers. First what belongs to the connection (RFC 9110, section 7.6.1) and to the body, which is sent as our own.
  */
-const ofTheConnection = [
-  ...['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'expect', 'host', 'http2-settings'],
-  ...['accept', 'accept-encoding', 'content-encoding', 'content-length', 'content-type', 'content-md5', 'digest'],
-];
-/** Credentials: the client's own are for us alone. */
-const credentials = [
-  ...['authorization', 'x-api-key', 'api-key', 'cookie', 'cookie2', 'x-goog-api-key', 'www-authenticate'],
-  ...['set-cookie', 'set-cookie2', 'authentication-info', 'x-amz-security-token', 'x-csrf-token', 'x-xsrf-token'],
-];
-/** Where a message has come from and through what: addresses and names inside a network. */
-const whereabouts = [
-  ...['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'x-host', 'from'],
-  ...['x-original-url', 'x-original-host', 'x-rewrite-url', 'x-http-method-override', 'server', 'x-powered-by'],
-  ...[
-    'x-served-by',
-    'x-backend-server',
-    'x-upstream',
-    'x-hostname',
-    'x-server',
-    'traceparent',
-    'tracestate',
-    'baggage',
-  ],
-];
+const ofTheConnection = names(`
+  connection keep-alive te trailer transfer-encoding upgrade expect host http2-settings date
+  accept-encoding content-encoding content-length content-type content-md5 digest
+`);
+/** Credentials: a client's own are for us alone, and a provider's are not for clients. */
+const credentials = names(`
+  authorization x-api-key api-key cookie cookie2 set-cookie set-cookie2 www-authenticate authentication-info
+  x-csrf-token x-xsrf-token
+`);
+/** Where a message has been, and who follows it: addresses and names inside a network. */
+const whereabouts = names(`
+  forwarded via from server x-powered-by x-served-by x-backend-server x-upstream x-hostname x-server x-host x-scheme
+  x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-url x-original-host x-original-forwarded-for
+  x-rewrite-url x-http-method x-http-method-override x-method-override cdn-loop cf-visitor cf-worker
+  traceparent tracestate baggage sentry-trace newrelic x-cloud-trace-context
+`);
 /** What is for caches on the way and for browsers. */
-const forOthers = [
-  ...['cache-control', 'pragma', 'expires', 'age', 'etag', 'last-modified', 'vary', 'range', 'accept-ranges'],
-  ...['origin', 'referer', 'location', 'refresh', 'link', 'alt-svc', 'strict-transport-security', 'expect-ct', 'nel'],
-  ...[
-    'report-to',
-    'reporting-endpoints',
-    'permissions-policy',
-    'referrer-policy',
-    'x-frame-options',
-    'timing-allow-origin',
-  ],
-  ...['x-content-type-options', 'x-xss-protection', 'clear-site-data', 'service-worker-allowed', 'sourcemap'],
-];
+const forOthers = names(`
+  cache-control pragma expires age etag last-modified vary range accept-ranges origin referer location refresh link
+  alt-svc strict-transport-security expect-ct nel report-to reporting-endpoints permissions-policy referrer-policy
+  x-frame-options x-content-type-options x-xss-protection timing-allow-origin clear-site-data sourcemap
+`);
 /** All clients use one account: what a provider remembers by the first may be another's. */
-const remembered = ['idempotency-key', 'x-idempotency-key'];
+const remembered = names('idempotency-key x-idempotency-key');
 const heldNames: ReadonlySet<string> = new Set([
-  ...[...ofTheConnection, ...credentials, ...whereabouts, ...forOthers, ...remembered],
-  ...['date', 'x-toka-cache'],
+  ...[ofTheConnection, credentials, whereabouts, forOthers, remembered].flat(),
 ]);
-const heldBeginnings = [
-  ...['proxy-', 'x-forwarded-', 'x-envoy-', 'x-amzn-', 'x-b3-', 'x-kong-', 'cf-connecting-', 'cf-ip', 'x-toka-'],
-  ...['sec-', 'access-control-', 'cross-origin-', 'content-security-policy', 'if-'],
-];
+/** Of networks, of clouds that are told by them on whose account a request is, of browsers, and our own. */
+const heldBeginnings = names(`
+  proxy- x-forwarded- x-envoy- x-b3- x-kong- cf-connecting- cf-ip x-datadog- x-newrelic- fly- x-vercel-
+  x-goog- x-amz- x-amzn- x-ms- x-azure- x-appengine- sec- if- access-control- cross-origin- content-security-policy x-toka-
+`);
 
 /** A credential of whatever kind; not a number of tokens, which is written in the plural. */
 const looksSecret =
@@ -65,8 +51,11 @@ const knownMax = 1_000;
 function isHeld(name: string): boolean {
   const before = known.get(name);
   if (before !== undefined) return before;
+  // Whoever looks into a call needs its id, whatever way it went.
+  const isId = /(^|-)request-?id$/.test(name);
   const held =
-    heldNames.has(name) || looksSecret.test(name) || heldBeginnings.some((beginning) => name.startsWith(beginning));
+    !isId &&
+    (heldNames.has(name) || looksSecret.test(name) || heldBeginnings.some((beginning) => name.startsWith(beginning)));
   if (known.size < knownMax) known.set(name, held);
   return held;
 }

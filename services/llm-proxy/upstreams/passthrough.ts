@@ -1,5 +1,4 @@
-import type { ModelRoute } from '../clients/http/routes.ts';
-import { mayCarryThinking, withoutCarried } from '../wires/anthropic/carried-thinking.ts';
+import type { ModelRoute } from '../model-call.ts';
 import { toWireError } from '../wires/errors.ts';
 import { followResponse } from '../wires/openai-responses/failure.ts';
 import type { JsonObject } from '../wires/pivot.ts';
@@ -76,8 +75,8 @@ function bodyFor(options: Options, spliced: boolean): Buffer {
   const usage = spliced ? { stream_options: { ...(wanted instanceof Object ? wanted : {}), include_usage: true } } : {};
   const added = { ...usage, ...limit };
   const names = Object.keys(added);
-  if (route.native === 'anthropic' && mayCarryThinking(raw))
-    return options.write({ ...withoutCarried(body), model, ...added });
+  const own = route.client.withoutForeign?.(raw, body);
+  if (own) return options.write({ ...own, model, ...added });
   if (rewrite || model !== body.model || names.some((name) => name in body))
     return options.write({ ...body, model, ...added });
   if (names.length === 0) return raw;

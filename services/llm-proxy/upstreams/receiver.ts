@@ -5,7 +5,6 @@ import type { Encoding } from '../content-encoding.ts';
 import { createUnpacker, encodingOf } from '../content-encoding.ts';
 import type { Marks } from '../failover/attempt.ts';
 import type { Call } from '../model-call.ts';
-import { clientLeft } from '../pipeline/client-left.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import type { Receiver } from './exchange.ts';
 import { headersForClient } from './headers.ts';
@@ -128,7 +127,8 @@ function createStream(call: Call, marks: Marks, collect: (bytes: Buffer | string
       }
       if (!response.destroyed) return response.write(bytes);
       if (channel.told.ended) restLeft -= bytes.length;
-      if (restLeft < 0) throw clientLeft;
+      if (restLeft < 0)
+        throw new Failure('upstream', `there is more than ${restBytesMax} bytes behind the end of the answer`);
       return true;
     },
     close: hold.close,

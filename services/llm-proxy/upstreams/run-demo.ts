@@ -1,13 +1,12 @@
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
-import type { Call, Parts } from '../model-call.ts';
-import type { Target } from '../models/target.ts';
-import type { Run } from '../pipeline/ask.ts';
+import type { Call, Parts, Run } from '../model-call.ts';
 import { eventsOf, fromAnswer, toChatRequest } from '../wires/contract/wire.ts';
+import { complete } from './demo.ts';
 import { newTold } from './stream-watch.ts';
 
 /** Asks a provider that speaks our own contract. Throws `invalid` with each field that this cannot carry. */
-export function runTyped({ upstreams, maxOutputTokens }: Parts, call: Call, target: Target): Run {
+export function runDemo({ maxOutputTokens }: Parts, call: Call): Run {
   const { route, key, stream } = call;
   const request = route.client.readRequest(call.body);
   const parsed = ChatRequest.safeParse({ ...toChatRequest(request), key: key.id });
@@ -17,11 +16,9 @@ export function runTyped({ upstreams, maxOutputTokens }: Parts, call: Call, targ
     throw new Failure('invalid', `this request cannot be read: ${text}`, { problems });
   }
   const reply = { request, createdS: Math.floor(Date.now() / 1_000), keep: call.keepResponse };
-  return async (signal, marks) => {
-    const completion = await upstreams.provider(target.endpoint).complete(parsed.data, {
-      ...{ model: target.model, traits: target.traits, signal, onBegin: () => marks.began() },
-      maxOutputTokens: Math.min(parsed.data.maxOutputTokens ?? maxOutputTokens, maxOutputTokens),
-    });
+  return async (_, marks) => {
+    const outputMax = Math.min(parsed.data.maxOutputTokens ?? maxOutputTokens, maxOutputTokens);
+    const completion = complete(parsed.data, outputMax);
     const { answer, usage } = completion;
     marks.took(usage);
     call.told = { ...newTold(), usage, model: completion.model, ended: true };

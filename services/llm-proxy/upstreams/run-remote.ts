@@ -1,18 +1,16 @@
 import { Failure, messageOf } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { clip } from '#shared/text.ts';
-import { keepRawAnswer } from '../clients/http/reply.ts';
-import type { Call, Parts } from '../model-call.ts';
-import type { Run } from '../pipeline/ask.ts';
-import { mayHaveCost } from '../pipeline/ask-model.ts';
-import { clientLeft } from '../pipeline/client-left.ts';
+import { mayHaveCost } from '../failover/verdict.ts';
+import type { Call, Parts, Run } from '../model-call.ts';
+import type { Upstream } from '../models/target.ts';
 import { keepProviderError, providerErrorOf, toWireError } from '../wires/errors.ts';
 import { parseObject } from '../wires/read.ts';
 import type { Adapter } from './adapter.ts';
 import { countSoFar } from './count-said.ts';
 import { exchange } from './exchange.ts';
-import type { Upstream } from './failures.ts';
 import { answered, failureOfProvider, unreachable } from './failures.ts';
+import { keepRawAnswer } from './raw-answer.ts';
 import type { Received } from './receiver.ts';
 import { createReceiver } from './receiver.ts';
 import { newTold } from './stream-watch.ts';
@@ -32,7 +30,8 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
       await exchange(dispatcher, { origin, path, headers, body }, receiver, signal);
     } catch (error) {
       // Whoever goes once the answer is at its end has had it all.
-      if (error !== clientLeft || !received.channel?.told.ended) broken = failureOf(error, received, upstream);
+      const isHeard = call.response.destroyed && received.channel?.told.ended;
+      if (!isHeard) broken = failureOf(error, received, upstream);
     }
     const { channel, status } = received;
     if (status > 0) observe(asker, call, received);

@@ -47,6 +47,10 @@ export type Told = {
   estimated: boolean;
   /** The length of what the model said so far, in a stream. */
   saidBytes: number;
+  /** The provider told no usage at all: it is a guess of ours, and what it cost is not known. */
+  guessed?: true;
+  /** Who made it, where a kept answer says so. */
+  provider?: string;
   /** The model said why it stopped. */
   stopped: boolean;
   /** The answer came to its end. */

@@ -1,10 +1,11 @@
-import { Failure } from '#shared/errors.ts';
-import type { ModelRoute } from '../clients/http/routes.ts';
+import type { Failure } from '#shared/errors.ts';
+import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
-import { keepProviderError, providerErrorOf, tornOff, toWireError } from '../wires/errors.ts';
+import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
 import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
+import { shortenNames } from '../wires/tool-names.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
 import type { Told } from './stream-watch.ts';
@@ -22,25 +23,22 @@ type Options = {
   write(body: object): Buffer;
 };
 
-const paths = { anthropic: '/v1/messages', openai: '/chat/completions' } as const;
 const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-sequence']);
 
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
 export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
-  const { wire, tokenLimitName } = remote;
+  const { wire, tokenLimitName, official } = remote;
   const request = client.readRequest(body);
-  const outputMax = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
-  const bounded = { ...request, maxTokens: outputMax };
-  const fitted = fitToModel(bounded, target.traits);
+  const maxTokens = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
   const { model, traits } = target;
-  const written = wire.writeRequest(fitted, { model, maxTokensDefault, tokenLimitName, traits });
+  const fitted = shortenNames(fitToModel({ ...request, maxTokens }, traits), wire.toolNameCharsMax);
+  const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits });
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   return {
-    path: remote.basePath + paths[remote.native],
+    path: remote.basePath + wire.path,
     body: write(written),
-    headers:
-      remote.native === 'anthropic' ? { ...remote.headers(), 'anthropic-version': '2023-06-01' } : remote.headers(),
+    headers: { ...remote.headers(), ...wire.versionHeaders },
     speaksAlike: false,
     openChannel(): Channel {
       const parser = createSseParser();
@@ -49,7 +47,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
       const told = newTold();
       const tell = (events: PivotEvent[]) => {
         for (const event of events) note(event, told);
-        return events.map((event) => writer.write(event)).join('');
+        return events.map((event) => writer.write(fitted.eventOf(event))).join('');
       };
       return {
         told,
@@ -72,12 +70,16 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
       if (told.failure) throw told.failure;
       const read = wire.readAnswer(json);
       const whole = wholeReasons.has(read.stopReason);
-      return { body: Buffer.from(JSON.stringify(client.writeAnswer(read, reply))), told: { ...told, whole } };
+      return {
+        body: Buffer.from(JSON.stringify(client.writeAnswer(fitted.answerOf(read), reply))),
+        told: { ...told, whole },
+      };
     },
   };
 }
 
-function note(event: PivotEvent, told: Told): void {
+/** What an event tells of its answer. */
+export function note(event: PivotEvent, told: Told): void {
   if (event.type === 'start') told.model = event.model;
   if ((event.type === 'start' || event.type === 'usage') && event.usage) told.usage = event.usage;
   if ('delta' in event) told.saidBytes += Buffer.byteLength(event.delta);
@@ -85,13 +87,7 @@ function note(event: PivotEvent, told: Told): void {
     told.ended = true;
     told.whole = wholeReasons.has(event.reason);
   }
-  if (event.type === 'error') told.failure ??= failureOfEvent(event.error);
-}
-
-function failureOfEvent({ code, message, provider }: WireError): Failure {
-  const passing = code === 'limited' || code === 'unavailable' || code === 'timeout';
-  const failure = new Failure(passing ? code : 'upstream', message);
-  return provider ? keepProviderError(failure, provider) : failure;
+  if (event.type === 'error') told.failure ??= toFailure(event.error);
 }
 
 /** Of a stream that broke in the middle. */

@@ -142,9 +142,20 @@ const codes = new Map<string, FailureCode>([
   ['insufficient_quota', 'limited'],
   ['overloaded_error', 'unavailable'],
   ['timeout_error', 'timeout'],
+  // As the status 500 is, when it comes before the stream.
+  ['api_error', 'unavailable'],
+  ['server_error', 'unavailable'],
   ['invalid_request_error', 'invalid'],
   ['request_too_large', 'too-large'],
 ]);
+
+const mayPass: ReadonlySet<string> = new Set(['limited', 'unavailable', 'timeout'] satisfies FailureCode[]);
+
+/** An error in a stream as what ends the call. */
+export function toFailure({ code, message, provider }: WireError): Failure {
+  const failure = new Failure(mayPass.has(code) ? (code as FailureCode) : 'upstream', message);
+  return provider ? keepProviderError(failure, provider) : failure;
+}
 
 const detailCharsMax = 500;
 

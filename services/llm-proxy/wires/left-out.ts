@@ -14,12 +14,15 @@ type Table = {
 
 const caching = 'a hint to the prompt cache of one provider';
 const person = 'names the person behind the request to one provider';
+// What its stream helpers give is what people put into the next request (openai 7.57).
+const parsed = 'what the SDK of OpenAI made of an earlier answer, which is beside it';
 const place = 'how one provider schedules and bills';
 
 /**
- * The one table of what a translation leaves out. All else either has a counterpart or is refused by name. Three more things are
- * left out by their kind: a thinking block or reasoning item of the history (signed: only its own model reads it), the thinking
- * in an answer (the other wires have no place for it), and a text of nothing but white space (Anthropic refuses it).
+ * The one table of what a translation leaves out. All else either has a counterpart or is refused by name. Some things are left
+ * out by their kind: a thinking block or reasoning item of the history (signed: only its own model reads it), the thinking in an
+ * answer (the other wires have no place for it), a text of nothing but white space (Anthropic refuses it), and for a Claude who
+ * of several people speaks (`name`) and how wordy to be (`verbosity`).
  */
 export const leftOut: Record<WireName, Table> = {
   'openai-chat': {
@@ -38,6 +41,8 @@ export const leftOut: Record<WireName, Table> = {
       detail: 'how closely one provider looks at a picture',
       annotations: 'sources of an earlier answer, which are in its text too',
       reasoning_content: 'thinking of an earlier answer: only its own model reads it',
+      parsed,
+      parsed_arguments: parsed,
     },
     neutral: {
       n: [1],
@@ -68,6 +73,8 @@ export const leftOut: Record<WireName, Table> = {
       detail: 'how closely one provider looks at a picture',
       annotations: 'sources of an earlier answer, which are in its text too',
       logprobs: 'belongs to an earlier answer',
+      parsed,
+      parsed_arguments: parsed,
       id: 'names an item that is not stored',
       status: 'an item of the history is as it is',
       phase: 'where in an earlier answer a message stood',

@@ -1,8 +1,9 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Usage } from '#shared/contracts/llm.ts';
 
 export type WireName = 'openai-chat' | 'openai-responses' | 'anthropic';
 
-/** A client's own mark: the provider is to keep the prompt up to here. */
+/** A mark: the provider is to keep the prompt up to here. */
 export type CacheMark = { type: 'ephemeral'; ttl?: '5m' | '1h' | undefined };
 type Marked = { cache?: CacheMark | undefined };
 
@@ -81,11 +82,8 @@ export type PivotRequest = {
   cache?: CacheMark | undefined;
   /** Whether the client wants its usage at the end of a stream: on OpenAI's chat it has to ask. */
   includeUsage: boolean;
-  /**
-   * What later calls begin with as well, where the client says it: `keep` of the messages go on with the conversation, and those behind
-   * them are for this call only. `key`: calls that begin alike have the same.
-   */
-  promptCache?: { keep?: number | undefined; key?: string | undefined } | undefined;
+  /** Calls that begin alike have the same, and find what OpenAI keeps of their prompt by it. */
+  promptCacheKey?: string | undefined;
 };
 
 export type PivotStop = 'end' | 'tool-calls' | 'length' | 'stop-sequence' | 'refusal';
@@ -191,15 +189,35 @@ export type WriteOptions = {
   /** Where the client set none and the wire needs one. */
   maxTokensDefault: number;
   tokenLimitName?: 'max_tokens' | 'max_completion_tokens' | undefined;
+  /** Whether it goes to the wire's own provider, and not to a server that speaks alike and may not know the latest fields. */
+  official?: boolean | undefined;
   /** Without them the model is believed to take what all of its wire take. */
   traits?: ModelTraits | undefined;
 };
 
 export type JsonObject = Record<string, unknown>;
 
+/** Whose wires a provider speaks: those of one of the two speak to the same endpoints. */
+export type ProviderWireName = 'anthropic' | 'openai';
+
+/** What a client says of versions of its wire: headers, and what stands behind the path with its question mark. */
+export type Versions = { headers: Record<string, string>; query: string };
+
+/** A key, and whether it goes to the wire's own provider. */
+export type Credentials = { key: string; official: boolean };
+
+/** Sends the body of a request for a stream. Throws its SDK's error for any other status than one of success. */
+export type Transport = (body: Buffer, signal: AbortSignal) => Promise<Response>;
+export type OpenTransport = (options: { baseUrl: string; timeoutMs: number; fetch: typeof fetch }) => Transport;
+
 /** A wire as clients speak it. */
 export type ClientWire = {
   name: WireName;
+  provider: ProviderWireName;
+  /** What goes through to a provider that speaks it, too. */
+  readVersions(headers: IncomingHttpHeaders, query: string): Versions;
+  /** The body without what only another wire's model can read; undefined: it has nothing of the kind. */
+  withoutForeign?(raw: Buffer, body: JsonObject): JsonObject | undefined;
   /** Throws `invalid` with a problem for each field that no other wire can carry. */
   readRequest(body: JsonObject): PivotRequest;
   writeAnswer(answer: PivotAnswer, reply: Reply): JsonObject;
@@ -210,9 +228,24 @@ export type ClientWire = {
 /** A wire as providers speak it. */
 export type UpstreamWire = {
   name: WireName;
+  toolNameCharsMax: number;
+  provider: ProviderWireName;
+  /** Behind the endpoint's base URL. */
+  path: string;
+  credentialHeaders(credentials: Credentials): Record<string, string>;
+  /** For a body that we have written. */
+  versionHeaders: Record<string, string>;
+  openTransport: OpenTransport;
   /** Throws `invalid` with a problem for each field that this wire cannot carry. */
   writeRequest(request: PivotRequest, options: WriteOptions): JsonObject;
   /** Throws `upstream` where it is no answer. */
   readAnswer(body: unknown): PivotAnswer;
   createEventReader(): EventReader;
+  /** Of a wire whose providers bind thinking to what came before it, and refuse it elsewhere. */
+  boundThinking?: {
+    /** Whether a request was refused for the thinking in it: without it, it may be taken. */
+    isRefused(thrown: unknown): boolean;
+    /** A body of it without any thinking; undefined where there is none in it. */
+    leaveOut(body: JsonObject): JsonObject | undefined;
+  };
 };

@@ -113,6 +113,9 @@ export const parseObject = (json: string): JsonObject | undefined => parse(json,
 /** The arguments of a call, with all numbers as they are. A tool without arguments may be called with none at all. */
 export const parseArgs = (json: string): JsonObject | undefined => parse(json);
 
+/** The arguments of a call as JavaScript has them. */
+export const parsePlain = (json: string): JsonObject | undefined => parse(json, () => false);
+
 function parse(json: string, isKept?: (field: string) => boolean): JsonObject | undefined {
   try {
     const value = json.trim() === '' ? {} : parseExact(json, isKept);

@@ -1,20 +1,35 @@
 import * as anthropicAnswer from './anthropic/answer.ts';
+import { mayCarryThinking, withoutCarried } from './anthropic/carried-thinking.ts';
 import * as anthropicEvents from './anthropic/events.ts';
+import * as anthropicHeaders from './anthropic/headers.ts';
 import * as anthropicRead from './anthropic/read-request.ts';
+import * as anthropicThinking from './anthropic/refused-thinking.ts';
+import * as anthropicTransport from './anthropic/transport.ts';
 import * as anthropicWrite from './anthropic/write-request.ts';
 import { writeAnthropicError, writeOpenAiError } from './errors.ts';
 import * as chatAnswer from './openai-chat/answer.ts';
 import * as chatEvents from './openai-chat/events.ts';
+import * as chatHeaders from './openai-chat/headers.ts';
 import * as chatRead from './openai-chat/read-request.ts';
+import * as chatTransport from './openai-chat/transport.ts';
 import * as chatWrite from './openai-chat/write-request.ts';
 import * as responsesAnswer from './openai-responses/answer.ts';
 import * as responsesEvents from './openai-responses/events.ts';
 import * as responsesRead from './openai-responses/read-request.ts';
-import type { ClientWire, UpstreamWire } from './pivot.ts';
+import type { ClientWire, ProviderWireName, UpstreamWire, Versions } from './pivot.ts';
+
+const unversioned = (): Versions => ({ headers: {}, query: '' });
 
 /** OpenAI's chat completions, from both sides. */
 export const openAiChat: ClientWire & UpstreamWire = {
   name: 'openai-chat',
+  toolNameCharsMax: 64,
+  provider: 'openai',
+  path: '/chat/completions',
+  readVersions: unversioned,
+  credentialHeaders: chatHeaders.credentialHeaders,
+  versionHeaders: {},
+  openTransport: chatTransport.openTransport,
   readRequest: chatRead.readRequest,
   writeRequest: chatWrite.writeRequest,
   readAnswer: chatAnswer.readAnswer,
@@ -27,6 +42,8 @@ export const openAiChat: ClientWire & UpstreamWire = {
 /** OpenAI's responses, as far as nothing has to be stored, from the client's side. */
 export const openAiResponses: ClientWire = {
   name: 'openai-responses',
+  provider: 'openai',
+  readVersions: unversioned,
   readRequest: responsesRead.readRequest,
   writeAnswer: responsesAnswer.writeAnswer,
   createEventWriter: responsesEvents.createEventWriter,
@@ -36,11 +53,23 @@ export const openAiResponses: ClientWire = {
 /** Anthropic's messages, from both sides. */
 export const anthropic: ClientWire & UpstreamWire = {
   name: 'anthropic',
+  toolNameCharsMax: 128,
+  provider: 'anthropic',
+  path: '/v1/messages',
+  readVersions: anthropicHeaders.readVersions,
+  withoutForeign: (raw, body) => (mayCarryThinking(raw) ? withoutCarried(body) : undefined),
+  credentialHeaders: anthropicHeaders.credentialHeaders,
+  versionHeaders: anthropicHeaders.versionHeaders,
+  openTransport: anthropicTransport.openTransport,
   readRequest: anthropicRead.readRequest,
   writeRequest: anthropicWrite.writeRequest,
   readAnswer: anthropicAnswer.readAnswer,
   writeAnswer: anthropicAnswer.writeAnswer,
   createEventReader: anthropicEvents.createEventReader,
   createEventWriter: anthropicEvents.createEventWriter,
+  boundThinking: { isRefused: anthropicThinking.isRefused, leaveOut: anthropicThinking.leaveOut },
   writeError: writeAnthropicError,
 };
+
+/** How a provider is asked by whoever does not speak its wire. */
+export const upstreamWires: Record<ProviderWireName, UpstreamWire> = { anthropic, openai: openAiChat };

@@ -2,11 +2,10 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Key } from '../../keys/keyring.ts';
-import type { Call, Parts } from '../../model-call.ts';
+import type { Call, ModelRoute, Parts } from '../../model-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
 import { sendModel, sendModels } from './models.ts';
 import { breakOff, sendFailure, sendJson } from './reply.ts';
-import type { ModelRoute } from './routes.ts';
 import { modelRoutes, wireFor } from './routes.ts';
 import { serve } from './serve.ts';
 

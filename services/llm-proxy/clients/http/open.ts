@@ -4,21 +4,17 @@ import type { Call, Parts } from '../../model-call.ts';
 import { createHandler } from './handle.ts';
 import { listen } from './listen.ts';
 
-type Shared = Omit<Parts, 'pending'>;
-
 /** Serves the clients of OpenAI's and Anthropic's APIs until the service stops; then finishes the calls at hand. Answers its port. */
-export async function openHttp(context: Context<Config>, shared: Shared, giveUp: AbortSignal): Promise<number> {
+export async function openHttp(context: Context<Config>, parts: Parts, giveUp: AbortSignal): Promise<number> {
   const { config, stack, stopping, logger } = context;
-  const pending = new Set<Promise<void>>();
-  stack.defer(async () => void (await Promise.allSettled(pending)));
   const calls = new Set<Call>();
   giveUp.addEventListener('abort', () => {
     for (const { over } of calls) over.abort(giveUp.reason);
   });
   const graceMs = (config.SHUTDOWN_GRACE + 1) * 1_000;
-  const handler = createHandler({ ...shared, pending }, calls);
+  const handler = createHandler(parts, calls);
   const { LLM_PORT: port, LLM_HOST: host } = config;
-  const server = await listen({ port, host, graceMs, requestMs: shared.requestMs }, handler);
+  const server = await listen({ port, host, graceMs, requestMs: parts.requestMs }, handler);
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= server[Symbol.asyncDispose]();

@@ -3,16 +3,9 @@ import { Failure } from '#shared/errors.ts';
 import { scrub } from '#shared/secrets.ts';
 import { encodings } from '../../content-encoding.ts';
 import { limitHeadersOf } from '../../limits/limit-headers.ts';
+import { rawAnswerOf } from '../../upstreams/raw-answer.ts';
 import { toWireError } from '../../wires/errors.ts';
 import type { ClientWire } from '../../wires/pivot.ts';
-
-/** An error as the provider sent it, its headers reduced. */
-type RawAnswer = { status: number; body: string; headers: OutgoingHttpHeaders };
-
-const rawAnswers = new WeakMap<Failure, RawAnswer>();
-
-/** Remembers what the provider itself said, for a client that speaks its wire. */
-export const keepRawAnswer = (failure: Failure, raw: RawAnswer): void => void rawAnswers.set(failure, raw);
 
 /** Sends a whole answer, if the client is still there and none has begun. */
 export function send(
@@ -43,26 +36,30 @@ export const sendJson = (
 
 /** Tells of a failure in the client's words; what the provider said in the same words goes through as it is. */
 export function sendFailure(response: ServerResponse, client: ClientWire, thrown: unknown): void {
-  const raw = rawAnswerOf(thrown);
-  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers });
+  const raw = thrown instanceof Failure ? rawAnswerOf(thrown) : undefined;
+  if (raw) return void send(response, raw.status, raw.body, { ...raw.headers, ...shouldRetry(thrown) });
   const error = toWireError(thrown);
-  const headers = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...leaving(thrown), ...readable(thrown) };
+  const said = { ...limitHeadersOf(thrown), ...retryAfter(thrown), ...shouldRetry(thrown) };
+  const headers = { ...said, ...leaving(thrown), ...readable(thrown), ...named(response, client) };
   sendJson(response, error.status, client.writeError({ ...error, message: scrub(error.message) }), headers);
 }
 
-/** Of a failure, or of what it sums up. */
-function rawAnswerOf(thrown: unknown): RawAnswer | undefined {
-  if (!(thrown instanceof Failure)) return undefined;
-  return rawAnswers.get(thrown) ?? rawAnswerOf(thrown.cause);
+/** Both SDKs obey it before anything else. */
+const shouldRetry = (thrown: unknown): OutgoingHttpHeaders =>
+  thrown instanceof Failure && thrown.shouldRetry !== undefined ? { 'x-should-retry': String(thrown.shouldRetry) } : {};
+
+/** In whole seconds, as HTTP has it, and to the millisecond in what both SDKs read first. */
+function retryAfter(thrown: unknown): OutgoingHttpHeaders {
+  const ms = thrown instanceof Failure ? thrown.retryAfterMs : undefined;
+  if (ms === undefined) return {};
+  const whole = { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
+  return ms % 1_000 === 0 ? whole : { ...whole, 'retry-after-ms': String(ms) };
 }
 
-/** In whole seconds, as HTTP has it, and in what both SDKs read first; and whether another try makes sense at all, which both obey. */
-function retryAfter(thrown: unknown): OutgoingHttpHeaders {
-  if (!(thrown instanceof Failure)) return {};
-  const { retryAfterMs: ms, shouldRetry } = thrown;
-  const whole = ms === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(ms / 1_000))) };
-  const exact = ms === undefined || ms % 1_000 === 0 ? {} : { 'retry-after-ms': String(ms) };
-  return { ...whole, ...exact, ...(shouldRetry === undefined ? {} : { 'x-should-retry': String(shouldRetry) }) };
+/** Anthropic's clients look for the id of a request under its own name. */
+function named(response: ServerResponse, { name }: ClientWire): OutgoingHttpHeaders {
+  const id = response.getHeader('x-request-id');
+  return name === 'anthropic' && id !== undefined ? { 'request-id': id } : {};
 }
 
 /** What a body may come in (RFC 9110, section 12.5.3). */

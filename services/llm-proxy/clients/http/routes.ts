@@ -1,32 +1,14 @@
-import type { CachedWire } from '../../cache/key.ts';
-import type { StreamMarks } from '../../upstreams/stream-watch.ts';
+import type { ModelRoute } from '../../model-call.ts';
 import { anthropicMarks, chatMarks, responsesMarks } from '../../upstreams/stream-watch.ts';
-import type { ResponsePlace } from '../../wires/openai-responses/failure.ts';
 import { followResponse, writeFailure } from '../../wires/openai-responses/failure.ts';
 import type { ClientWire, JsonObject, WireError } from '../../wires/pivot.ts';
 import { writeSse } from '../../wires/sse.ts';
 import { anthropic, openAiChat, openAiResponses } from '../../wires/wires.ts';
 
-/** A path that asks a model. */
-export type ModelRoute = {
-  kind: 'chat' | 'responses' | 'messages' | 'embeddings' | 'count';
-  /** Whose upstreams speak it as it is. */
-  native: 'openai' | 'anthropic';
-  /** Behind the provider's base URL. */
-  upstreamPath: string;
-  client: ClientWire;
-  /** Undefined: answers are not kept. */
-  cached: CachedWire | undefined;
-  /** What to look for in a stream of it. */
-  marks: StreamMarks;
-  /** An error in the middle of a stream; `place`: of a response, as far as it has come. */
-  writeErrorEvent(error: WireError, place: ResponsePlace | undefined): string;
-};
-
 const plainError = (client: ClientWire) => (error: WireError) => writeSse(client.writeError(error));
-const openAi = { native: 'openai', marks: chatMarks } as const;
+const openAi = { native: openAiChat.provider, marks: chatMarks } as const;
 const claude = {
-  native: 'anthropic',
+  native: anthropic.provider,
   marks: anthropicMarks,
   client: anthropic,
   writeErrorEvent: (error: WireError) => writeSse(anthropic.writeError(error), 'error'),
@@ -41,7 +23,7 @@ export const modelRoutes: ReadonlyMap<string, ModelRoute> = new Map<string, Mode
       kind: 'chat',
       upstreamPath: '/chat/completions',
       client: openAiChat,
-      cached: 'openai-chat',
+      cached: openAiChat.name,
       writeErrorEvent: plainError(openAiChat),
     },
   ],
@@ -52,7 +34,7 @@ export const modelRoutes: ReadonlyMap<string, ModelRoute> = new Map<string, Mode
       kind: 'responses',
       upstreamPath: '/responses',
       client: openAiResponses,
-      cached: 'openai-responses',
+      cached: openAiResponses.name,
       marks: responsesMarks,
       writeErrorEvent: (error, place) => writeFailure(error, place ?? followResponse().place(undefined)),
     },
@@ -68,7 +50,7 @@ export const modelRoutes: ReadonlyMap<string, ModelRoute> = new Map<string, Mode
       writeErrorEvent: plainError(openAiChat),
     },
   ],
-  ['/v1/messages', { ...claude, kind: 'messages', upstreamPath: '/v1/messages', cached: 'anthropic' }],
+  ['/v1/messages', { ...claude, kind: 'messages', upstreamPath: '/v1/messages', cached: anthropic.name }],
   [
     '/v1/messages/count_tokens',
     { ...claude, kind: 'count', upstreamPath: '/v1/messages/count_tokens', cached: undefined },

@@ -5,12 +5,13 @@ import { httpCacheKey, placesOf } from '../../cache/key.ts';
 import type { How } from '../../cache/wants.ts';
 import { wantsCache } from '../../cache/wants.ts';
 import type { Key } from '../../keys/keyring.ts';
-import type { Call, Parts } from '../../model-call.ts';
-import type { Target } from '../../models/target.ts';
-import { ask } from '../../pipeline/ask.ts';
+import type { Call, ModelRoute, Parts } from '../../model-call.ts';
+import { answerCall } from '../../pipeline/answer-call.ts';
 import { clientLeft } from '../../pipeline/client-left.ts';
-import { recordCall } from '../../pipeline/record-call.ts';
-import { prepare, versionsOf } from '../../upstreams/prepare.ts';
+import { logHttpCall } from '../../pipeline/debug.ts';
+import { choosingHeaders } from '../../upstreams/headers.ts';
+import { boundOutput, limitNames } from '../../upstreams/output-limit.ts';
+import { prepare } from '../../upstreams/prepare.ts';
 import type { Told } from '../../upstreams/stream-watch.ts';
 import { createTally, newTold, readTold } from '../../upstreams/stream-watch.ts';
 import type { JsonObject } from '../../wires/pivot.ts';
@@ -18,11 +19,10 @@ import { parseObject } from '../../wires/read.ts';
 import { checkSpelling } from './known-names.ts';
 import type { Held } from './memory.ts';
 import { bytesPerByte } from './memory.ts';
-import { boundOutput, limitNames } from './output-limit.ts';
 import { lengthOf, readBody } from './read-body.ts';
 import { send } from './reply.ts';
-import type { ModelRoute } from './routes.ts';
 import { scanJson } from './scan-json.ts';
+import { sizeAt } from './size.ts';
 import { checkStateless } from './stateless.ts';
 
 const modelCharsMax = 200;
@@ -69,19 +69,16 @@ async function serveCall(parts: Parts, call: Call, calls: Set<Call>): Promise<vo
   response.on('close', leave);
   calls.add(call);
   try {
-    await answer(parts, call);
-  } catch (thrown) {
-    if (!call.recorded && !isUnderWay(call)) await recordCall(parts, call, thrown);
-    throw thrown;
+    const { body, type, cache, ageS } = await answerCall(parts, call);
+    const age = cache === 'hit' ? { age: String(ageS) } : {};
+    // A stream has gone out while it came.
+    send(response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': cache, ...age });
   } finally {
     calls.delete(call);
     clearTimeout(late);
     response.off('close', leave);
   }
 }
-
-/** Its call to the provider goes on for others who wait for it, and is recorded when it ends. */
-const isUnderWay = ({ reached }: Call) => reached;
 
 async function openCall(parts: Parts, asked: Asked, memory: Held, response: ServerResponse): Promise<Call> {
   const { id, route, key, query, incoming } = asked;
@@ -98,11 +95,13 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
   const model = modelOf(body, key);
   const output = boundOutput(route.kind, body, parts.outputCeiling);
   if (output.isLowered) response.setHeader('x-toka-max-output-tokens', output.tokens);
-  return {
-    ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response },
+  const over = new AbortController();
+  const { kind } = route;
+  const call: Call = {
+    ...{ id, beganMs, route, key, query, raw, textBytes, model, memory, response, over, signal: over.signal },
     body: output.body,
     keepResponse: route.kind === 'responses' ? parts.responses.keeper(key.id, sent, body) : undefined,
-    read: isAmbiguous ? undefined : body,
+    read: isAmbiguous && raw === bytes ? undefined : body,
     // What a key may do is judged by what we read of the body: the provider must read no other.
     rewrite: isAmbiguous || output.isLowered || key.models.length > 0 || key.rules.length > 0,
     outputDefault: output.isUnnamed ? Math.min(parts.maxOutputTokens, output.tokens) : undefined,
@@ -111,14 +110,31 @@ async function openCall(parts: Parts, asked: Asked, memory: Held, response: Serv
     stream: body.stream === true && route.kind !== 'embeddings' && route.kind !== 'count',
     targets: parts.models.targets(model),
     target: undefined,
-    over: new AbortController(),
     cache: 'bypass',
     collect: false,
     reached: false,
     recorded: false,
     told: newTold(),
     answered: {},
+    operation: kind === 'embeddings' ? kind : kind === 'count' ? 'count_tokens' : 'chat',
+    payer: { key: key.id, workstream: key.workstream ?? undefined },
+    isLedgerFirst: false,
+    asking: {
+      who: {
+        ...{ key: key.id, isClient: true, workstream: key.workstream ?? undefined },
+        ...{ priority: 'medium', rules: key.rules },
+      },
+      waitMs: 0,
+      size: (target) => sizeAt(call, target),
+    },
+    cached: () => cachedOf(call),
+    prepare: (target) => prepare(parts, call, target),
+    tell: (found) => tell(call, found),
+    share: () => memory.share(),
+    give: () => memory.give(),
+    log: (facts, failure) => logHttpCall(parts.logger, call, facts, failure),
   };
+  return call;
 }
 
 type Read = { body: JsonObject; textBytes: number; isAmbiguous: boolean };
@@ -145,37 +161,9 @@ function modelOf({ model }: JsonObject, key: Key): string {
   return model;
 }
 
-async function answer(parts: Parts, call: Call): Promise<void> {
-  const how = howOf(parts, call);
-  const question = how && { how, key: cacheKeyOf(call) };
-  const near = question && parts.answers?.peek(question.key, how);
-  if (near) return sendFound(parts, call, near);
-  // What the first cannot answer is the client's mistake, and is told before anyone is asked.
-  const [first] = call.targets;
-  const prepared = first && prepare(parts, call, first);
-  const runFor = (target: Target) => (target === first && prepared ? prepared : prepare(parts, call, target));
-  if (!question || !parts.answers) {
-    const { body, type } = await ask(parts, call, runFor, call.over.signal);
-    return send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': call.cache });
-  }
-  call.collect = true;
-  call.cache = how.read ? 'miss' : 'bypass';
-  const make = async (signal: AbortSignal) => {
-    // For others who wait it may go on after its own client has left.
-    call.memory.share();
-    try {
-      const made = await ask(parts, call, runFor, signal);
-      // What only a fallback said is not what will be said once the model is back.
-      return { ...made, keep: made.keep && call.target?.id === first?.id };
-    } finally {
-      call.memory.give();
-    }
-  };
-  return sendFound(parts, call, await parts.answers.get(question.key, how, make, call.over.signal));
-}
-
-/** What this request wants of the cache; undefined: nothing. */
-function howOf({ answers }: Parts, { route, headers, body }: Call): How | undefined {
+/** Where it stands in the cache, and what this request wants of that; undefined: nothing. */
+function cachedOf(call: Call): { key: string; how: How } | undefined {
+  const { route, headers, body } = call;
   if (!route.cached) return undefined;
   const tokaCache = headers['x-toka-cache'];
   const how = wantsCache({
@@ -183,7 +171,7 @@ function howOf({ answers }: Parts, { route, headers, body }: Call): How | undefi
     cacheControl: headers['cache-control'],
     tokaCache: Array.isArray(tokaCache) ? tokaCache[0] : tokaCache,
   });
-  return answers && (how.read || how.write) ? how : undefined;
+  return how.read || how.write ? { key: cacheKeyOf(call), how } : undefined;
 }
 
 function cacheKeyOf(call: Call): string {
@@ -193,30 +181,24 @@ function cacheKeyOf(call: Call): string {
     wire: route.cached ?? 'openai-chat',
     model: placesOf(targets),
     body,
-    versionHeaders: { ...versionsOf(call), query, 'max-output-tokens': outputDefault?.toString() },
+    versionHeaders: {
+      ...choosingHeaders(call.headers),
+      ...route.client.readVersions(call.headers, query).headers,
+      query,
+      'max-output-tokens': outputDefault?.toString(),
+    },
   });
-}
-
-/** Sends an answer that was kept, that another call brought, or that this one did and could not send while it came. */
-async function sendFound(parts: Parts, call: Call, found: Found): Promise<void> {
-  const { body, type, cache, ageS } = found;
-  const age = cache === 'hit' ? { age: String(ageS) } : {};
-  send(call.response, 200, body, { ...call.answered, 'content-type': type, 'x-toka-cache': cache, ...age });
-  if (call.recorded) return;
-  call.cache = cache;
-  tell(call, body, type);
-  await recordCall(parts, call);
 }
 
 /** What answers that are at hand told, by their bytes: they are given again and again. */
 const toldBy = new WeakMap<Buffer, Told>();
 
 /** What an answer that somebody else paid for told of itself. */
-function tell(call: Call, body: Buffer, type: string): void {
+function tell(call: Call, { body, type }: Found): true {
   const known = toldBy.get(body);
   if (known) {
     call.told = known;
-    return;
+    return true;
   }
   if (type.includes('text/event-stream')) {
     const tally = createTally(call.route.marks, false);
@@ -227,4 +209,5 @@ function tell(call: Call, body: Buffer, type: string): void {
     if (json) readTold(json, call.told);
   }
   toldBy.set(body, call.told);
+  return true;
 }

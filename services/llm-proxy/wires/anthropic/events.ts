@@ -51,6 +51,7 @@ const Event = z.discriminatedUnion('type', [
   z.looseObject({
     type: z.literal('message_delta'),
     delta: z.looseObject({ stop_reason: z.string().nullish(), stop_sequence: z.string().nullish() }),
+    usage: z.looseObject({ input_tokens: z.unknown() }).nullish().catch(undefined),
   }),
   z.looseObject({ type: z.literal('message_stop') }),
   z.looseObject({
@@ -87,7 +88,9 @@ export function createEventReader(): EventReader {
       if (event.type !== 'error' && started === (event.type === 'message_start')) {
         return unreadable('its events are out of order');
       }
-      usage = usageIn(data, usage) ?? usage;
+      // The end of a stream tells its output: where the beginning told nothing of the prompt, that is not all.
+      const isHalf = event.type === 'message_delta' && !usage && event.usage?.input_tokens == null;
+      if (!isHalf) usage = usageIn(data, usage) ?? usage;
       switch (event.type) {
         case 'message_start':
           started = true;

@@ -7,7 +7,8 @@ import { roll, writeHead, writeMessage } from '#shared/rolling.ts';
 // beginning changed is refused with a 400, by default, and every later one with it. Thinking may be left out from the beginning on, and
 // nowhere between (platform.claude.com: Preserved thinking; Prefix checks on thinking blocks; read on 2026-11-30).
 // So an answer's thinking goes with what it was made from, and what can no longer be proven is left out, with all thinking before it: a
-// conversation that was compacted, instructions or tools that changed, another model or endpoint, an answer from before there was a proof.
+// conversation that was compacted, instructions or tools that changed, another model or endpoint, an answer from before there was a proof. To
+// have it dropped there (`thinking.block_binding`) would take a beta's header and a field that servers which speak alike do not know.
 
 type Place = {
   /** As its provider is asked for it. */
@@ -66,7 +67,7 @@ const thinks = ({ anthropic }: Packed): boolean => anthropic.some(isThinking);
 /** Whether it can go back as it came: with each of its calls, and each of its blocks with its signature. */
 function isWhole({ anthropic }: Packed, message: ChatMessage): boolean {
   const calls = anthropic.filter(({ type }) => type === 'call').length;
-  const isSigned = anthropic.every(({ type, signature }) => type !== 'thinking' || signature !== '');
+  const isSigned = anthropic.every(({ type, signature }) => type !== 'thinking' || Boolean(signature));
   return message.role === 'assistant' && calls === message.toolCalls.length && isSigned;
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Failure } from '#shared/errors.ts';
 import { bareId, hasOf, madeId, settle } from '../answers.ts';
+import { inputOfArgs, originOf } from '../custom-tools.ts';
 import type { CallPart, JsonObject, PivotAnswer, PivotStop, Reply } from '../pivot.ts';
 import { usageIn, writeChatUsage } from '../usage.ts';
 import { errorOfReason } from './error-in.ts';
@@ -89,16 +90,17 @@ export const writeStop = (reason: PivotStop, inWords: boolean): string =>
 export const chatId = (id: string): string => `chatcmpl-${bareId(id)}`;
 
 /** The answer as POST /v1/chat/completions gives it. */
-export function writeAnswer({ id, model, parts, stopReason, usage }: PivotAnswer, { createdS }: Reply): JsonObject {
+export function writeAnswer({ id, model, parts, stopReason, usage }: PivotAnswer, reply: Reply): JsonObject {
+  const { request, createdS } = reply;
   const text = parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
   const refusal = parts.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
   const calls = parts
     .filter((part) => part.type === 'toolCall')
-    .map(({ id: callId, name, args }) => ({
-      id: callId,
-      type: 'function',
-      function: { name, arguments: args },
-    }));
+    .map((part) =>
+      originOf(request.tools, part).kind === 'custom'
+        ? { id: part.id, type: 'custom', custom: { name: part.name, input: inputOfArgs(part.args) } }
+        : { id: part.id, type: 'function', function: { name: part.name, arguments: part.args } },
+    );
   const message = {
     role: 'assistant',
     content: text === '' && (calls.length > 0 || refusal !== '') ? null : text,

@@ -7,6 +7,7 @@ import type { EventReader, EventWriter, JsonObject, PivotEvent, PivotStop, Reply
 import { writeSse } from '../sse.ts';
 import { usageIn, writeChatUsage } from '../usage.ts';
 import { chatId, readStop, writeStop } from './answer.ts';
+import { createCallWriter } from './call-writer.ts';
 import { createCallReader } from './calls.ts';
 import { errorIn, errorOfReason } from './error-in.ts';
 import { Call, saidFields, saidIn } from './said.ts';
@@ -86,6 +87,8 @@ export function createEventWriter({ request, createdS }: Reply): EventWriter {
     return writeSse(writeOpenAiError(event.error));
   };
 
+  const calls = createCallWriter(request, (call) => chunk({ tool_calls: [call] }));
+
   const write = (event: PivotEvent): string => {
     switch (event.type) {
       case 'start':
@@ -99,12 +102,10 @@ export function createEventWriter({ request, createdS }: Reply): EventWriter {
         return chunk({ refusal: event.delta });
       case 'thinking':
         return '';
-      case 'toolCallStart': {
-        const { index, id, name } = event;
-        return chunk({ tool_calls: [{ index, id, type: 'function', function: { name, arguments: '' } }] });
-      }
+      case 'toolCallStart':
+        return calls.begin(event);
       case 'toolCallArgs':
-        return chunk({ tool_calls: [{ index: event.index, function: { arguments: event.delta } }] });
+        return calls.add(event);
       case 'usage':
         usage = event.usage;
         return '';
@@ -112,7 +113,7 @@ export function createEventWriter({ request, createdS }: Reply): EventWriter {
         over = true;
         const last =
           request.includeUsage && usage ? writeSse({ ...head, choices: [], usage: writeChatUsage(usage) }) : '';
-        return `${chunk({}, writeStop(event.reason, refused))}${last}data: [DONE]\n\n`;
+        return `${calls.end()}${chunk({}, writeStop(event.reason, refused))}${last}data: [DONE]\n\n`;
       }
       case 'error':
         return fail(event);

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { checked, splitSystem } from '../conversation.ts';
+import { argsOfInput } from '../custom-tools.ts';
 import type { CacheMark, CallPart, ImagePart, JsonObject, PivotMessage, PivotRequest, TextPart } from '../pivot.ts';
 import { efforts } from '../pivot.ts';
 import { ArgsText, CacheControl, ImageUrl, inner, maybe, ObjectSchema, partsOf, readBody } from '../read.ts';
+import { cache_control, cacheOf, Tool, ToolChoice, toChoice, toTool } from './tools.ts';
 
 const wire = 'openai-chat';
 const object = <S extends z.ZodRawShape>(shape: S) => inner(wire, shape);
 
-/** A mark of Anthropic's prompt cache, which OpenRouter, LiteLLM and their clients put on parts, messages and tools of this wire. */
-const cache_control = maybe(CacheControl);
 const Text = object({ type: z.literal('text'), text: z.string(), cache_control });
 const Texts = partsOf(Text);
 const Picture = object({ type: z.literal('image_url'), image_url: object({ url: ImageUrl }), cache_control });
@@ -22,6 +22,11 @@ const Call = z.discriminatedUnion('type', [
     id: z.string().min(1),
     type: z.literal('function'),
     function: object({ name: z.string().min(1), arguments: ArgsText }),
+  }),
+  object({
+    id: z.string().min(1),
+    type: z.literal('custom'),
+    custom: object({ name: z.string().min(1), input: z.string() }),
   }),
 ]);
 
@@ -68,9 +73,7 @@ const Message = z.discriminatedUnion('role', [
       (part): TextPart => (part.type === 'text' ? textPart(part) : { type: 'text', text: part.refusal }),
     );
     const refused: TextPart[] = refusal ? [{ type: 'text', text: refusal }] : [];
-    const calls = tool_calls.map(
-      (call): CallPart => ({ type: 'toolCall', id: call.id, name: call.function.name, args: call.function.arguments }),
-    );
+    const calls = tool_calls.map(toCall);
     return { role: 'assistant', parts: markLast([...said, ...refused, ...calls], cache) };
   }),
   object({ role: z.literal('tool'), tool_call_id: z.string().min(1), content: Texts, name, cache_control }).transform(
@@ -84,7 +87,13 @@ const Message = z.discriminatedUnion('role', [
   ),
 ]);
 
-const cacheOf = (cache: CacheMark | undefined) => (cache ? { cache } : {});
+function toCall(call: z.infer<typeof Call>): CallPart {
+  const [name, args] =
+    call.type === 'custom'
+      ? [call.custom.name, argsOfInput(call.custom.input)]
+      : [call.function.name, call.function.arguments];
+  return { type: 'toolCall', id: call.id, name, args };
+}
 
 function textPart({ text, cache_control }: { text: string; cache_control?: CacheMark | undefined }): TextPart {
   return { type: 'text', text, ...cacheOf(cache_control) };
@@ -94,28 +103,6 @@ function textPart({ text, cache_control }: { text: string; cache_control?: Cache
 function markLast<T extends { cache?: CacheMark | undefined }>(parts: T[], cache: CacheMark | undefined): T[] {
   return cache ? parts.map((part, at) => (at === parts.length - 1 ? { ...part, cache } : part)) : parts;
 }
-
-const Tool = z.discriminatedUnion('type', [
-  object({
-    type: z.literal('function'),
-    function: object({
-      name: z.string().min(1),
-      description: z.string().nullish(),
-      parameters: maybe(ObjectSchema),
-      strict: z.boolean().nullish(),
-      cache_control,
-    }),
-    cache_control,
-  }),
-]);
-
-const ToolChoice = z.preprocess(
-  (value) => (typeof value === 'string' ? { type: value } : value),
-  z.discriminatedUnion('type', [
-    object({ type: z.enum(['auto', 'none', 'required']) }),
-    object({ type: z.literal('function'), function: object({ name: z.string() }) }),
-  ]),
-);
 
 const Format = z.discriminatedUnion('type', [
   object({ type: z.literal('text') }),
@@ -161,16 +148,8 @@ export function readRequest(body: JsonObject): PivotRequest {
     wire,
     model: said.model,
     ...splitSystem(said.messages),
-    tools: said.tools.map(
-      ({ function: { name, description, parameters, strict, cache_control: inside }, ...tool }) => ({
-        name,
-        description: description ?? undefined,
-        schema: parameters ?? { type: 'object', properties: {} },
-        strict: strict ?? undefined,
-        ...cacheOf(tool.cache_control ?? inside),
-      }),
-    ),
-    toolChoice: !choice ? 'auto' : choice.type === 'function' ? { name: choice.function.name } : choice.type,
+    tools: said.tools.map(toTool),
+    toolChoice: toChoice(choice),
     parallelToolCalls: said.parallel_tool_calls,
     maxTokens: said.max_completion_tokens ?? said.max_tokens ?? null,
     temperature: said.temperature,

@@ -19,11 +19,13 @@ import { isStrictSchema } from './strict-schema.ts';
 
 const stopsMax = 4;
 const nameCharsMax = 64;
+/** What OpenAI takes as a key of its prompt cache, and as an id at all. */
+const cacheKeyCharsMax = 64;
 
 /** The request as a body of POST /v1/chat/completions. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(
   request: PivotRequest,
-  { model, tokenLimitName = 'max_completion_tokens', traits }: WriteOptions,
+  { model, tokenLimitName = 'max_completion_tokens', official, traits }: WriteOptions,
 ): JsonObject {
   const problems = problemsOf(request, traits);
   if (problems.length > 0) throw untranslatable(problems);
@@ -31,7 +33,7 @@ export function writeRequest(
   const head = system.length > 0 ? [{ role: 'system', content: contentOf(system) }] : [];
   return {
     model,
-    messages: [...head, ...withPictures(messages, model)],
+    messages: [...head, ...withPictures(placeSystem(messages, traits), model)],
     ...(request.maxTokens === null ? {} : { [tokenLimitName]: request.maxTokens }),
     ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
     ...(request.topP === undefined ? {} : { top_p: request.topP }),
@@ -41,6 +43,10 @@ export function writeRequest(
     ...effortField(request, traits),
     ...(request.verbosity ? { verbosity: request.verbosity } : {}),
     ...(stream ? { stream, stream_options: { include_usage: true } } : {}),
+    // Other servers may not know the field.
+    ...(official && request.promptCacheKey
+      ? { prompt_cache_key: request.promptCacheKey.slice(-cacheKeyCharsMax) }
+      : {}),
   };
 }
 
@@ -115,6 +121,23 @@ function takenEffort(asked: Effort, { efforts, tools_reasoning_effort }: ModelTr
   if (efforts) return nearestEffort(asked, efforts);
   return asked === 'none' ? undefined : asked;
 }
+
+/** A chat template may know the system at the beginning only, and no two turns of the user's in a row: its later words join the user's. */
+function placeSystem(
+  messages: readonly PivotMessage[],
+  { system_messages = true }: ModelTraits = {},
+): readonly PivotMessage[] {
+  if (system_messages || messages.every(({ role }) => role !== 'system')) return messages;
+  const placed: PivotMessage[] = [];
+  for (const message of messages) {
+    const last = placed.at(-1);
+    if (message.role !== 'system' && message.role !== 'user') placed.push(message);
+    else if (last?.role === 'user') last.parts.push(...message.parts);
+    else placed.push({ role: 'user', parts: [...message.parts] });
+  }
+  return placed;
+}
+
 /** On this wire a tool's result is a text: its pictures and files follow the results of the turn, as a person's would. */
 function withPictures(messages: readonly PivotMessage[], model: string): JsonObject[] {
   const written: JsonObject[] = [];
@@ -144,9 +167,13 @@ function writeMessage(message: PivotMessage): JsonObject {
       return { role: message.role, content: contentOf(message.parts) };
     case 'tool': {
       // There is no flag for it on this wire.
-      const flag: TextPart[] = message.isError ? [{ type: 'text', text: 'Error: ' }] : [];
-      const content = contentOf([...flag, ...textsOf(message.parts)].filter(({ text }) => text !== ''));
-      return { role: 'tool', tool_call_id: callIdOf(message.callId), content };
+      const [first, ...rest] = textsOf(message.parts).filter(({ text }) => text !== '');
+      const text = `${message.isError ? 'Error: ' : ''}${first?.text ?? ''}`;
+      return {
+        role: 'tool',
+        tool_call_id: callIdOf(message.callId),
+        content: contentOf([{ type: 'text', text }, ...rest]),
+      };
     }
     case 'assistant': {
       const calls = callsOf(message.parts).map(({ id, name, args }) => ({

@@ -1,4 +1,5 @@
 import { bareId } from '../answers.ts';
+import { inputOfArgs, originOf } from '../custom-tools.ts';
 import type {
   CallPart,
   JsonObject,
@@ -10,7 +11,7 @@ import type {
   ToolOrigin,
 } from '../pivot.ts';
 import { writeResponsesUsage } from '../usage.ts';
-import { inputOfArgs, originOf, writeTool } from './tools.ts';
+import { writeTool } from './tools.ts';
 
 /** One item of a response's output: what was said until a call, or a call. */
 export type Item =

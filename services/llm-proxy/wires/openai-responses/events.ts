@@ -1,11 +1,11 @@
 import { extend, madeId } from '../answers.ts';
+import { inputOfArgs, originOf } from '../custom-tools.ts';
 import { cutOff } from '../errors.ts';
 import type { CallPart, EventWriter, JsonObject, PivotAnswer, PivotEvent, Reply, WireError } from '../pivot.ts';
 import { writeSse } from '../sse.ts';
 import type { Item } from './answer.ts';
 import { itemId, writeAnswer, writeHead, writeItem, writePart } from './answer.ts';
 import { writeFailure } from './failure.ts';
-import { inputOfArgs, originOf } from './tools.ts';
 
 type Send = (type: string, data: JsonObject) => string;
 

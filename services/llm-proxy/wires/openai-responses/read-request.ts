@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { checked, joinAssistant, splitSystem } from '../conversation.ts';
+import { argsOfInput } from '../custom-tools.ts';
 import { leftOutItems } from '../left-out.ts';
 import type { ImagePart, JsonObject, PivotMessage, PivotRequest, PivotTool, TextPart } from '../pivot.ts';
 import { efforts } from '../pivot.ts';
 import { ArgsText, ImageUrl, inner, maybe, ObjectSchema, partsOf, readBody } from '../read.ts';
-import { argsOfInput, flatName, Tools } from './tools.ts';
+import { flatName, Tools } from './tools.ts';
 
 const wire = 'openai-responses';
 const object = <S extends z.ZodRawShape>(shape: S) => inner(wire, shape);

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { Grammar, toTextFunction } from '../custom-tools.ts';
 import { leftOutTools } from '../left-out.ts';
-import type { CallPart, JsonObject, PivotTool, ToolOrigin } from '../pivot.ts';
-import { inner, maybe, ObjectSchema, parseObject } from '../read.ts';
+import type { JsonObject, PivotTool, ToolOrigin } from '../pivot.ts';
+import { inner, maybe, ObjectSchema } from '../read.ts';
 
 const object = <S extends z.ZodRawShape>(shape: S) => inner('openai-responses', shape);
 const nameCharsMax = 64;
@@ -34,7 +35,7 @@ const CustomTool = object({
   format: maybe(
     z.discriminatedUnion('type', [
       object({ type: z.literal('text') }),
-      object({ type: z.literal('grammar'), syntax: z.enum(['lark', 'regex']), definition: z.string() }),
+      object({ type: z.literal('grammar'), ...Grammar.shape }),
     ]),
   ),
 });
@@ -58,11 +59,9 @@ function toPivot(
     case 'function':
       return [toFunction(tool)];
     case 'custom':
-      return [toTextFunction(tool)];
+      return [toText(tool)];
     case 'namespace':
-      return tool.tools.map((each) =>
-        each.type === 'custom' ? toTextFunction(each, tool.name) : toFunction(each, tool.name),
-      );
+      return tool.tools.map((each) => (each.type === 'custom' ? toText(each, tool.name) : toFunction(each, tool.name)));
     default:
       return [];
   }
@@ -81,36 +80,13 @@ function toFunction(
   };
 }
 
-const textSchema = {
-  type: 'object',
-  properties: { input: { type: 'string', description: 'The whole input of the tool.' } },
-  required: ['input'],
-  additionalProperties: false,
-};
-
-/** A custom tool takes a free text: elsewhere that is the one argument of a function. */
-function toTextFunction({ name, description, format }: z.infer<typeof CustomTool>, namespace?: string): PivotTool {
-  const grammar =
-    format?.type === 'grammar' ? `The input must fit this ${format.syntax} grammar:\n${format.definition}` : undefined;
-  const said = [description, grammar].filter((text) => text).join('\n\n');
-  return {
-    name: flatName({ name, namespace }),
-    description: said === '' ? undefined : said,
-    schema: textSchema,
-    origin: { kind: 'custom', name, namespace },
-  };
+function toText({ name, description, format }: z.infer<typeof CustomTool>, namespace?: string): PivotTool {
+  const grammar = format?.type === 'grammar' ? format : undefined;
+  return toTextFunction(
+    { name: flatName({ name, namespace }), description, grammar },
+    { kind: 'custom', name, namespace },
+  );
 }
-
-/** A custom tool's input as the arguments of the function that stands for it, and back. */
-export const argsOfInput = (input: string): string => JSON.stringify({ input });
-export function inputOfArgs(args: string): string {
-  const input = parseObject(args)?.input;
-  return typeof input === 'string' ? input : args;
-}
-
-/** How the client calls the tool that a model has called. */
-export const originOf = (tools: readonly PivotTool[], { name }: Pick<CallPart, 'name'>): ToolOrigin =>
-  tools.find((tool) => tool.name === name)?.origin ?? { kind: 'function', name };
 
 /** A declaration as it is told in a response. */
 export function writeTool({ name, description, schema, strict, origin }: PivotTool): JsonObject {

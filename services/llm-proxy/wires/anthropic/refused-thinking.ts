@@ -8,11 +8,11 @@ const refusal =
   /invalid `?signature`? in `?(redacted_)?thinking`? block|bound to a different conversation|redacted_thinking`? blocks in the latest assistant message cannot be modified/i;
 
 /** Whether a provider has refused a request for the thinking in it: without it, it may be taken. */
-export const isThinkingRefused = (thrown: unknown): boolean =>
+export const isRefused = (thrown: unknown): boolean =>
   thrown instanceof Failure && thrown.code === 'invalid' && refusal.test(thrown.message);
 
 /** A body of POST /v1/messages without any thinking of before; undefined where there is none in it. */
-export function withoutThinkingIn(body: JsonObject): JsonObject | undefined {
+export function leaveOut(body: JsonObject): JsonObject | undefined {
   if (!Array.isArray(body.messages)) return undefined;
   let found = false;
   const messages = body.messages.flatMap((message: unknown) => {

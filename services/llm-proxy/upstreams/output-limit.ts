@@ -1,6 +1,6 @@
 import { Failure } from '#shared/errors.ts';
-import type { JsonObject } from '../../wires/pivot.ts';
-import type { ModelRoute } from './routes.ts';
+import type { ModelRoute } from '../model-call.ts';
+import type { JsonObject } from '../wires/pivot.ts';
 
 /** By what a request bounds its answer: on the wires that we speak, and on servers that take their own word on them, too. */
 export const limitNames = [

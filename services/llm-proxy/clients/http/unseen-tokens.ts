@@ -1,5 +1,5 @@
-import { fileTokens, imageTokens } from '../tokens.ts';
-import type { JsonObject } from '../wires/pivot.ts';
+import { fileTokens, imageTokens } from '../../tokens.ts';
+import type { JsonObject } from '../../wires/pivot.ts';
 
 const depthMax = 6;
 
