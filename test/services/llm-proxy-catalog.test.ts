@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { Failure } from '#shared/errors.ts';
 import { refusalOfAnthropic } from '#test/helpers/anthropic-rules.ts';
+import { startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { refusalOfOpenAi } from '#test/helpers/openai-rules.ts';
 import { question, startProxySystem } from '#test/helpers/proxy.ts';
 import { entriesOf } from '../../services/llm-proxy/models/names.ts';
@@ -135,3 +136,22 @@ for (const wire of ['anthropic', 'openai'] as const) {
     }
   });
 }
+
+test('tools for a model that takes them by the responses API alone go there, and are refused by field elsewhere', async (t) => {
+  await using system = await startHttpProxy('openai', {
+    script: () => ({ text: 'Yes.' }),
+    environment: { MODELS_FILE: modelsFile },
+  });
+  const tool = { name: 'look', input_schema: schema };
+  const body = { model: 'gpt-6.1-sol', max_tokens: 9, messages: [user('Hi.')] };
+  t.is((await system.post('/v1/messages', body)).status, 200);
+  for (const [model, more, field] of [
+    ['gpt-6.1-sol', { tools: [tool] }, 'tools'],
+    ['gpt-5.3-codex', {}, 'model'],
+  ] as const) {
+    const refused = await system.post('/v1/messages', { ...body, model, ...more });
+    t.is(refused.status, 400);
+    t.regex(await refused.text(), new RegExp(`${field}: .* by /v1/responses`));
+  }
+  t.is(system.fake.requests.length, 1);
+});
