@@ -14,6 +14,7 @@ import type {
 } from '../pivot.ts';
 import { untranslatable, urlOf } from '../read.ts';
 import { callIdOf } from './call-id.ts';
+import { responsesOnlyProblems } from './responses-only.ts';
 import { isStrictSchema } from './strict-schema.ts';
 
 const stopsMax = 4;
@@ -49,10 +50,12 @@ export function writeRequest(
   };
 }
 
-function problemsOf(request: PivotRequest, { pdf = true }: ModelTraits = {}): Problem[] {
+function problemsOf(request: PivotRequest, traits: ModelTraits = {}): Problem[] {
+  const { pdf = true } = traits;
   const { stop, topK, tools, messages } = request;
   const hasPdf = messages.some(({ parts }) => parts.some(({ type }) => type === 'file'));
   return [
+    ...responsesOnlyProblems(tools, traits),
     ...(stop.length > stopsMax
       ? [{ field: fieldOf(request, 'stop'), message: `has ${stop.length} texts; this model takes ${stopsMax} at most` }]
       : []),
