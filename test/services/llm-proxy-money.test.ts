@@ -494,7 +494,7 @@ test('OpenAI charges more at the hosts of a region, and at one without a price n
   const usage = { inputTokens: 1_000, outputTokens: 100, cachedInputTokens: 0, cacheWriteTokens: 0 };
   const costAt = (model: string, baseUrl: string, official = false) => {
     const endpoint: Endpoint = {
-      ...{ name: 'there', wire: 'openai', baseUrl, official, weight: 1, timeoutMs: 1, firstByteMs: 1, pieceMs: 1 },
+      ...{ name: 'there', wire: 'openai', baseUrl, official, weight: 1, timeoutMs: 1, firstByteMs: 1, pieceMs: 1_000 },
       apiKey: () => undefined,
       upstream: { label: '', keySetting: '', urlSetting: '', baseUrl },
     };

@@ -95,9 +95,6 @@ export function summarize(failures: readonly Failed[], advice: Advice): Failure 
   });
 }
 
-/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
-export const mayHaveCost = (failure: unknown): boolean =>
-  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';
 const whomOf = (all: readonly Failed[]) => `(${all.length} targets were tried: ${all.map(({ at }) => at).join(', ')})`;
 
 /**
@@ -115,3 +112,7 @@ function shouldRetryAfter({ failure, began = false }: Failed, { isPatient, retri
   }
   return retriesMax > 0 ? false : shouldRetry;
 }
+
+/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
+export const mayHaveCost = (failure: unknown): boolean =>
+  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';

@@ -4,6 +4,7 @@ import type { Make } from '../cache/entry.ts';
 import { entryOf } from '../cache/entry.ts';
 import type { How } from '../cache/wants.ts';
 import type { AnyCall, Parts } from '../model-call.ts';
+import type { Target } from '../models/target.ts';
 import type { RunFor } from './ask.ts';
 import { ask, firstAble } from './ask.ts';
 import { recordCall } from './record-call.ts';
@@ -30,27 +31,29 @@ async function find(parts: Parts, call: AnyCall): Promise<Found> {
   // What nobody can answer is the client's mistake, and is told before anyone is asked.
   const first = firstAble(call.targets, call.prepare);
   const runFor: RunFor = (target) => (target === first.target ? first.run : call.prepare(target));
-  if (question) {
-    const make = async (signal: AbortSignal) => {
-      const made = await ask(parts, call, runFor, signal);
-      // What only a fallback said is not what will be said once the model is back.
-      return { ...made, keep: made.keep && call.target?.id === first.target.id };
-    };
-    return record(parts, call, await findOrMake(call, answers, question, make));
-  }
+  if (question)
+    return record(parts, call, await findOrMake(parts, call, answers, { ...question, first: first.target }, runFor));
   const made = await ask(parts, call, runFor, call.signal);
   return { ...entryOf(made), cache: call.cache, ageS: 0 };
 }
 
-type Asked = { key: string; how: How };
+type Asked = { key: string; how: How; first: Target };
 
-async function findOrMake(call: AnyCall, answers: Answers, { key, how }: Asked, ask: Make): Promise<Found> {
+async function findOrMake(
+  parts: Parts,
+  call: AnyCall,
+  answers: Answers,
+  { key, how, first }: Asked,
+  runFor: RunFor,
+): Promise<Found> {
   call.collect = true;
   call.cache = how.read ? 'miss' : 'bypass';
   const make = async (signal: AbortSignal) => {
     call.share?.();
     try {
-      return await ask(signal);
+      const made = await ask(parts, call, runFor, signal);
+      // What only a fallback said is not what will be said once the model is back.
+      return { ...made, keep: made.keep && call.target?.id === first.id };
     } finally {
       call.give?.();
     }

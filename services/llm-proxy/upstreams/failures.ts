@@ -67,8 +67,7 @@ export function answered(upstream: Upstream, error: unknown): Failure | undefine
     code: said?.code ?? undefined,
     param: said?.param ?? undefined,
   };
-  const code = isUnpaid(status, error) ? 'unpaid' : codeOf(status);
-  return failureOfProvider(upstream, { ...told, message: detailOf(error) }, parsed.data?.headers, code);
+  return failureOfProvider(upstream, { ...told, message: detailOf(error) }, parsed.data?.headers, error);
 }
 
 /** The failure that an error of the provider's is, with what its headers say of another try. */
@@ -76,14 +75,17 @@ export function failureOfProvider(
   upstream: Upstream,
   error: ProviderError,
   headers: Headers | undefined,
-  code = codeOf(error.status),
+  body?: unknown,
 ): Failure {
   const { status, message: said } = error;
   const message = clip(scrub(said), detailCharsMax);
+  const code = isUnpaid(status, body ?? { error }) ? 'unpaid' : codeOf(status);
   const retryAfterMs = code === 'limited' || code === 'unavailable' ? readRetryAfter(headers, Date.now()) : undefined;
   const text = `${upstream.label} answered ${status}: ${message}${adviceOn(status, code, upstream)}`;
-  const shouldRetry = code === 'unpaid' ? false : readShouldRetry(headers);
-  const failure = new Failure(code, text, { retryAfterMs, shouldRetry });
+  const failure = new Failure(code, text, {
+    retryAfterMs,
+    shouldRetry: code === 'unpaid' ? false : readShouldRetry(headers),
+  });
   return status >= 400 && status <= 599 ? keepProviderError(failure, { ...error, message }) : failure;
 }
 

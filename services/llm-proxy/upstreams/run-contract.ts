@@ -74,7 +74,7 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
     const writer = createAnswerWriter({ label: upstream.label, origin, onText: hearing(call, marks) });
     const open = async () => {
       const response = await send(body, signal);
-      return { data: eventsIn(response, wire), response };
+      return { data: eventsIn(response, wire, marks.piece), response };
     };
     const onBegin = (status: number, headers: Headers) => {
       if (status === 200) marks.began();
@@ -107,24 +107,27 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
 const wholeBytesMax = 32 * 1_024 * 1_024;
 
 /** The events of an answer. Not every server streams because it was asked to. */
-async function* eventsIn(response: Response, wire: UpstreamWire): AsyncGenerator<PivotEvent> {
+async function* eventsIn(response: Response, wire: UpstreamWire, onPiece: () => void): AsyncGenerator<PivotEvent> {
   const bytes = bytesOf(response);
   if (response.headers.get('content-type')?.includes('application/json')) {
     const text = await textOf(bytes);
     const whole = text.trim() === '' ? undefined : parseObject(text);
     if (whole) return yield* eventsOf(wire.readAnswer(whole));
-    return yield* eventsOfStream([Buffer.from(text)], wire);
+    return yield* eventsOfStream([Buffer.from(text)], wire, onPiece);
   }
-  yield* eventsOfStream(bytes, wire);
+  yield* eventsOfStream(bytes, wire, onPiece);
 }
 
 async function* eventsOfStream(
   bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   wire: UpstreamWire,
+  onPiece: () => void,
 ): AsyncGenerator<PivotEvent> {
   const parser = createSseParser();
   const reader = wire.createEventReader();
   for await (const chunk of bytes) {
+    // Whatever is in it: a ping, too, shows that the answer goes on.
+    onPiece();
     for (const event of parser.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))) {
       yield* reader.read(event);
     }

@@ -54,6 +54,11 @@ const openAiTypes = new Map([
   [429, 'rate_limit_error'],
 ]);
 
+/** Each wire's word for money that is used up, at which its clients do not try again (sources: see upstreams/billing.ts). */
+const outOfMoney: ReadonlySet<string> = new Set(['spent', 'unpaid']);
+const quota = 'insufficient_quota';
+const spendLimit = { details: { error_code: 'enforced_spend_limit_reached' } };
+
 /** OpenAI's own names. For an overload there is none that all clients try again: Codex gives up on `server_is_overloaded`. */
 const openAiNames: Partial<Record<Kind, { type?: string; code: string }>> = {
   context: { type: 'invalid_request_error', code: 'context_length_exceeded' },
@@ -105,7 +110,7 @@ export function writeAnthropicError({ status, code, message, problems, provider 
   const type = anthropicTypes.get(status) ?? (status < 500 ? 'invalid_request_error' : 'api_error');
   const isThread = problems?.some(({ field }) => field.split('.')[0] === 'thread') === true;
   const own = provider?.code === undefined ? {} : { details: { error_code: provider.code } };
-  const details = isThread ? { details: noThread } : code === 'spent' ? { details: spendLimit } : own;
+  const details = isThread ? { details: noThread } : code === 'spent' ? spendLimit : own;
   const isTooLong = provider !== undefined && kindOf(provider) === 'context';
   return { type: 'error', error: { type, message: isTooLong ? tooLong(message) : message, ...details } };
 }

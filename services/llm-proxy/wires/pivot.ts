@@ -214,6 +214,8 @@ export type OpenTransport = (options: { baseUrl: string; timeoutMs: number; fetc
 export type ClientWire = {
   name: WireName;
   provider: ProviderWireName;
+  /** Where its clients look for the id of a request. */
+  requestIdHeader: 'x-request-id' | 'request-id';
   /** What goes through to a provider that speaks it, too. */
   readVersions(headers: IncomingHttpHeaders, query: string): Versions;
   /** The body without what only another wire's model can read; undefined: it has nothing of the kind. */

@@ -26,6 +26,7 @@ export const openAiChat: ClientWire & UpstreamWire = {
   toolNameCharsMax: 64,
   provider: 'openai',
   path: '/chat/completions',
+  requestIdHeader: 'x-request-id',
   readVersions: unversioned,
   credentialHeaders: chatHeaders.credentialHeaders,
   versionHeaders: {},
@@ -43,6 +44,7 @@ export const openAiChat: ClientWire & UpstreamWire = {
 export const openAiResponses: ClientWire = {
   name: 'openai-responses',
   provider: 'openai',
+  requestIdHeader: 'x-request-id',
   readVersions: unversioned,
   readRequest: responsesRead.readRequest,
   writeAnswer: responsesAnswer.writeAnswer,
@@ -56,6 +58,7 @@ export const anthropic: ClientWire & UpstreamWire = {
   toolNameCharsMax: 128,
   provider: 'anthropic',
   path: '/v1/messages',
+  requestIdHeader: 'request-id',
   readVersions: anthropicHeaders.readVersions,
   withoutForeign: (raw, body) => (mayCarryThinking(raw) ? withoutCarried(body) : undefined),
   credentialHeaders: anthropicHeaders.credentialHeaders,

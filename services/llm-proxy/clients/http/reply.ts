@@ -49,8 +49,8 @@ const shouldRetry = (thrown: unknown): OutgoingHttpHeaders =>
   thrown instanceof Failure && thrown.shouldRetry !== undefined ? { 'x-should-retry': String(thrown.shouldRetry) } : {};
 
 /**
- * In whole seconds, as HTTP has it, and to the millisecond in what both SDKs read first. Of a budget that is spent nothing: a client would sleep
- * until midnight (@anthropic-ai/sdk 1.12 sleeps for whatever it is told, read 2026-11-30).
+ * In whole seconds, as HTTP has it, and to the millisecond in what both SDKs read first. Of a budget that is spent nothing: a client would
+ * sleep until midnight (@anthropic-ai/sdk 1.12 sleeps for whatever it is told, read 2026-11-30).
  */
 function retryAfter(thrown: unknown): OutgoingHttpHeaders {
   const ms = thrown instanceof Failure && thrown.code !== 'spent' ? thrown.retryAfterMs : undefined;
@@ -60,9 +60,9 @@ function retryAfter(thrown: unknown): OutgoingHttpHeaders {
 }
 
 /** Anthropic's clients look for the id of a request under its own name. */
-function named(response: ServerResponse, { name }: ClientWire): OutgoingHttpHeaders {
+function named(response: ServerResponse, { requestIdHeader }: ClientWire): OutgoingHttpHeaders {
   const id = response.getHeader('x-request-id');
-  return name === 'anthropic' && id !== undefined ? { 'request-id': id } : {};
+  return id === undefined ? {} : { [requestIdHeader]: id };
 }
 
 /** What a body may come in (RFC 9110, section 12.5.3). */

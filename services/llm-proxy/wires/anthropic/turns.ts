@@ -1,18 +1,17 @@
+import type Anthropic from '@anthropic-ai/sdk';
 import { isThoughtBy } from '../conversation.ts';
-import type {
-  CacheMark,
-  CallPart,
-  FilePart,
-  ImagePart,
-  JsonObject,
-  PivotMessage,
-  TextPart,
-  ThinkingPart,
-} from '../pivot.ts';
+import type { CacheMark, CallPart, FilePart, ImagePart, PivotMessage, TextPart, ThinkingPart } from '../pivot.ts';
 import { parseArgs } from '../read.ts';
 import { idOf } from './call-id.ts';
 
-export type Turn = { role: 'user' | 'assistant' | 'system'; content: JsonObject[] };
+type Plain = Anthropic.TextBlockParam | Anthropic.ImageBlockParam | Anthropic.DocumentBlockParam;
+type Block =
+  | Plain
+  | Anthropic.ToolUseBlockParam
+  | Anthropic.ToolResultBlockParam
+  | Anthropic.ThinkingBlockParam
+  | Anthropic.RedactedThinkingBlockParam;
+export type Turn = { role: 'user' | 'assistant' | 'system'; content: Block[] };
 
 type Options = {
   model: string;
@@ -25,7 +24,7 @@ type Builder = Options & {
   /** Calls that have no result yet: nothing may stand between them and it. */
   open: Set<string>;
   /** What the system said, until there is a place for it. */
-  waiting: JsonObject[];
+  waiting: Anthropic.TextBlockParam[];
 };
 
 /**
@@ -50,14 +49,14 @@ function take(builder: Builder, message: PivotMessage): void {
   if (message.role === 'tool') open.delete(idOf(message.callId));
   if (message.role === 'assistant') {
     if (open.size === 0) placeSystem(builder);
-    for (const { type, id } of content) if (type === 'tool_use' && typeof id === 'string') open.add(id);
+    for (const block of content) if (block.type === 'tool_use') open.add(block.id);
   }
-  if (message.role === 'system') builder.waiting.push(...content);
+  if (message.role === 'system') builder.waiting.push(...content.filter((block) => block.type === 'text'));
   else add(builder, message.role === 'assistant' ? 'assistant' : 'user', content);
   if (!systemMessages && open.size === 0) placeSystem(builder);
 }
 
-function add({ turns }: Builder, role: Turn['role'], content: JsonObject[]): void {
+function add({ turns }: Builder, role: Turn['role'], content: Block[]): void {
   if (content.length === 0) return;
   const last = turns.at(-1);
   if (last?.role === role) last.content.push(...content);
@@ -73,15 +72,23 @@ function placeSystem(builder: Builder): void {
 }
 
 /** The tags tell the model whose words these are. */
-const asUserText = (block: JsonObject): JsonObject => ({ ...block, text: `<system>\n${block.text}\n</system>` });
+const asUserText = (block: Anthropic.TextBlockParam): Anthropic.TextBlockParam => ({
+  ...block,
+  text: `<system>\n${block.text}\n</system>`,
+});
 
 function resultsFirst({ role, content }: Turn): Turn {
-  const isResult = ({ type }: JsonObject) => type === 'tool_result';
+  const isResult = ({ type }: Block) => type === 'tool_result';
   return { role, content: [...content.filter(isResult), ...content.filter((block) => !isResult(block))] };
 }
 
-function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { role: 'tool' }>): JsonObject {
-  const content = parts.flatMap(writePart);
+function writeResult({
+  callId,
+  parts,
+  isError,
+  cache,
+}: Extract<PivotMessage, { role: 'tool' }>): Anthropic.ToolResultBlockParam {
+  const content = parts.flatMap(writePlain);
   return {
     type: 'tool_result',
     tool_use_id: idOf(callId),
@@ -92,7 +99,7 @@ function writeResult({ callId, parts, isError, cache }: Extract<PivotMessage, { 
 }
 
 /** The API wants the thinking of its model back as it was and where it was. */
-function writeSaid(part: TextPart | ImagePart | FilePart | CallPart | ThinkingPart, model: string): JsonObject[] {
+function writeSaid(part: TextPart | ImagePart | FilePart | CallPart | ThinkingPart, model: string): Block[] {
   if (part.type !== 'thinking') return writePart(part);
   if (!isThoughtBy('anthropic', model, part)) return [];
   if (part.redacted !== undefined) return [{ type: 'redacted_thinking', data: part.redacted }];
@@ -100,42 +107,40 @@ function writeSaid(part: TextPart | ImagePart | FilePart | CallPart | ThinkingPa
   return part.signature === undefined ? [] : [{ type: 'thinking', thinking: part.text, signature: part.signature }];
 }
 
-function writePart(part: TextPart | ImagePart | FilePart | CallPart): JsonObject[] {
+function writePart(part: TextPart | ImagePart | FilePart | CallPart): Block[] {
+  if (part.type !== 'toolCall') return writePlain(part);
+  const input = parseArgs(part.args) ?? {};
+  return [{ type: 'tool_use', id: idOf(part.id), name: part.name, input, ...markOf(part.cache) }];
+}
+
+function writePlain(part: TextPart | ImagePart | FilePart): Plain[] {
   switch (part.type) {
     case 'text':
       return writeText(part);
-    case 'toolCall':
-      return [
-        {
-          type: 'tool_use',
-          id: idOf(part.id),
-          name: part.name,
-          input: parseArgs(part.args) ?? {},
-          ...markOf(part.cache),
-        },
-      ];
     case 'file': {
       const { mediaType, data, name } = part;
-      const source = { type: 'base64', media_type: mediaType, data };
+      const source = { type: 'base64' as const, media_type: mediaType, data };
       return [{ type: 'document', source, ...(name === undefined ? {} : { title: name }) }];
     }
-    case 'image': {
-      const { source } = part;
-      const written =
-        source.kind === 'url'
-          ? { type: 'url', url: source.url }
-          : { type: 'base64', media_type: source.mediaType, data: source.data };
-      return [{ type: 'image', source: written, ...markOf(part.cache) }];
-    }
+    case 'image':
+      return [{ type: 'image', source: writeSource(part.source), ...markOf(part.cache) }];
   }
 }
 
+const writeSource = (source: ImagePart['source']): Anthropic.ImageBlockParam['source'] =>
+  source.kind === 'url'
+    ? { type: 'url', url: source.url }
+    : { type: 'base64', media_type: source.mediaType, data: source.data };
+
 /** The API refuses a text of nothing but white space. */
-export const writeText = ({ text, cache }: TextPart): JsonObject[] =>
+export const writeText = ({ text, cache }: TextPart): Anthropic.TextBlockParam[] =>
   text.trim() === '' ? [] : [{ type: 'text', text, ...markOf(cache) }];
 
-export const markOf = (cache: CacheMark | undefined): JsonObject => (cache ? { cache_control: cache } : {});
+export const markOf = (cache: CacheMark | undefined): { cache_control?: CacheMark } =>
+  cache ? { cache_control: cache } : {};
 
 /** A single text goes as it is. */
-export const plain = (blocks: JsonObject[]) =>
-  blocks.length === 1 && blocks[0]?.type === 'text' && !('cache_control' in blocks[0]) ? blocks[0].text : blocks;
+export const plain = <B extends Plain>(blocks: B[]): string | B[] => {
+  const [first] = blocks;
+  return blocks.length === 1 && first?.type === 'text' && !first.cache_control ? first.text : blocks;
+};

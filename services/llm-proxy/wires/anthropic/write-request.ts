@@ -1,3 +1,4 @@
+import type Anthropic from '@anthropic-ai/sdk';
 import type { Problem } from '#shared/errors.ts';
 import { fieldOf } from '../conversation.ts';
 import { nearestEffort } from '../efforts.ts';
@@ -7,6 +8,12 @@ import { fitSchema, isOpen } from './fit-schema.ts';
 import { keepPrompt } from './keep-prompt.ts';
 import type { Turn } from './turns.ts';
 import { markOf, plain, turnsOf, writeText } from './turns.ts';
+
+/** As Anthropic's own SDK has them. */
+// Its version, 2026-10-21, has no sampling parameters any more; the one that we speak has.
+type Sampling = { temperature?: number; top_p?: number; top_k?: number };
+type Body = Anthropic.MessageCreateParams & Sampling;
+type Fields = Partial<Body>;
 
 /** The request as a body of POST /v1/messages. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(
@@ -21,14 +28,14 @@ export function writeRequest(
     model,
     max_tokens: request.maxTokens ?? maxTokensDefault,
     ...(system.length > 0 ? { system: plain(system) } : {}),
-    messages,
+    messages: messages as Anthropic.MessageParam[],
     ...(request.tools.length > 0 ? { tools: request.tools.map(writeTool), ...choiceField(request) } : {}),
     ...(request.stop.length > 0 ? { stop_sequences: request.stop } : {}),
     ...samplingFields(request),
     ...thinkingField(request, traits),
     ...outputField(request, traits),
     ...(request.stream ? { stream: true } : {}),
-  };
+  } satisfies Body;
   return keepPrompt(body, request);
 }
 
@@ -61,15 +68,15 @@ function turnProblems(request: PivotRequest, turns: readonly Turn[]): Problem[] 
 }
 
 /** A tool that is held to its schema has one as structured outputs take it. */
-const writeTool = ({ name, description, schema, strict, cache }: PivotTool): JsonObject => ({
+const writeTool = ({ name, description, schema, strict, cache }: PivotTool): Anthropic.Tool => ({
   name,
   ...(description === undefined ? {} : { description }),
-  input_schema: { type: 'object', ...(strict ? fitSchema(schema) : schema) },
+  input_schema: { ...(strict ? fitSchema(schema) : schema), type: 'object' },
   ...(strict === undefined ? {} : { strict }),
   ...markOf(cache),
 });
 
-function choiceField({ toolChoice, parallelToolCalls }: PivotRequest): JsonObject {
+function choiceField({ toolChoice, parallelToolCalls }: PivotRequest): Fields {
   const alone = parallelToolCalls === undefined ? {} : { disable_parallel_tool_use: !parallelToolCalls };
   if (typeof toolChoice === 'object') return { tool_choice: { type: 'tool', name: toolChoice.name, ...alone } };
   if (toolChoice === 'none') return { tool_choice: { type: 'none' } };
@@ -78,19 +85,20 @@ function choiceField({ toolChoice, parallelToolCalls }: PivotRequest): JsonObjec
 }
 
 /** Claude 4.1 and later take temperature or top_p, not both (migration guides of Anthropic, read 2026-11-30). */
-const samplingFields = ({ temperature, topP, topK }: PivotRequest): JsonObject => ({
+const samplingFields = ({ temperature, topP, topK }: PivotRequest): Sampling => ({
   ...(temperature === undefined ? {} : { temperature }),
   ...(topP === undefined || temperature !== undefined ? {} : { top_p: topP }),
   ...(topK === undefined ? {} : { top_k: topK }),
 });
 
-function thinkingField({ reasoningEffort }: PivotRequest, { no_thinking = 'disabled' }: ModelTraits): JsonObject {
+function thinkingField({ reasoningEffort }: PivotRequest, { no_thinking = 'disabled' }: ModelTraits): Fields {
   return reasoningEffort === 'none' && no_thinking !== 'none' ? { thinking: { type: no_thinking } } : {};
 }
 
-function outputField(request: PivotRequest, { efforts = claudeEfforts }: ModelTraits): JsonObject {
+function outputField(request: PivotRequest, { efforts = claudeEfforts }: ModelTraits): Fields {
   const { reasoningEffort: asked, responseFormat: format } = request;
-  const effort = asked === undefined || asked === 'none' ? undefined : nearestEffort(asked, efforts);
+  const nearest = asked === undefined || asked === 'none' ? undefined : nearestEffort(asked, efforts);
+  const effort = claudeEfforts.find((each) => each === nearest);
   const isHeld = typeof format === 'object' && !isInWords(request);
   if (effort === undefined && !isHeld) return {};
   return {

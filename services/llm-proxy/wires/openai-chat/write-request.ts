@@ -1,3 +1,4 @@
+import type OpenAI from 'openai';
 import type { Problem } from '#shared/errors.ts';
 import { callsOf, fieldOf, isThoughtBy, textsOf } from '../conversation.ts';
 import { nearestEffort } from '../efforts.ts';
@@ -22,6 +23,10 @@ const nameCharsMax = 64;
 /** What OpenAI takes as a key of its prompt cache, and as an id at all. */
 const cacheKeyCharsMax = 64;
 
+/** As OpenAI's own SDK has them. */
+type Body = OpenAI.ChatCompletionCreateParams;
+type Fields = Partial<Body>;
+
 /** The request as a body of POST /v1/chat/completions. Throws `invalid` with a problem for each field it cannot carry. */
 export function writeRequest(
   request: PivotRequest,
@@ -30,7 +35,7 @@ export function writeRequest(
   const problems = problemsOf(request, traits);
   if (problems.length > 0) throw untranslatable(problems);
   const { system, messages, stream } = request;
-  const head = system.length > 0 ? [{ role: 'system', content: contentOf(system) }] : [];
+  const head = system.length > 0 ? [{ role: 'system' as const, content: textContentOf(system) }] : [];
   return {
     model,
     messages: [...head, ...withPictures(placeSystem(messages, traits), model)],
@@ -47,7 +52,7 @@ export function writeRequest(
     ...(official && request.promptCacheKey
       ? { prompt_cache_key: request.promptCacheKey.slice(-cacheKeyCharsMax) }
       : {}),
-  };
+  } satisfies Body;
 }
 
 function problemsOf(request: PivotRequest, traits: ModelTraits = {}): Problem[] {
@@ -80,12 +85,12 @@ function problemsOf(request: PivotRequest, traits: ModelTraits = {}): Problem[] 
   ];
 }
 
-function toolFields({ tools, toolChoice, parallelToolCalls }: PivotRequest): JsonObject {
+function toolFields({ tools, toolChoice, parallelToolCalls }: PivotRequest): Fields {
   if (tools.length === 0) return {};
   const named = typeof toolChoice === 'object';
   return {
     tools: tools.map(({ name, description, schema, strict }) => ({
-      type: 'function',
+      type: 'function' as const,
       function: {
         name,
         ...(description === undefined ? {} : { description }),
@@ -100,7 +105,7 @@ function toolFields({ tools, toolChoice, parallelToolCalls }: PivotRequest): Jso
   };
 }
 
-function formatField(format: PivotRequest['responseFormat']): JsonObject {
+function formatField(format: PivotRequest['responseFormat']): Fields {
   if (format === 'text') return {};
   if (format === 'json') return { response_format: { type: 'json_object' } };
   const strict = format.strict && isStrictSchema(format.schema);
@@ -111,7 +116,7 @@ function formatField(format: PivotRequest['responseFormat']): JsonObject {
  * An order not to think goes only to a model that is known to take it: one that cannot think, or whose thinking has no such step, refuses
  * it. Where some thinking is the least, that is asked for.
  */
-function effortField({ reasoningEffort: asked }: PivotRequest, traits: ModelTraits | undefined): JsonObject {
+function effortField({ reasoningEffort: asked }: PivotRequest, traits: ModelTraits | undefined): Fields {
   const effort = asked && traits ? takenEffort(asked, traits) : asked;
   return effort ? { reasoning_effort: effort } : {};
 }
@@ -139,8 +144,8 @@ function placeSystem(
 }
 
 /** On this wire a tool's result is a text: its pictures and files follow the results of the turn, as a person's would. */
-function withPictures(messages: readonly PivotMessage[], model: string): JsonObject[] {
-  const written: JsonObject[] = [];
+function withPictures(messages: readonly PivotMessage[], model: string): OpenAI.ChatCompletionMessageParam[] {
+  const written: OpenAI.ChatCompletionMessageParam[] = [];
   let seen: Shown[] = [];
   const thoughts = thoughtsOf(messages, model);
   const flush = () => {
@@ -160,11 +165,12 @@ function withPictures(messages: readonly PivotMessage[], model: string): JsonObj
   return written;
 }
 
-function writeMessage(message: PivotMessage): JsonObject {
+function writeMessage(message: PivotMessage): OpenAI.ChatCompletionMessageParam {
   switch (message.role) {
     case 'system':
+      return { role: 'system', content: textContentOf(message.parts) };
     case 'user':
-      return { role: message.role, content: contentOf(message.parts) };
+      return { role: 'user', content: contentOf(message.parts) };
     case 'tool': {
       // There is no flag for it on this wire.
       const [first, ...rest] = textsOf(message.parts).filter(({ text }) => text !== '');
@@ -172,18 +178,18 @@ function writeMessage(message: PivotMessage): JsonObject {
       return {
         role: 'tool',
         tool_call_id: callIdOf(message.callId),
-        content: contentOf([{ type: 'text', text }, ...rest]),
+        content: textContentOf([{ type: 'text', text }, ...rest]),
       };
     }
     case 'assistant': {
       const calls = callsOf(message.parts).map(({ id, name, args }) => ({
         id: callIdOf(id),
-        type: 'function',
+        type: 'function' as const,
         function: { name, arguments: args },
       }));
       const texts = textsOf(message.parts);
-      if (calls.length === 0) return { role: 'assistant', content: contentOf(texts) };
-      return { role: 'assistant', content: texts.length > 0 ? contentOf(texts) : null, tool_calls: calls };
+      if (calls.length === 0) return { role: 'assistant', content: textContentOf(texts) };
+      return { role: 'assistant', content: texts.length > 0 ? textContentOf(texts) : null, tool_calls: calls };
     }
   }
 }
@@ -212,17 +218,24 @@ function thoughtsOf(messages: readonly PivotMessage[], model: string): ReadonlyM
 type Shown = TextPart | ImagePart | FilePart;
 
 /** A single text goes as it is: servers that are not OpenAI's may take no list. */
-function contentOf(parts: readonly Shown[]): string | JsonObject[] {
+function contentOf(parts: readonly Shown[]): string | OpenAI.ChatCompletionContentPart[] {
   const [first] = parts;
   if (!first) return '';
   if (parts.length === 1 && first.type === 'text') return first.text;
   return parts.map(writePart);
 }
 
-function writePart(part: Shown): JsonObject {
+function textContentOf(parts: readonly TextPart[]): string | OpenAI.ChatCompletionContentPartText[] {
+  const [first] = parts;
+  return parts.length > 1 ? parts.map(writeText) : (first?.text ?? '');
+}
+
+const writeText = ({ text }: TextPart): OpenAI.ChatCompletionContentPartText => ({ type: 'text', text });
+
+function writePart(part: Shown): OpenAI.ChatCompletionContentPart {
   switch (part.type) {
     case 'text':
-      return { type: 'text', text: part.text };
+      return writeText(part);
     case 'image':
       return { type: 'image_url', image_url: { url: urlOf(part.source) } };
     case 'file': {
