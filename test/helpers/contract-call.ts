@@ -14,7 +14,6 @@ const unmarked: Marks = {
   piece: () => undefined,
   sent: () => undefined,
   took: () => undefined,
-  piece: () => undefined,
 };
 
 /** One call of our own contract to one target, without the pipeline around it. Answers its text. */

@@ -44,8 +44,12 @@ test('thinking goes back to the model that thought it, and to no other', async (
   };
   t.deepEqual(await kinds('claude-a', answer.reasoning), ['thinking', 'text', 'tool_use']);
   t.deepEqual(await kinds('claude-b', answer.reasoning), ['text', 'tool_use']);
-  const { model: _, ...former } = JSON.parse(answer.reasoning ?? '');
-  t.deepEqual(await kinds('claude-a', JSON.stringify(former)), ['text', 'tool_use'], 'whose it is was not kept');
+  const { prompt: _, ...former } = JSON.parse(answer.reasoning ?? '');
+  t.deepEqual(
+    await kinds('claude-a', JSON.stringify(former)),
+    ['text', 'tool_use'],
+    'what it was made from is not known',
+  );
   t.deepEqual(await kinds('claude-a', 'no JSON'), ['text', 'tool_use']);
 });
 

@@ -67,11 +67,6 @@ const openAiNames: Partial<Record<Kind, { type?: string; code: string }>> = {
   rate: { code: 'rate_limit_exceeded' },
 };
 
-/** Each wire's word for money that is used up, at which its clients do not try again (sources: see upstreams/billing.ts). */
-const outOfMoney: ReadonlySet<string> = new Set(['spent', 'unpaid']);
-const quota = 'insufficient_quota';
-const spendLimit = { error_code: 'enforced_spend_limit_reached' };
-
 /** An error body of OpenAI's wires. */
 export function writeOpenAiError({ status, code, message, problems, provider }: WireError): JsonObject {
   if (outOfMoney.has(code)) return { error: { message, type: quota, code: quota, param: null } };
