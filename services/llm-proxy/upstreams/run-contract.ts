@@ -82,7 +82,6 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
     };
     const read = async (events: AsyncIterable<PivotEvent>) => {
       for await (const event of events) {
-        marks.piece();
         note(event, told);
         writer.write(event);
       }
