@@ -3,7 +3,7 @@ import { gained, quantile } from './promql.ts';
 
 const of = 'provider=~"$provider"';
 const ofOperations = 'gen_ai_provider_name=~"$provider"';
-const errors = `sum by (provider) (${gained(`llm_requests_total{${of},outcome!~"ok|limited"}`)})`;
+const errors = `sum by (provider) (${gained(`llm_requests_total{${of},outcome!~"ok|limited|spent"}`)})`;
 const all = `sum by (provider) (${gained(`llm_requests_total{${of}}`)})`;
 const timeOf = (share: number, what = 'duration') =>
   quantile(share, `gen_ai_client_operation_${what}_seconds_bucket{${ofOperations}}`, ['gen_ai_request_model']);
@@ -12,7 +12,8 @@ const asked = (result: string) => `sum(${gained(`llm_cache_requests_total{result
 const calls = [
   counts({
     title: 'Calls',
-    description: 'In each minute, by provider and outcome. "limited" is a rate limit, ours or the provider\'s.',
+    description:
+      'In each minute, by provider and outcome. "limited" is a rate limit, ours or the provider\'s; "spent" a budget of ours.',
     unit: 'short',
     queries: {
       '{{provider}} {{outcome}}': `sum by (provider, outcome) (${gained(`llm_requests_total{${of}}`)})`,

@@ -91,7 +91,7 @@ export type AnyCall = CallState & {
   /** Whether its answer waits until it is in the ledger. */
   isLedgerFirst: boolean;
   /** Who asks, for limits, and how much it may take. */
-  asking: Omit<Question, 'targets' | 'signal'>;
+  asking: Omit<Question, 'targets' | 'signal' | 'cannot' | 'recorded'>;
   /** Where it stands in the cache, and what it wants of it; undefined: nothing. */
   cached(): { key: string; how: How } | undefined;
   /** What must be done to have it answered by a target. Throws `invalid` where it cannot. */

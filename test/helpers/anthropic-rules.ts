@@ -1,27 +1,41 @@
 import { z } from 'zod';
 
-/** What a model of Anthropic's takes, by its documented pages (platform.claude.com: models, thinking, effort; 2026-11-30). */
+/** What a model of Anthropic's takes, by its documented pages (platform.claude.com: models, what is new, thinking, effort; 2026-11-30). */
 type Model = {
   systemMessages: boolean;
   sampling: boolean;
+  forcedTools: boolean;
   thinking: readonly string[];
   efforts: readonly string[];
   outputMax: number;
 };
 
 const allEfforts = ['low', 'medium', 'high', 'xhigh', 'max'];
-const modern = { systemMessages: true, sampling: false, efforts: allEfforts, outputMax: 128_000 };
+const upToHigh = ['low', 'medium', 'high'];
+const adaptive = ['adaptive', 'disabled'];
+const budgets = ['enabled', 'disabled'];
+const modern = { systemMessages: true, sampling: false, forcedTools: true, efforts: allEfforts, outputMax: 128_000 };
+const older = { ...modern, systemMessages: false, sampling: true };
+const first = { ...older, outputMax: 64_000, thinking: budgets };
 const models: Record<string, Model> = {
-  'claude-opus-5-5': { ...modern, thinking: ['adaptive'] },
-  'claude-sonnet-5-5': { ...modern, thinking: ['adaptive', 'between_tools'] },
-  'claude-sonnet-4-6': {
-    ...{ systemMessages: false, sampling: true, thinking: ['adaptive', 'enabled', 'disabled'] },
-    ...{ efforts: ['low', 'medium', 'high', 'max'], outputMax: 128_000 },
-  },
-  'claude-haiku-4-5': {
-    ...{ systemMessages: false, sampling: true, thinking: ['enabled', 'disabled'], efforts: [], outputMax: 64_000 },
-  },
+  'claude-opus-5-5': { ...modern, forcedTools: false, thinking: ['adaptive'] },
+  'claude-opus-5': { ...modern, thinking: adaptive },
+  'claude-opus-4-8': { ...modern, thinking: adaptive },
+  'claude-opus-4-7': { ...modern, systemMessages: false, thinking: adaptive },
+  'claude-opus-4-6': { ...older, thinking: [...adaptive, 'enabled'], efforts: [...upToHigh, 'max'] },
+  'claude-opus-4-5': { ...first, efforts: upToHigh },
+  'claude-sonnet-5-5': { ...modern, forcedTools: false, thinking: ['adaptive', 'between_tools'] },
+  'claude-sonnet-5': { ...modern, systemMessages: false, thinking: adaptive },
+  'claude-sonnet-4-6': { ...older, thinking: [...adaptive, 'enabled'], efforts: [...upToHigh, 'max'] },
+  'claude-sonnet-4-5': { ...first, efforts: [] },
+  'claude-haiku-5-5': { ...modern, thinking: adaptive },
+  'claude-haiku-4-5': { ...first, efforts: [] },
+  'claude-fable-5-2': { ...modern, forcedTools: false, thinking: ['adaptive'] },
+  'claude-fable-5-1': { ...modern, forcedTools: false, thinking: ['adaptive'] },
+  'claude-fable-5': { ...modern, thinking: ['adaptive'] },
 };
+/** An order not to think is refused at a higher effort. */
+const thoughtlessUpToHigh = new Set(['claude-opus-5', 'claude-sonnet-5-5', 'claude-haiku-5-5']);
 /** Any other name of the tests: a model that takes what some model takes. */
 const anyModel: Model = { ...modern, sampling: true, thinking: ['adaptive', 'disabled', 'between_tools', 'enabled'] };
 
@@ -37,6 +51,7 @@ const Body = z.looseObject({
   output_config: z
     .looseObject({ effort: z.string().optional(), format: z.looseObject({ schema: z.unknown() }).optional() })
     .optional(),
+  tool_choice: z.looseObject({ type: z.string() }).optional(),
   tools: z.array(z.looseObject({ strict: z.boolean().optional(), input_schema: z.unknown() })).default([]),
   messages: z.array(z.looseObject({ role: z.string(), content: Content })),
 });
@@ -94,6 +109,12 @@ function parameters(said: Body, model: Model): string | undefined {
     return 'temperature, top_p and top_k are not supported for this model';
   if (thinking && !model.thinking.includes(thinking.type))
     return `"thinking.type.${thinking.type}" is not supported for this model.`;
+  const forced = said.tool_choice?.type ?? '';
+  if (!model.forcedTools && ['any', 'tool'].includes(forced))
+    return `tool_choice: type "${forced}" is not supported for this model`;
+  const thinksLess = thinking && thinking.type !== 'adaptive' && thoughtlessUpToHigh.has(said.model);
+  if (thinksLess && ['xhigh', 'max'].includes(output?.effort ?? ''))
+    return `"thinking.type.${thinking.type}" is not supported at the effort ${output?.effort}`;
   if (output?.effort !== undefined && !model.efforts.includes(output.effort))
     return `output_config.effort: ${output.effort} is not supported for this model`;
   return max_tokens > model.outputMax ? `max_tokens: ${max_tokens} > ${model.outputMax}` : undefined;

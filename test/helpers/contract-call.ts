@@ -11,9 +11,9 @@ import { decodeEntry } from '../../services/llm-proxy/wires/contract/entry.ts';
 const unmarked: Marks = {
   reached: () => undefined,
   began: () => undefined,
+  piece: () => undefined,
   sent: () => undefined,
   took: () => undefined,
-  piece: () => undefined,
 };
 
 /** One call of our own contract to one target, without the pipeline around it. Answers its text. */

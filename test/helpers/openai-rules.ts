@@ -97,10 +97,25 @@ export function refusalOfOpenAi(json: unknown): string | undefined {
 
 const thinks = (model: string) => /^(o\d|gpt-[56])/.test(model);
 
+const usual = ['low', 'medium', 'high'];
+/** The efforts that chat completions take, newest models first (model pages and refusals of OpenAI, 2026-11-30). */
+const efforts: [RegExp, string[]][] = [
+  [/^gpt-6(-astra|\.1-sol|\.2-)/, [...usual, 'xhigh']],
+  [/^gpt-(6|5\.[4-9]|5\.2$)/, ['none', ...usual, 'xhigh']],
+  [/^gpt-5\.1$/, ['none', ...usual]],
+  [/^gpt-5(-mini|-nano)?$/, ['minimal', ...usual]],
+  [/^o\d/, usual],
+];
+
 function refusedEffort({ model, reasoning_effort: effort, tools, temperature, top_p }: Body): string | undefined {
+  if (/codex/.test(model))
+    return 'This is not a chat model and thus not supported in the v1/chat/completions endpoint.';
   if (!thinks(model))
     return effort && /^gpt-/.test(model) ? `Unrecognized request argument: reasoning_effort` : undefined;
   if (temperature !== undefined || top_p !== undefined) return `Unsupported parameter with ${model}`;
+  const taken = efforts.find(([name]) => name.test(model))?.[1];
+  if (effort && taken?.includes(effort) === false)
+    return `Unsupported value: '${effort}'. Supported values are: ${taken}`;
   if (tools && effort !== 'none' && /^gpt-(5\.[4-9]|6)/.test(model))
     return `Function tools with reasoning_effort are not supported for ${model} in /v1/chat/completions`;
   return undefined;

@@ -353,7 +353,9 @@ test('a model is asked for no more than it puts out, by clients of either wire',
     const answer = await at.post(path, { messages, model: 'gpt-4.1', ...body });
     t.is(answer.status, 200, await answer.text());
     const sent = at.requests.at(-1);
-    return sent?.max_tokens ?? sent?.max_completion_tokens;
+    const limit = sent?.max_tokens ?? sent?.max_completion_tokens;
+    t.is(answer.headers.get('x-toka-max-output-tokens'), limit === 32_768 ? '32768' : null);
+    return limit;
   };
   t.is(await limitOf('/v1/messages', { max_tokens: 128_000 }), 32_768);
   t.is(await limitOf('/v1/messages', { max_tokens: 500 }), 500);

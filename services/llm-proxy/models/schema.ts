@@ -100,6 +100,8 @@ const ModelFields = z.strictObject({
   system_messages: z.boolean().optional(),
   /** Whether the model reads PDFs; where it does not, a request that has one is refused. */
   pdf: z.boolean().default(true),
+  /** What a model of OpenAI's takes by its responses API alone. We ask it by chat completions, so such a request is refused. */
+  responses_only: z.enum(['tools', 'all']).optional(),
 });
 
 /** A model may be listed without prices: what it costs is then not known. */
@@ -137,7 +139,7 @@ export type ModelsFile = z.infer<typeof ModelsFile>;
 
 /** What a model takes and what it refuses. */
 export type Traits = Pick<ModelEntry, 'forced_tools' | 'temperature' | 'tools_reasoning_effort'> &
-  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages' | 'pdf'>>;
+  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages' | 'pdf' | 'responses_only'>>;
 
 /** Of a model that is not listed: it is believed to take everything. */
 export const openTraits: Traits = { forced_tools: true, temperature: true };

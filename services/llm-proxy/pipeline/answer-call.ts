@@ -1,5 +1,6 @@
 import { Failure } from '#shared/errors.ts';
 import type { Answers, Found } from '../cache/answers.ts';
+
 import { entryOf } from '../cache/entry.ts';
 import type { How } from '../cache/wants.ts';
 import type { AnyCall, Parts } from '../model-call.ts';

@@ -16,7 +16,10 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   const { route, raw, read, textBytes, stream, memory } = call;
   const { endpoint, model } = target;
   const body = capOutput(route.kind, call.body, target.maxOutputTokens);
-  const rewrite = call.rewrite || body !== call.body;
+  const isLowered = body !== call.body;
+  const rewrite = call.rewrite || isLowered;
+  if (isLowered && !call.response.headersSent)
+    call.response.setHeader('x-toka-max-output-tokens', String(target.maxOutputTokens));
   const remote = parts.upstreams.remote(endpoint);
   const native = remote?.native === route.native;
   if (!native && (route.kind === 'embeddings' || route.kind === 'count')) {

@@ -20,8 +20,9 @@ export function providerErrorOf(thrown: unknown): ProviderError | undefined {
 export function toWireError(error: unknown): WireError {
   if (!(error instanceof Failure)) return { status: 500, code: 'internal', message: 'something broke inside' };
   const provider = providerErrorOf(error);
-  // Providers have several statuses for an account that cannot pay; to whoever asks here it is the operator's in each.
-  const status = error.code === 'unpaid' ? statusOf.unpaid : (provider?.status ?? statusOf[error.code]);
+  // Who asked made no mistake where the account cannot pay.
+  const own = error.code === 'unpaid' && provider?.status === 400 ? undefined : provider?.status;
+  const status = own ?? statusOf[error.code];
   return { status, code: error.code, message: messageOf(error), problems: error.problems, provider };
 }
 

@@ -180,6 +180,7 @@ export type ModelTraits = {
   system_messages?: boolean | undefined;
   pdf?: boolean | undefined;
   tools_reasoning_effort?: Effort | undefined;
+  responses_only?: 'tools' | 'all' | undefined;
 };
 
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '#shared/errors.ts';
 import type { Key } from '../../keys/keyring.ts';
-import { mayReach } from '../../keys/reachable.ts';
+import { mayReach, reachable } from '../../keys/reachable.ts';
 import type { Parts } from '../../model-call.ts';
 import type { JsonObject } from '../../wires/pivot.ts';
 import { sendJson } from './reply.ts';
@@ -33,8 +33,8 @@ export function sendModel(parts: Parts, name: string, { key, incoming }: Asked, 
 function askable({ models }: Parts, key: Key, name: string): Named {
   const text = `there is no model "${name.slice(0, 200)}"`;
   const none = new Failure('not-found', text, { problems: [{ field: 'model', message: text }] });
-  if (name === '' || !key.allowsModel(name)) throw none;
-  const [first] = models.targets(name);
+  if (name === '' || !mayReach(models, key, name)) throw none;
+  const [first] = reachable(models, key, name);
   if (!first) throw none;
   const { endpoint, maxOutputTokens } = first;
   return { name, provider: endpoint.name, maxInputTokens: undefined, maxTokens: maxOutputTokens };

@@ -15,6 +15,7 @@ import type {
 } from '../pivot.ts';
 import { untranslatable, urlOf } from '../read.ts';
 import { callIdOf } from './call-id.ts';
+import { responsesOnlyProblems } from './responses-only.ts';
 import { isStrictSchema } from './strict-schema.ts';
 
 const stopsMax = 4;
@@ -54,10 +55,12 @@ export function writeRequest(
   } satisfies Body;
 }
 
-function problemsOf(request: PivotRequest, { pdf = true }: ModelTraits = {}): Problem[] {
+function problemsOf(request: PivotRequest, traits: ModelTraits = {}): Problem[] {
+  const { pdf = true } = traits;
   const { stop, topK, tools, messages } = request;
   const hasPdf = messages.some(({ parts }) => parts.some(({ type }) => type === 'file'));
   return [
+    ...responsesOnlyProblems(tools, traits),
     ...(stop.length > stopsMax
       ? [{ field: fieldOf(request, 'stop'), message: `has ${stop.length} texts; this model takes ${stopsMax} at most` }]
       : []),
