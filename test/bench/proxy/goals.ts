@@ -45,10 +45,10 @@ export function goalsOf(results: Results, peakMiB: number | undefined): Goal[] {
       (own, direct) => own - direct,
     );
   return [
-    atLeast("uncached requests/s to Portkey's, 32 connections", 6, times('uncached32', 'portkey')),
-    atLeast("uncached requests/s to Portkey's, 256 connections", 6, times('uncached256', 'portkey')),
-    atLeast("uncached requests/s to the bare proxy's, 32 connections", 0.6, times('uncached32', 'bare')),
-    atLeast("uncached requests/s to the bare proxy's, 256 connections", 0.6, times('uncached256', 'bare')),
+    atLeast("uncached requests/s to Portkey's, 32 connections", 8, times('uncached32', 'portkey')),
+    atLeast("uncached requests/s to Portkey's, 256 connections", 8, times('uncached256', 'portkey')),
+    atLeast("uncached requests/s to the bare proxy's, 32 connections", 0.5, times('uncached32', 'bare')),
+    atLeast("uncached requests/s to the bare proxy's, 256 connections", 0.5, times('uncached256', 'bare')),
     atLeast('cached requests/s to uncached, 32 connections', 1.5, times('cached32', 'toka', 'uncached32')),
     // 10,000 a second where the bare proxy makes 12,000.
     atLeast(
@@ -56,12 +56,12 @@ export function goalsOf(results: Results, peakMiB: number | undefined): Goal[] {
       0.83,
       times('cached256', 'bare', 'uncached256'),
     ),
-    atMost('processor time of a request, 32 connections', 150, 'us', medianOf(results, 'uncached32', 'toka', cpuUs)),
-    atMost('processor time of a request, 256 connections', 150, 'us', medianOf(results, 'uncached256', 'toka', cpuUs)),
+    atMost('processor time of a request, 32 connections', 120, 'us', medianOf(results, 'uncached32', 'toka', cpuUs)),
+    atMost('processor time of a request, 256 connections', 120, 'us', medianOf(results, 'uncached256', 'toka', cpuUs)),
     atMost('added to the median request, 1 connection', 0.5, 'ms', added('uncached1', 'p50Ms')),
     atMost("added to a stream's median first byte", 1, 'ms', added('stream1', 'firstP50Ms')),
     atMost("the same where a stream's other events come later", 1, 'ms', added('late1', 'firstP50Ms')),
-    atMost('peak memory', 350, 'MiB', peakMiB),
+    atMost('peak memory', 300, 'MiB', peakMiB),
   ];
 }
 
