@@ -24,6 +24,7 @@ export async function openRedis(url: string, password: string | undefined, logge
     retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), reconnectMsMax),
     scripts: { ...answerScripts, ...contextScripts, ...limitScripts, ...responseScripts },
   });
+  writeTogether(redis);
   let away = false;
   redis.on('error', (error: unknown) => {
     if (!away) logger.warn({ reason: messageOf(error) || String(error) }, 'Redis is away');
@@ -35,4 +36,22 @@ export async function openRedis(url: string, password: string | undefined, logge
   });
   await redis.connect().catch(() => undefined);
   return redis;
+}
+
+/** Commands of one turn of the event loop go out in one write: ioredis 6.0 makes one for each, which takes longer than all that we do for it. */
+function writeTogether(redis: Redis): void {
+  const send = redis.sendCommand.bind(redis);
+  let held: Redis['stream'] | undefined;
+  redis.sendCommand = (...command) => {
+    const { stream } = redis;
+    if (stream && held !== stream) {
+      held = stream;
+      stream.cork();
+      setImmediate(() => {
+        held = undefined;
+        stream.uncork();
+      });
+    }
+    return send(...command);
+  };
 }
