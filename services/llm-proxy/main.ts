@@ -16,7 +16,7 @@ import { providerOf } from './models/endpoints.ts';
 import { createModelLabel } from './models/label.ts';
 import { openModels } from './models/open.ts';
 import type { Asker } from './pipeline/ask-model.ts';
-import { createCounter } from './pipeline/record.ts';
+import { createCounter } from './pipeline/count-calls.ts';
 import { openRedis } from './redis.ts';
 import { createKeptResponses } from './responses/kept-responses.ts';
 import { openUpstreams } from './upstreams/upstreams.ts';

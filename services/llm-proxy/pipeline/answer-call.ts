@@ -7,7 +7,7 @@ import type { AnyCall, Parts } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import type { RunFor } from './ask.ts';
 import { ask, firstAble } from './ask.ts';
-import { recordCall } from './record-call.ts';
+import { recordCall } from './record.ts';
 
 /**
  * Answers a call: with a kept answer, with that of an equal call under way, or with a new one by the first of its targets that answers. All

@@ -3,7 +3,7 @@ import type { Made } from '../cache/entry.ts';
 import type { AnyCall, Parts, Run } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import { askModel } from './ask-model.ts';
-import { recordCall } from './record-call.ts';
+import { recordCall } from './record.ts';
 
 /** Throws where a target cannot answer such a call. */
 export type RunFor = (target: Target) => Run;

@@ -1,28 +1,90 @@
-import type { Bus } from '#shared/bus/bus.ts';
-import type { CallFacts, ChatRequest, ChatResponse } from '#shared/contracts/llm.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { CallFacts } from '#shared/contracts/llm.ts';
 import { Failure, messageOf } from '#shared/errors.ts';
-import type { Writer } from '#shared/event.ts';
 import { newEvent } from '#shared/event.ts';
-import type { Logger } from '#shared/log.ts';
-import type { Metrics } from '#shared/metrics.ts';
-import type { AnyCall, Count, End, Operation } from '../model-call.ts';
-import type { ModelLabel } from '../models/label.ts';
+import { mayHaveCost } from '../failover/verdict.ts';
+import type { AnyCall, End, Parts } from '../model-call.ts';
+import { noUsage } from '../tokens.ts';
+import { clientLeft } from './client-left.ts';
 
+const pendingMax = 4_096;
+const togetherMs = 5;
 const appendMsMax = 30_000;
 
-function outcomeOf({ failure, cancelled }: End): string {
+/** What a call took, as it is now. */
+export function factsOf(call: AnyCall, failure: unknown): CallFacts {
+  const { told, cache } = call;
+  const target = call.target ?? call.targets[0];
+  return {
+    provider: told.provider ?? target?.endpoint.name ?? 'none',
+    model: told.model ?? target?.id ?? call.model,
+    usage: told.usage ?? noUsage,
+    ...(told.estimated ? { estimated: true as const } : {}),
+    costUsd: costOf(call, failure),
+    latencyMs: Math.round(performance.now() - call.beganMs),
+    cache,
+  };
+}
+
+/**
+ * Counts a call and writes it into the ledger. Where the answer does not wait for that, resolves at once, unless too many are being
+ * written; `onWritten` hears when it is there.
+ */
+export async function recordCall(
+  parts: Parts,
+  call: AnyCall,
+  failure?: unknown,
+  onWritten?: () => void,
+): Promise<void> {
+  if (call.recorded) return onWritten?.();
+  call.recorded = true;
+  const target = call.target ?? call.targets[0];
+  const facts = factsOf(call, failure);
+  call.facts = facts;
+  const end = { facts, target, reached: call.reached, failure, cancelled: failure === clientLeft };
+  parts.count(end, call.operation);
+  if (parts.debug) call.log?.(facts, failure);
+  const { pending } = parts;
+  const writing = write(parts, call.payer, end, call.isLedgerFirst);
+  pending.add(writing);
+  void writing.finally(() => {
+    pending.delete(writing);
+    onWritten?.();
+  });
+  if (call.isLedgerFirst || pending.size > pendingMax) await writing;
+}
+
+/** Apart, so that what waits for the ledger does not keep the call and its body. */
+async function write(parts: Parts, payer: AnyCall['payer'], end: End, isAwaited: boolean): Promise<void> {
+  if (!isAwaited) await soon();
+  await appendToLedger(parts, payer, end);
+}
+
+let next: Promise<void> | undefined;
+
+/** The same moment for all who ask within a few milliseconds, so that their events go out, and are acknowledged, together. */
+function soon(): Promise<void> {
+  next ??= delay(togetherMs).then(() => {
+    next = undefined;
+  });
+  return next;
+}
+
+function costOf({ told, target, operation, reached }: AnyCall, failure: unknown): number | null {
+  if (!reached || !target || operation === 'count_tokens') return 0;
+  if (told.guessed) return null;
+  if (told.usage && (told.ended || told.stopped || told.estimated)) return target.cost(told.usage);
+  return failure === undefined || failure === clientLeft || mayHaveCost(failure) ? null : 0;
+}
+
+/** In a word, for the ledger and for metrics. */
+export function outcomeOf({ failure, cancelled }: End): string {
   if (cancelled) return 'cancelled';
   return failure === undefined ? 'ok' : failure instanceof Failure ? failure.code : 'internal';
 }
 
 /** Writes a call into the ledger. Calls that neither the provider nor the cache answered are none. */
-export async function appendToLedger(
-  bus: Bus,
-  writer: Writer,
-  logger: Logger,
-  request: AnyCall['payer'],
-  outcome: End,
-): Promise<void> {
+async function appendToLedger({ bus, writer, logger }: Parts, request: AnyCall['payer'], outcome: End): Promise<void> {
   const { facts, reached, target } = outcome;
   if (!reached && facts.cache !== 'hit' && facts.cache !== 'coalesced') return;
   const { key, agentId = null, runId = null, workstream = null, trace } = request;
@@ -38,83 +100,4 @@ export async function appendToLedger(
   } catch (error) {
     logger.error({ reason: messageOf(error), ...data }, 'a model call is missing from the ledger');
   }
-}
-
-/** Counts calls. */
-export function createCounter(metrics: Metrics, labelOf: ModelLabel): Count {
-  const series = createSeries(metrics);
-  return (outcome, operation) => {
-    const { facts, reached, target } = outcome;
-    const how = outcomeOf(outcome);
-    const of = series(operation, facts.provider, labelOf(target, reached && how === 'ok'));
-    of.outcome(how).inc();
-    metrics.llmCache.inc({ result: facts.cache });
-    if (!reached) return;
-    of.seconds(how).observe(facts.latencyMs / 1_000);
-    if (facts.costUsd === null) of.costUnknown.inc();
-    else of.cost.inc(facts.costUsd);
-    const { inputTokens, outputTokens, cachedInputTokens, cacheWriteTokens } = facts.usage;
-    if (inputTokens + outputTokens === 0) return;
-    of.tokens('input').observe(inputTokens);
-    of.tokens('output').observe(outputTokens);
-    if (cachedInputTokens > 0) of.tokens('cached-input').observe(cachedInputTokens);
-    if (cacheWriteTokens > 0) of.tokens('cache-write').observe(cacheWriteTokens);
-  };
-}
-
-/** The series of each provider's model, found once: to find one by its labels takes longer than to count. */
-function createSeries(metrics: Metrics) {
-  const made = new Map<string, ReturnType<typeof make>>();
-  const make = (operation: Operation, provider: string, model: string) => {
-    const labels = { provider, model };
-    const operationLabels = {
-      gen_ai_operation_name: operation,
-      gen_ai_provider_name: provider,
-      gen_ai_request_model: model,
-    };
-    metrics.llmCostUnknown.inc(labels, 0);
-    return {
-      outcome: memo((outcome: string) => metrics.llmRequests.labels({ ...labels, outcome })),
-      seconds: memo((outcome: string) =>
-        metrics.operationSeconds.labels(
-          outcome === 'ok' ? operationLabels : { ...operationLabels, error_type: outcome },
-        ),
-      ),
-      tokens: memo((type: string) => metrics.tokenUsage.labels({ ...operationLabels, gen_ai_token_type: type })),
-      cost: metrics.llmCost.labels(labels),
-      costUnknown: metrics.llmCostUnknown.labels(labels),
-    };
-  };
-  return (operation: Operation, provider: string, model: string) => {
-    const key = `${operation}\0${provider}\0${model}`;
-    const known = made.get(key) ?? make(operation, provider, model);
-    made.set(key, known);
-    return known;
-  };
-}
-
-function memo<T>(make: (key: string) => T): (key: string) => T {
-  const made = new Map<string, T>();
-  return (key) => {
-    const known = made.get(key) ?? make(key);
-    made.set(key, known);
-    return known;
-  };
-}
-
-/** What an agent's call took. A cached answer has no tokens that anyone paid for. */
-export function countForAgent(
-  metrics: Metrics,
-  request: ChatRequest,
-  { facts, reached, response }: { facts: CallFacts; reached: boolean; response?: ChatResponse },
-): void {
-  if (request.agentId === undefined) return;
-  const agent = metrics.agentLabel(request.agentId);
-  const bytesOf = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
-  metrics.agentNetworkBytes.inc({ agent, direction: 'sent' }, bytesOf(request));
-  if (response) metrics.agentNetworkBytes.inc({ agent, direction: 'received' }, bytesOf(response.answer));
-  if (!reached || !response) return;
-  metrics.agentTokens.inc({ agent, kind: 'input' }, facts.usage.inputTokens);
-  metrics.agentTokens.inc({ agent, kind: 'output' }, facts.usage.outputTokens);
-  if (facts.costUsd !== null) metrics.agentCost.inc({ agent }, facts.costUsd);
 }
