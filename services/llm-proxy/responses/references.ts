@@ -37,12 +37,15 @@ function resolveItems(input: readonly unknown[], kept: ReadonlyMap<string, Kept>
   });
   const isKept = (item: unknown): item is JsonObject => found.has(item);
   const readable = resolved.filter((item) => !(isKept(item) && isUnreadable(item)));
-  // With its id an item is refused without the thinking that it came with.
+  // With its id an item is refused without the thinking that it came with: "… was provided without its required 'reasoning' item" (OpenAI's 400).
   const isShort = readable.length < resolved.length;
   return readable.map((item) => (isShort || isKept(item) ? withoutId(item) : item));
 }
 
-/** The rule "thinking without a store": it is taken back by its `encrypted_content` alone (OpenAI's guide to reasoning, 2026-11-30). */
+/**
+ * The rule "thinking without a store": it is taken back by its `encrypted_content` alone, which OpenAI gives by default (`ResponseReasoningItem`
+ * of its SDK 7.57); without it, its own answer is 404, "Item with id … not found" (vercel/ai#7543; 2026-11-30).
+ */
 const isUnreadable = (item: JsonObject): boolean =>
   item.type === 'reasoning' && typeof item.encrypted_content !== 'string';
 
