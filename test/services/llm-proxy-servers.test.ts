@@ -4,10 +4,14 @@ import test from 'ava';
 import OpenAI from 'openai';
 import type { ChatMessage } from '#shared/contracts/llm.ts';
 import { startHttpProxy } from '#test/helpers/http-proxy.ts';
+import { endpointEntry, modelEntry, modelsFileIn, startModels } from '#test/helpers/models.ts';
 import { turns } from '#test/helpers/servers-alike/script.ts';
+import type { ServerAlike } from '#test/helpers/servers-alike/servers.ts';
 import { serversAlike } from '#test/helpers/servers-alike/servers.ts';
 import { startServerAlike } from '#test/helpers/servers-alike/start.ts';
+import { temporaryFolder } from '#test/helpers/temporary.ts';
 import { startTranslator } from '#test/helpers/translator.ts';
+import { callIdOf } from '../../services/llm-proxy/wires/openai-chat/call-id.ts';
 import { openAiChat } from '../../services/llm-proxy/wires/wires.ts';
 
 const model = 'a-model';
@@ -106,6 +110,12 @@ function messagesClient({ apiKey, url, stream }: Options): Client {
 
 const clients = { chat: chatClient, responses: responsesClient, messages: messagesClient };
 
+/** What an llm-proxy in front of the server knows of its model. */
+async function settingsFor({ traits = '' }: ServerAlike, server: { environment: object }, folder: { path: string }) {
+  const file = await modelsFileIn(folder.path, `[[models]]\nid = "${model}"\nprovider = "openai"\n${traits}\n`);
+  return { ...server.environment, MODELS_FILE: file };
+}
+
 for (const kind of serversAlike) {
   for (const stream of [true, false]) {
     const how = stream ? 'streamed' : 'whole';
@@ -120,7 +130,9 @@ for (const kind of serversAlike) {
 
     test(`${kind.name}: five calls reach a client of messages through port 4000, ${how}`, async (t) => {
       await using server = await startServerAlike(kind);
-      await using proxy = await startHttpProxy('openai', { script: () => ({}), environment: server.environment });
+      await using folder = await temporaryFolder();
+      const environment = await settingsFor(kind, server, folder);
+      await using proxy = await startHttpProxy('openai', { script: () => ({}), environment });
       await converse(t, messagesClient({ apiKey: proxy.key.secret, url: proxy.url, stream }));
       const [last] = (await proxy.calls(turns.length)).slice(-1);
       t.is(last?.data.outcome, 'ok');
@@ -129,7 +141,9 @@ for (const kind of serversAlike) {
 
   test(`${kind.name}: five calls reach an agent over NATS`, async (t) => {
     await using server = await startServerAlike(kind);
-    await using proxy = await startHttpProxy('openai', { script: () => ({}), environment: server.environment });
+    await using folder = await temporaryFolder();
+    const environment = await settingsFor(kind, server, folder);
+    await using proxy = await startHttpProxy('openai', { script: () => ({}), environment });
     await converse(t, agentOf(proxy));
   });
 }
@@ -148,3 +162,27 @@ function agentOf({ ask }: Pick<Awaited<ReturnType<typeof startHttpProxy>>, 'ask'
     return { text: answer.text, calls: toolCalls.map(({ callId, tool, args }) => ({ id: callId, name: tool, args })) };
   };
 }
+
+test('ids of calls that Mistral refuses are shortened, each to one of its own that stays the same', async (t) => {
+  const traits = { call_ids: 'nine' } as const;
+  const ids = ['call_1_1', 'call_1_2', 'toolu_01VpEmQkTqr6aB3cD4eF5gH6', 'fitsalready', 'x'.repeat(300), ''];
+  const short = ids.map((id) => callIdOf(id, traits));
+  for (const id of short) t.regex(id, /^[a-z0-9]{9}$/);
+  t.is(new Set(short).size, ids.length);
+  t.deepEqual(
+    ids.map((id) => callIdOf(id, traits)),
+    short,
+  );
+  t.is(callIdOf('AbC123xyZ', traits), 'AbC123xyZ');
+  t.is(callIdOf('call_1_1'), 'call_1_1');
+});
+
+test("Mistral's own hosts take such ids alone, whatever the model, unless models.toml says otherwise", async (t) => {
+  const entry = modelEntry('open', 'openai', 'endpoints = ["mistral"]\ncall_ids = "any"');
+  const far =
+    endpointEntry('mistral', '', 'https://api.mistral.ai/v1') +
+    endpointEntry('near', '', 'https://api.mistral.ai.test/v1');
+  await using system = await startModels(far + entry);
+  const idsOf = (name: string) => system.models.targets(name)[0]?.traits.call_ids;
+  t.deepEqual(['mistral/mistral-large', 'open', 'near/mistral-large'].map(idsOf), ['nine', 'any', undefined]);
+});

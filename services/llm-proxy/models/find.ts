@@ -2,7 +2,7 @@ import { Failure } from '#shared/errors.ts';
 import { didYouMean } from '#shared/field-problems.ts';
 import { entriesOf, splitName } from './names.ts';
 import { createPricing } from './price.ts';
-import type { ModelEntry, ModelsFile } from './schema.ts';
+import type { ModelEntry, ModelsFile, Traits } from './schema.ts';
 import { openTraits } from './schema.ts';
 import type { Endpoint, Target } from './target.ts';
 
@@ -107,12 +107,18 @@ function toTarget(
 ): Target {
   return {
     ...{ endpoint, model, id, isListed: entry !== undefined },
-    traits: entry ?? openTraits,
+    traits: traitsAt(endpoint, entry ?? openTraits),
     contextWindow: entry?.context_window,
     maxOutputTokens: entry?.max_output_tokens,
     ...createPricing(isPriced ? entry : undefined, placeOf(endpoint)),
   };
 }
+
+/** Mistral's own API refuses ids of calls that others take (see `callIdOf`), whatever the model. */
+const traitsAt = ({ baseUrl }: Endpoint, traits: Traits): Traits =>
+  traits.call_ids === undefined && /^https:\/\/[a-z]+\.mistral\.ai(?:\/|$)/.test(baseUrl)
+    ? { ...traits, call_ids: 'nine' }
+    : traits;
 
 /**
  * OpenAI charges by the host that is asked, and its usage does not tell where; Anthropic's does. Undefined: not known. Source: OpenAI's

@@ -102,6 +102,8 @@ const ModelFields = z.strictObject({
   pdf: z.boolean().default(true),
   /** What a model of OpenAI's takes by its responses API alone. We ask it by chat completions, so such a request is refused. */
   responses_only: z.enum(['tools', 'all']).optional(),
+  /** Which ids of tool calls its server takes; "nine": of nine letters and digits alone, so others are shortened. Without it: by the host. */
+  call_ids: z.enum(['any', 'nine']).optional(),
 });
 
 /** A model may be listed without prices: what it costs is then not known. */
@@ -139,7 +141,7 @@ export type ModelsFile = z.infer<typeof ModelsFile>;
 
 /** What a model takes and what it refuses. */
 export type Traits = Pick<ModelEntry, 'forced_tools' | 'temperature' | 'tools_reasoning_effort'> &
-  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages' | 'pdf' | 'responses_only'>>;
+  Partial<Pick<ModelEntry, 'efforts' | 'no_thinking' | 'system_messages' | 'pdf' | 'responses_only' | 'call_ids'>>;
 
 /** Of a model that is not listed: it is believed to take everything. */
 export const openTraits: Traits = { forced_tools: true, temperature: true };

@@ -13,6 +13,10 @@ const responseCharsMax = 1_000_000;
 /** Of one client key. */
 const countMax = 1_000;
 const bytesMax = 8_000_000;
+/** Items of one client key that are found by their ids, and of one response. In bytes without their ids. */
+const itemsMax = 10_000;
+const itemBytesMax = 2_000_000;
+const itemsOfResponseMax = 500;
 /** Responses of which each went on with the one before. */
 const chainMax = 100;
 
@@ -30,8 +34,9 @@ type Grow = (chars: number) => void;
 type References = ReturnType<typeof referencesIn>;
 
 /**
- * What clients of OpenAI's responses were answered by models of other wires, kept for a day: the ids in these answers are ours, so no
- * provider knows what a client means by them later. A client key finds what it was answered itself and nothing else.
+ * What clients of OpenAI's responses were answered, kept for a day. Ids in translated answers are ours, so no provider knows what a client
+ * means by them later; those of OpenAI's own it does know, but of all our keys alike. A client key finds what it was answered itself and
+ * nothing else.
  */
 export type KeptResponses = {
   /** The request with what it refers to in its place. What is not kept is still a reference then. Throws what `grow` does. */
@@ -42,18 +47,22 @@ export type KeptResponses = {
 
 export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses {
   const writing = new Map<string, Set<Promise<unknown>>>();
-  const placesOf = (keyId: string) => {
-    const prefix = `{toka:responses:${keyId}}:`;
+  const placesOf = (keyId: string, what: 'response' | 'item') => {
+    const prefix = `{toka:responses:${keyId}}:${what === 'item' ? 'items:' : ''}`;
     return [`${prefix}texts`, `${prefix}order`] as const;
   };
   const warn = (what: string) => (error: unknown) => logger.warn({ reason: messageOf(error) }, what);
 
-  const read = async (keyId: string, ids: readonly string[], grow: Grow): Promise<Map<string, Kept>> => {
+  const textsOf = async (keyId: string, what: 'response' | 'item', ids: readonly string[]) => {
     const unread = warn('what a client key was answered cannot be read');
-    const texts = ids.length > 0 ? await redis.hmget(placesOf(keyId)[0], ...ids).catch(unread) : [];
+    const texts = ids.length > 0 ? await redis.hmget(placesOf(keyId, what)[0], ...ids).catch(unread) : [];
+    return texts ?? [];
+  };
+  const read = async (keyId: string, ids: readonly string[], grow: Grow): Promise<Map<string, Kept>> => {
+    const texts = await textsOf(keyId, 'response', ids);
     const found = new Map<string, Kept>();
     for (const [at, id] of ids.entries()) {
-      const text = texts?.[at] ?? '';
+      const text = texts[at] ?? '';
       grow(text.length);
       const kept = Kept.safeParse(parseObject(text)).data;
       if (kept) found.set(id, kept);
@@ -62,7 +71,9 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
   };
   /** With those that the previous response went on with. */
   const readAll = async (keyId: string, { items, previous }: References, grow: Grow): Promise<Map<string, Kept>> => {
-    const first = new Set([...items, ...(previous === undefined ? [] : [previous])]);
+    const responses = await textsOf(keyId, 'item', [...items].slice(0, itemsMax));
+    const named = responses.filter((response) => response !== null);
+    const first = new Set([...named, ...(previous === undefined ? [] : [previous])]);
     const found = await read(keyId, [...first].slice(0, countMax), grow);
     let next = previous === undefined ? undefined : found.get(previous)?.previous;
     for (let count = 1; next !== undefined && !found.has(next) && count < chainMax; count++) {
@@ -90,16 +101,12 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
         const whole = JSON.stringify({ ...(previous === undefined ? {} : { previous }), input, output });
         // Clients that send all that was said refer to nothing but answers.
         const text = whole.length > responseCharsMax ? JSON.stringify({ output }) : whole;
-        if (
-          typeof id !== 'string' ||
-          !id.startsWith('resp_') ||
-          id.length > idCharsMax ||
-          text.length > responseCharsMax
-        )
-          return;
-        const kept = redis
-          .keepResponse(...placesOf(keyId), id, text, ttlMs, countMax, bytesMax)
-          .catch(warn('what a client key was answered is not kept'));
+        if (!isId(id) || !id.startsWith('resp_') || !Array.isArray(output) || text.length > responseCharsMax) return;
+        const places = output.flatMap((item) => (isId(item?.id) ? [item.id, id] : [])).slice(0, 2 * itemsOfResponseMax);
+        const kept = Promise.all([
+          redis.keepTexts(...placesOf(keyId, 'response'), ttlMs, countMax, bytesMax, id, text),
+          places.length > 0 && redis.keepTexts(...placesOf(keyId, 'item'), ttlMs, itemsMax, itemBytesMax, ...places),
+        ]).catch(warn('what a client key was answered is not kept'));
         const others = writing.get(keyId) ?? new Set();
         writing.set(keyId, others.add(kept));
         void kept.finally(() => {
@@ -110,3 +117,6 @@ export function createKeptResponses(redis: Redis, logger: Logger): KeptResponses
     },
   };
 }
+
+/** As all of them are: a short word for the kind, and what is its own. */
+const isId = (id: unknown): id is string => typeof id === 'string' && id.length <= idCharsMax && id.includes('_');

@@ -1,17 +1,21 @@
 import type { Result } from 'ioredis';
 
-// What one client key was answered: a hash of texts by their response's id, with their bytes in all under `bytes`, and the order in
-// which they came. What is due or too much goes with each write, the oldest first, at most a thousand at a time.
+// What one client key was answered: a hash of texts by their id, with their bytes in all under `bytes`, and the order in which they came.
+// What is due or too much goes with each write, the oldest first, at most a thousand at a time.
 
 const keep = `
-local id, text, ttl, countMax, bytesMax = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local ttl, countMax, bytesMax = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- A Redis that is short of memory may have dropped one of the two.
 if redis.call('EXISTS', KEYS[1], KEYS[2]) == 1 then redis.call('UNLINK', KEYS[1], KEYS[2]) end
-local bytes = tonumber(redis.call('HGET', KEYS[1], 'bytes') or '0') + #text - redis.call('HSTRLEN', KEYS[1], id)
-redis.call('HSET', KEYS[1], id, text)
-redis.call('ZADD', KEYS[2], now, id)
+local bytes = tonumber(redis.call('HGET', KEYS[1], 'bytes') or '0')
+for at = 4, #ARGV, 2 do
+  local id, text = ARGV[at], ARGV[at + 1]
+  bytes = bytes + #text - redis.call('HSTRLEN', KEYS[1], id)
+  redis.call('HSET', KEYS[1], id, text)
+  redis.call('ZADD', KEYS[2], now, id)
+end
 local count = redis.call('ZCARD', KEYS[2])
 local oldest = redis.call('ZRANGE', KEYS[2], 0, 999, 'WITHSCORES')
 for at = 1, #oldest, 2 do
@@ -26,20 +30,19 @@ redis.call('PEXPIRE', KEYS[1], ttl)
 redis.call('PEXPIRE', KEYS[2], ttl)
 return count`;
 
-/** Keeps what a client key was answered, whole or not at all. */
-export const responseScripts = { keepResponse: { lua: keep, numberOfKeys: 2 } };
+/** Keeps what a client key was answered, each text whole or not at all. */
+export const responseScripts = { keepTexts: { lua: keep, numberOfKeys: 2 } };
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     /** Answers how many are kept. */
-    keepResponse(
+    keepTexts(
       texts: string,
       order: string,
-      id: string,
-      text: string,
       ttlMs: number,
       countMax: number,
       bytesMax: number,
+      ...idsAndTexts: string[]
     ): Result<number, Context>;
   }
 }

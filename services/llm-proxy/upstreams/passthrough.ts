@@ -25,13 +25,15 @@ type Options = {
   rewrite: boolean;
   /** What the provider must be told that the answer may have at most, for the client named no limit. */
   outputMax: number | undefined;
+  /** Takes each whole response of OpenAI's responses. */
+  keep: ((response: JsonObject) => void) | undefined;
   /** Writes a body anew. */
   write(body: JsonObject): Buffer;
 };
 
 /** For a client that speaks its provider's wire: the bytes go through as they are, both ways. */
 export function createPassing(options: Options): Adapter {
-  const { route, remote, body, stream, passed, query } = options;
+  const { route, remote, body, stream, passed, query, keep } = options;
   const spliced = stream && route.kind === 'chat' && !wantsUsage(body);
   return {
     path: `${remote.basePath}${route.upstreamPath}${query}`,
@@ -39,7 +41,7 @@ export function createPassing(options: Options): Adapter {
     headers: { ...remote.headers(), ...passed },
     speaksAlike: true,
     openChannel() {
-      const tally = createTally(route.marks, spliced);
+      const tally = createTally(route.marks, spliced, keep && ((event) => keepLast(event, keep)));
       const response = route.kind === 'responses' ? followResponse() : undefined;
       return {
         told: tally.told,
@@ -61,10 +63,17 @@ export function createPassing(options: Options): Adapter {
       };
     },
     readWhole(answer) {
-      const { told } = readWholeJson(remote.upstream.label, answer);
+      const { json, told } = readWholeJson(remote.upstream.label, answer);
+      if (!told.failure) keep?.(json);
       return { body: answer, told };
     },
   };
+}
+
+/** The last event of a response has all of it. */
+function keepLast({ type, response }: JsonObject, keep: (response: JsonObject) => void): void {
+  const isLast = type === 'response.completed' || type === 'response.incomplete';
+  if (isLast && typeof response === 'object' && response !== null) keep({ ...response });
 }
 
 /** What we pay for we must know, whether or not the client wants to, and bound, whether or not it did. */

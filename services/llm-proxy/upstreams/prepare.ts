@@ -32,9 +32,9 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     memory.grow(textBytes);
     return Buffer.from(JSON.stringify(value));
   };
+  const keep = call.keepResponse;
   if (!native) {
     const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
-    const keep = call.keepResponse;
     return runRemote(
       parts,
       call,
@@ -49,7 +49,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   };
   const versions = route.client.readVersions(call.headers, call.query);
   const passing = {
-    ...{ route, remote, body, model, raw, stream, write: rewriteRaw },
+    ...{ route, remote, body, model, raw, stream, keep, write: rewriteRaw },
     passed: { ...headersForProvider(call.headers), ...versions.headers },
     query: versions.query,
     rewrite: rewrite || parts.models.rules().length > 1,

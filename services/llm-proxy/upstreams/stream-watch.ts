@@ -1,6 +1,7 @@
 import type { Usage } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
-import { cutOff, keepProviderError, upstreamError } from '../wires/errors.ts';
+import { cutOff, toFailure } from '../wires/errors.ts';
+import { errorIn } from '../wires/openai-chat/error-in.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { usageIn } from '../wires/usage.ts';
 import { saidIn } from './count-said.ts';
@@ -15,6 +16,8 @@ export type StreamMarks = {
   endsByReason: boolean;
   /** Names of fields, with their quotes, whose texts are what the model says. */
   says: readonly Buffer[];
+  /** How lines begin that tell an error by their name: of the first the error is in the line itself, of the others in the one behind. */
+  errors: readonly Buffer[];
 };
 
 const bytes = (...texts: string[]) => texts.map((text) => Buffer.from(text));
@@ -25,18 +28,21 @@ export const chatMarks: StreamMarks = {
   ends: bytes('data: [DONE]', 'data:[DONE]'),
   endsByReason: true,
   says: bytes('"content"', '"reasoning_content"', '"reasoning"', '"refusal"', '"arguments"'),
+  errors: bytes('error:', 'event: error', 'event:error'),
 };
 export const responsesMarks: StreamMarks = {
   fields: bytes('"usage"', '"error"'),
   ends: bytes('"response.completed"', '"response.incomplete"'),
   endsByReason: false,
   says: bytes('"delta"'),
+  errors: [],
 };
 export const anthropicMarks: StreamMarks = {
   fields: bytes('"usage"', '"stop_reason"', '"error"'),
   ends: bytes('"message_stop"'),
   endsByReason: false,
   says: bytes('"text"', '"thinking"', '"partial_json"'),
+  errors: [],
 };
 
 /** What an answer told of itself. */
@@ -85,8 +91,8 @@ const wholeReasons: ReadonlySet<unknown> = new Set([
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Reads what a parsed body, or the JSON of one event, tells. */
-export function readTold(json: JsonObject, told: Told): void {
+/** Reads what a parsed body, or the JSON of one event, tells; `name`: the event's, where that says it. */
+export function readTold(json: JsonObject, told: Told, name?: string): void {
   const inner = isObject(json.message) ? json.message : isObject(json.response) ? json.response : json;
   if (typeof inner.model === 'string' && inner.model !== '') told.model = inner.model.slice(0, 200);
   told.usage = usageIn(json, told.usage) ?? told.usage;
@@ -95,12 +101,9 @@ export function readTold(json: JsonObject, told: Told): void {
     told.stopped = true;
     if (!wholeReasons.has(reason)) told.whole = false;
   }
-  const error = isObject(json.error) ? json.error : isObject(inner.error) ? inner.error : undefined;
-  if (!error && json.type !== 'error') return;
-  const said = upstreamError([error?.type, error?.code, json.code], error?.message ?? json.message);
-  const { code, message, provider } = said;
-  told.failure = new Failure(code === 'limited' || code === 'unavailable' ? code : 'upstream', message);
-  if (provider) keepProviderError(told.failure, provider);
+  const error = errorIn(json, name) ?? errorIn({ error: inner.error });
+  if (!error) return;
+  told.failure = toFailure(error);
   told.whole = false;
 }
 
@@ -118,6 +121,7 @@ function reasonsIn(json: JsonObject, inner: JsonObject): unknown[] {
 
 const restBytesMax = 8_000_000;
 const newline = 10;
+const carriageReturn = 13;
 
 export type Tally = {
   told: Told;
@@ -131,12 +135,17 @@ export type Tally = {
 
 const empty = Buffer.alloc(0);
 
-/** Watches a stream of server-sent events that passes by. `hideUsage`: the chunk that has only the usage is left out. */
-export function createTally({ fields, ends, endsByReason, says }: StreamMarks, hideUsage: boolean): Tally {
+/** Watches a stream of server-sent events that passes by. `hideUsage`: the chunk that has only the usage is left out. `see`: gets each event that is read. */
+export function createTally(
+  { fields, ends, endsByReason, says, errors }: StreamMarks,
+  hideUsage: boolean,
+  see?: (event: JsonObject) => void,
+): Tally {
   const told = newTold();
   let rest: Buffer[] = [];
   let restBytes = 0;
   let gap = '';
+  const lookForErrors = createErrorWatch(errors, told);
 
   const look = (block: Buffer): Buffer => {
     told.ended ||= ends.some((end) => block.includes(end));
@@ -155,11 +164,13 @@ export function createTally({ fields, ends, endsByReason, says }: StreamMarks, h
         const json = parseLine(block, start, stop);
         if (!json) continue;
         readTold(json, told);
+        see?.(json);
         if (!hideUsage || field !== fields[0] || !isUsageOnly(json) || start < from) continue;
         kept.push(block.subarray(from, start));
         from = skipBlank(block, stop);
       }
     }
+    lookForErrors(block);
     if (endsByReason) told.ended ||= told.stopped;
     if (from === 0) return block;
     return Buffer.concat([...kept, block.subarray(from)]);
@@ -189,6 +200,31 @@ export function createTally({ fields, ends, endsByReason, says }: StreamMarks, h
       return told.ended || block.length === 0 ? block : look(block);
     },
     gap: () => gap,
+  };
+}
+
+/** Reads the errors that are told by a name, of the line itself or of its event: older llama.cpp's and others' (see `errorIn`). */
+function createErrorWatch(errors: readonly Buffer[], told: Told) {
+  /** The line before was the name of an error. */
+  let isNamed = false;
+  return (block: Buffer): void => {
+    const read = (start: number) => {
+      isNamed = start >= block.length;
+      if (isNamed) return;
+      const found = block.indexOf(newline, start);
+      const json = parseLine(block, start, found < 0 ? block.length : found + 1);
+      if (json) readTold(json, told, 'error');
+    };
+    if (isNamed) read(0);
+    for (const mark of errors) {
+      for (let at = block.indexOf(mark); at >= 0; at = block.indexOf(mark, at + mark.length)) {
+        const after = block[at + mark.length];
+        if (at > 0 && block[at - 1] !== newline) continue;
+        if (mark === errors[0]) read(at);
+        // And no longer word.
+        else if (after === newline || after === carriageReturn) read(block.indexOf(newline, at) + 1);
+      }
+    }
   };
 }
 

@@ -65,8 +65,10 @@ function openRemote(endpoint: Endpoint, { connections, proxy }: Options): Remote
   if (native === 'demo') return undefined;
   const url = new URL(baseUrl);
   const wire = upstreamWires[native];
-  const common = { connect: { timeout: 10_000 }, headersTimeout: 0, bodyTimeout: 0 };
-  const openPool = (origin: string | URL, given: object) => new Pool(origin, { ...given, connections, pipelining: 1 });
+  const common = { connect: { timeout: 10_000 } };
+  // undici's own limits are 300 seconds, and its agents for a proxy tell those that we set to no pool that sends without a tunnel (8.13).
+  const own = { connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 };
+  const openPool = (origin: string | URL, given: object) => new Pool(origin, { ...given, ...own });
   // Its own pools, to the proxy and through it, would have no bound.
   const dispatcher = proxy
     ? new EnvHttpProxyAgent({ ...common, ...proxy, factory: openPool })

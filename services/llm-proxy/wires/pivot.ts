@@ -181,6 +181,7 @@ export type ModelTraits = {
   pdf?: boolean | undefined;
   tools_reasoning_effort?: Effort | undefined;
   responses_only?: 'tools' | 'all' | undefined;
+  call_ids?: 'any' | 'nine' | undefined;
 };
 
 /** `tokenLimitName` is for OpenAI's chat: its newer models refuse the old name, other servers do not know the new one. */

@@ -13,6 +13,8 @@ type Message = {
 /** A server that speaks OpenAI's chat completions in its own way. */
 export type ServerAlike = {
   name: string;
+  /** What models.toml says of its models. */
+  traits?: string;
   /** An event stream. */
   stream(turn: Turn): string;
   /** A whole answer. */
@@ -231,9 +233,10 @@ export const deepSeek: ServerAlike = {
       : undefined,
 };
 
-/** Mistral: thinking as a list of parts, all calls whole in one chunk with the reason and the usage. */
+/** Mistral: thinking as a list of parts, all calls whole in one chunk with the reason and the usage. Ids of calls have nine letters and digits. */
 export const mistral: ServerAlike = {
   name: 'Mistral',
+  traits: 'call_ids = "nine"',
   stream: (turn) =>
     [
       chunk({ role: 'assistant', content: '' }),
@@ -274,7 +277,12 @@ export const mistral: ServerAlike = {
       },
       reasonOf(turn),
     ),
-  refusal: none,
+  // As mistral-common judges them (see `callIdOf`).
+  refusal: (messages) =>
+    messages
+      .flatMap(({ tool_call_id = [], tool_calls = [] }) => [tool_call_id, ...tool_calls.map(({ id }) => id)].flat())
+      .filter((id) => !/^[a-zA-Z0-9]{9}$/.test(id))
+      .map((id) => `Tool call id was ${id} but must be a-z, A-Z, 0-9, with a length of 9.`)[0],
 };
 
 const mistralId = () => hex(5).slice(0, 9);

@@ -38,7 +38,7 @@ export function writeRequest(
   const head = system.length > 0 ? [{ role: 'system' as const, content: textContentOf(system) }] : [];
   return {
     model,
-    messages: [...head, ...withPictures(placeSystem(messages, traits), model)],
+    messages: [...head, ...withPictures(placeSystem(messages, traits), model, traits)],
     ...(request.maxTokens === null ? {} : { [tokenLimitName]: request.maxTokens }),
     ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
     ...(request.topP === undefined ? {} : { top_p: request.topP }),
@@ -144,7 +144,11 @@ function placeSystem(
 }
 
 /** On this wire a tool's result is a text: its pictures and files follow the results of the turn, as a person's would. */
-function withPictures(messages: readonly PivotMessage[], model: string): OpenAI.ChatCompletionMessageParam[] {
+function withPictures(
+  messages: readonly PivotMessage[],
+  model: string,
+  traits: ModelTraits | undefined,
+): OpenAI.ChatCompletionMessageParam[] {
   const written: OpenAI.ChatCompletionMessageParam[] = [];
   let seen: Shown[] = [];
   const thoughts = thoughtsOf(messages, model);
@@ -155,17 +159,23 @@ function withPictures(messages: readonly PivotMessage[], model: string): OpenAI.
   for (const message of messages) {
     if (message.role !== 'tool') flush();
     const thought = thoughts.get(message);
-    written.push({ ...writeMessage(message), ...(thought === undefined ? {} : { reasoning_content: thought }) });
+    written.push({
+      ...writeMessage(message, traits),
+      ...(thought === undefined ? {} : { reasoning_content: thought }),
+    });
     const shown = message.role === 'tool' ? message.parts.filter(({ type }) => type !== 'text') : [];
     if (message.role === 'tool' && shown.length > 0) {
-      seen.push({ type: 'text', text: `From the result of the tool call ${callIdOf(message.callId)}:` }, ...shown);
+      seen.push(
+        { type: 'text', text: `From the result of the tool call ${callIdOf(message.callId, traits)}:` },
+        ...shown,
+      );
     }
   }
   flush();
   return written;
 }
 
-function writeMessage(message: PivotMessage): OpenAI.ChatCompletionMessageParam {
+function writeMessage(message: PivotMessage, traits: ModelTraits | undefined): OpenAI.ChatCompletionMessageParam {
   switch (message.role) {
     case 'system':
       return { role: 'system', content: textContentOf(message.parts) };
@@ -177,13 +187,13 @@ function writeMessage(message: PivotMessage): OpenAI.ChatCompletionMessageParam 
       const text = `${message.isError ? 'Error: ' : ''}${first?.text ?? ''}`;
       return {
         role: 'tool',
-        tool_call_id: callIdOf(message.callId),
+        tool_call_id: callIdOf(message.callId, traits),
         content: textContentOf([{ type: 'text', text }, ...rest]),
       };
     }
     case 'assistant': {
       const calls = callsOf(message.parts).map(({ id, name, args }) => ({
-        id: callIdOf(id),
+        id: callIdOf(id, traits),
         type: 'function' as const,
         function: { name, arguments: args },
       }));
