@@ -215,6 +215,8 @@ export const ResponsesBody = z.strictObject({
   reasoning: z.strictObject({ effort: z.string() }).optional(),
   stream: z.boolean().optional(),
   prompt_cache_key: z.string().max(64).optional(),
+  service_tier: z.enum(['auto', 'default', 'flex', 'priority', 'fast']).optional(),
+  metadata: z.record(z.string(), z.string()).optional(),
 });
 type ResponsesBody = z.infer<typeof ResponsesBody>;
 

@@ -8,6 +8,8 @@ import { startFakeProvider } from '#test/helpers/fake-provider.ts';
 import { startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { refusalOfResponses } from '#test/helpers/openai-rules.ts';
 import { baseUrls } from '../../services/llm-proxy/config.ts';
+import { openTraits } from '../../services/llm-proxy/models/schema.ts';
+import { openUpstreams, wayTo } from '../../services/llm-proxy/upstreams/upstreams.ts';
 
 const model = 'gpt-6.1-sol';
 const rounds = 5;
@@ -159,6 +161,33 @@ test.serial('thinking that OpenAI cannot read any more is left out, and the call
   t.is(next.answer.text, 'I look.');
   t.false(inputOf(system.provider).some(({ type }) => type === 'reasoning'));
 });
+
+test.serial('what a chat says of its price, its cache and its labels goes along', async (t) => {
+  await using system = await startOfficial(() => ({ text: 'Yes.' }));
+  const fields = { service_tier: 'flex', prompt_cache_key: 'mine', metadata: { run: '1' } };
+  const tools = [{ type: 'function', function: { name: 'look', parameters: schema, strict: true } }];
+  const body = { model, messages: [{ role: 'user', content: 'Hi' }], tools, temperature: 0.5, n: 1, ...fields };
+  t.is((await system.post('/v1/chat/completions', body)).status, 200);
+  t.like(system.provider.requests.at(-1), { isResponses: true, body: { ...fields, tools: [{ strict: false }] } });
+  t.is((await system.post('/v1/chat/completions', { ...body, n: 2 })).status, 400, 'responses have no such thing');
+});
+
+test.serial(
+  'OpenAI’s hosts for regions are asked by responses, and servers that only speak alike are not',
+  async (t) => {
+    await using upstreams = openUpstreams({ connections: 1, proxy: undefined });
+    const wireAt = (baseUrl: string) => {
+      const upstream = { label: 'x', keySetting: 'x', urlSetting: 'x', baseUrl };
+      const times = { timeoutMs: 1, firstByteMs: 1, pieceMs: 1, weight: 1 };
+      const endpoint = { ...times, name: baseUrl, wire: 'openai' as const, baseUrl, official: false, upstream };
+      const remote = upstreams.remote({ ...endpoint, apiKey: () => undefined });
+      return remote && wayTo(remote, { ...openTraits, responses_only: 'tools' }, [{}]).wire.name;
+    };
+    t.is(wireAt('https://eu.api.openai.com/v1'), 'openai-responses');
+    for (const other of ['https://eu.api.openai.com.example.org/v1', 'http://127.0.0.1:11434/v1'])
+      t.is(wireAt(other), 'openai-chat');
+  },
+);
 
 for (const [reply, code] of [
   [{ fault: 'error-event' }, 'unavailable'],

@@ -39,13 +39,9 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
     const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
     const keep = call.keepResponse;
     const adapter = createTranslating({ route, remote, body, target, maxTokensDefault, write, keep });
+    const run = runRemote(parts, call, remote, adapter);
     return (signal, marks) =>
-      runRemote(
-        parts,
-        call,
-        remote,
-        adapter,
-      )(signal, marks).catch((thrown: unknown) => {
+      run(signal, marks).catch((thrown: unknown) => {
         const plain = adapter.withoutThinking?.(thrown);
         if (!plain) throw thrown;
         return runRemote(parts, call, remote, plain)(signal, marks);

@@ -3,6 +3,7 @@ import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
+import { sharedFields } from '../wires/openai-responses/shared-fields.ts';
 import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
 import { shortenNames } from '../wires/tool-names.ts';
@@ -35,7 +36,10 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
   const { model } = target;
   const { wire, traits } = wayTo(remote, target.traits, request.tools);
   const fitted = shortenNames(fitToModel({ ...request, maxTokens }, traits), wire.toolNameCharsMax);
-  const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits });
+  const written = {
+    ...wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits }),
+    ...(route.native === remote.native ? sharedFields(body) : {}),
+  };
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
   const adapterFor = (written: JsonObject): Adapter => ({
     path: remote.basePath + wire.path,

@@ -99,7 +99,7 @@ function openRemote(endpoint: Endpoint, { connections, proxy }: Options): Remote
   };
 }
 
-/** OpenAI itself, whose hosts for regions are its own ("Data controls" of its guides, 2026-11-30). Others that speak alike may know chat completions alone. */
+/** OpenAI itself, whose hosts for regions are its own ("Data residency" of its guides, 2026-11-30). Others that speak alike may know chat completions alone. */
 const isOpenAi = ({ wire, official, baseUrl }: Endpoint): boolean =>
   wire === 'openai' && (official || /^https:\/\/[a-z]{2}\.api\.openai\.com\/v1$/.test(baseUrl));
 
