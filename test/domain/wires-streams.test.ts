@@ -15,9 +15,14 @@ const request = openAiChat.readRequest({
   stream_options: { include_usage: true },
 });
 const reply = { request, createdS: 1_700_000_000 };
-const both = [openAiChat, anthropic];
+const all = [openAiChat, anthropic, openAiResponses];
 
 const bare = (answer: PivotAnswer) => ({ ...answer, id: bareId(answer.id), stopSequence: undefined });
+
+const eventTypes = [
+  ...['response.created', 'response.output_item.added', 'response.output_item.done', 'response.output_text.delta'],
+  ...['response.function_call_arguments.delta', 'response.completed', 'function_call', 'reasoning', 'error'],
+];
 
 /** The answer's events with its texts and arguments in pieces. */
 const inPieces = (answer: PivotAnswer, size: number): PivotEvent[] =>
@@ -42,8 +47,8 @@ function readStream(wire: UpstreamWire, chunks: readonly Buffer[]): PivotEvent[]
   return [...chunks.flatMap((chunk) => parser.push(chunk)).flatMap((event) => reader.read(event)), ...reader.end()];
 }
 
-for (const wire of both) {
-  const answers = wire.name === 'anthropic' ? mixedAnswer : anyAnswer;
+for (const wire of all) {
+  const answers = wire.name === 'openai-chat' ? anyAnswer : mixedAnswer;
 
   test(`${wire.name}: an answer that was written is read as it was`, (t) => {
     fc.assert(
@@ -92,11 +97,15 @@ for (const wire of both) {
       'usage',
       'error',
       'message',
+      'item',
+      'response',
+      'output_index',
+      'call_id',
     ];
     const value = fc.letrec((tie) => ({
       any: fc.oneof(
         { maxDepth: 4 },
-        fc.constantFrom('', 'x', 0, 1, -1, null, true),
+        fc.constantFrom('', 'x', 0, 1, -1, null, true, ...eventTypes),
         fc.array(tie('any'), { maxLength: 2 }),
         tie('object'),
       ),
@@ -108,9 +117,9 @@ for (const wire of both) {
       fc.constant('[DONE]'),
     );
     fc.assert(
-      fc.property(fc.array(event), (all) => {
+      fc.property(fc.array(event), (sent) => {
         const reader = wire.createEventReader();
-        const events = [...all.flatMap((data) => reader.read({ data })), ...reader.end(), ...reader.end()];
+        const events = [...sent.flatMap((data) => reader.read({ data })), ...reader.end(), ...reader.end()];
         t.is(events.filter(({ type }) => type === 'stop' || type === 'error').length, 1);
         t.true(['stop', 'error'].includes(events.at(-1)?.type ?? ''));
       }),

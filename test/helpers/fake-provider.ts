@@ -3,12 +3,16 @@ import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { refusalOfAnthropic } from './anthropic-rules.ts';
-import type { Wire } from './fake-wires.ts';
+import { parseResponses, sendResponses } from './fake-responses.ts';
+import type { Common, Wire } from './fake-wires.ts';
 import { parseAnthropic, parseOpenAi, sendAnthropic, sendOpenAi } from './fake-wires.ts';
+import { refusalOfResponses } from './openai-rules.ts';
 
 /** A request to a model, in the same words for both wire formats. */
 export type FakeRequest = {
   wire: Wire;
+  /** It came to OpenAI's responses, and not to its chat completions. */
+  isResponses?: true;
   /** Epoch milliseconds at which it arrived. */
   timeMs: number;
   headers: IncomingHttpHeaders;
@@ -81,6 +85,14 @@ export const anthropicAt = ({ url }: Pick<FakeProvider, 'url'>) => ({
 
 type Options = { script?: FakeScript; delayMs?: number };
 
+type Path = { parse(common: Common): FakeRequest; refusalOf(body: unknown): string | undefined };
+
+const paths: ReadonlyMap<string | undefined, Path> = new Map<string, Path>([
+  ['/v1/messages', { parse: parseAnthropic, refusalOf: refusalOfAnthropic }],
+  ['/v1/chat/completions', { parse: parseOpenAi, refusalOf: () => undefined }],
+  ['/v1/responses', { parse: parseResponses, refusalOf: refusalOfResponses }],
+]);
+
 /** A real HTTP server on loopback that speaks both providers' wire formats and answers as the script says. */
 export async function startFakeProvider({ script = agentScript, delayMs = 0 }: Options = {}): Promise<FakeProvider> {
   let current = script;
@@ -92,15 +104,15 @@ export async function startFakeProvider({ script = agentScript, delayMs = 0 }: O
       const body = z.record(z.string(), z.unknown()).parse(JSON.parse(Buffer.concat(chunks).toString()));
       const common = { timeMs: Date.now(), headers: incoming.headers, body };
       if (incoming.method !== 'POST') return void response.writeHead(405).end();
-      const request =
-        incoming.url === '/v1/messages'
-          ? parseAnthropic(common)
-          : incoming.url === '/v1/chat/completions'
-            ? parseOpenAi(common)
-            : undefined;
-      if (!request) return void response.writeHead(404).end('{"error":{"message":"no such path"}}');
-      const refusal = request.wire === 'anthropic' ? refusalOfAnthropic(body) : undefined;
-      if (refusal !== undefined) return await reply(response, request, { status: 400, message: refusal });
+      const path = paths.get(incoming.url);
+      if (!path) return void response.writeHead(404).end('{"error":{"message":"no such path"}}');
+      const refusal = path.refusalOf(body);
+      if (refusal !== undefined) {
+        const error = { type: 'invalid_request_error', message: refusal };
+        const told = incoming.url === '/v1/messages' ? { type: 'error', error } : { error };
+        return void response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify(told));
+      }
+      const request = path.parse(common);
       requests.push(request);
       const count = requests.length;
       if (delayMs > 0) await delay(delayMs);
@@ -144,7 +156,8 @@ async function reply(response: ServerResponse, request: FakeRequest, answer: Fak
       .end('<html><body>Welcome to the portal</body></html>');
   }
   const whole: FakeAnswer = 'fault' in answer ? { text: 'An answer that will not come to its end' } : answer;
-  const frames = request.wire === 'anthropic' ? sendAnthropic(request, whole) : sendOpenAi(request, whole);
+  const send = request.isResponses ? sendResponses : request.wire === 'anthropic' ? sendAnthropic : sendOpenAi;
+  const frames = send(request, whole);
   if (!request.stream) {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(fault ? frames.whole.slice(0, -20) : frames.whole);

@@ -4,10 +4,10 @@ import type { FakeAnswer, FakeRequest } from './fake-provider.ts';
 
 export type Wire = 'anthropic' | 'openai';
 
-type Common = { timeMs: number; headers: IncomingHttpHeaders; body: Record<string, unknown> };
+export type Common = { timeMs: number; headers: IncomingHttpHeaders; body: Record<string, unknown> };
 
 /** An answer as one JSON body, as server-sent events, and the event of an error in the middle. */
-type Frames = { whole: string; events: string[]; error: string };
+export type Frames = { whole: string; events: string[]; error: string };
 
 const schema = z.looseObject({ properties: z.record(z.string(), z.unknown()).default({}) });
 
@@ -220,7 +220,7 @@ export function parseOpenAi(common: Common): FakeRequest {
   };
 }
 
-const summary = (wire: Wire, system: string, messages: FakeRequest['messages']) => ({
+export const summary = (wire: Wire, system: string, messages: FakeRequest['messages']) => ({
   wire,
   system,
   messages,
@@ -228,10 +228,10 @@ const summary = (wire: Wire, system: string, messages: FakeRequest['messages']) 
   turns: messages.filter(({ role }) => role === 'assistant').length,
 });
 
-const defaults = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0 };
-const halves = (text: string) =>
+export const defaults = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0 };
+export const halves = (text: string) =>
   [text.slice(0, text.length / 2), text.slice(text.length / 2)].filter((part) => part !== '');
-const callsOf = ({ toolCalls = [] }: FakeAnswer) =>
+export const callsOf = ({ toolCalls = [] }: FakeAnswer) =>
   toolCalls.map(({ tool, args = {}, raw, callId }, index) => ({
     id: callId ?? `fake_call_${index + 1}`,
     tool,

@@ -3,7 +3,7 @@ import test from 'ava';
 import { Failure } from '#shared/errors.ts';
 import { refusalOfAnthropic } from '#test/helpers/anthropic-rules.ts';
 import { startHttpProxy } from '#test/helpers/http-proxy.ts';
-import { refusalOfOpenAi } from '#test/helpers/openai-rules.ts';
+import { refusalOfOpenAi, refusalOfResponses } from '#test/helpers/openai-rules.ts';
 import { question, startProxySystem } from '#test/helpers/proxy.ts';
 import { entriesOf } from '../../services/llm-proxy/models/names.ts';
 import { parseModelsFile } from '../../services/llm-proxy/models/parse.ts';
@@ -15,6 +15,7 @@ import { anthropic, openAiChat, openAiResponses } from '../../services/llm-proxy
 
 const modelsFile = 'config/models.toml';
 const listed = parseModelsFile(readFileSync(modelsFile, 'utf8'), () => []).file?.models ?? [];
+type Listed = (typeof listed)[number];
 const chats = listed.filter(({ id, provider }) => provider !== 'demo' && !id.startsWith('text-embedding'));
 
 // Agents' command lines and libraries ask for these where their user names none (their releases of 2026-11-29), and we do.
@@ -75,6 +76,10 @@ const asked: [string, JsonObject][] = [
 const wires = { anthropic, openai: openAiChat, demo: openAiChat };
 const refusals = { anthropic: refusalOfAnthropic, openai: refusalOfOpenAi, demo: () => undefined };
 
+/** Whether a server that speaks chat completions alone cannot be asked for it. */
+const isRefused = ({ responses_only: only, tools_reasoning_effort }: Listed, hasTools: boolean) =>
+  only === 'all' || (only === 'tools' && hasTools && tools_reasoning_effort === undefined);
+
 for (const entry of chats) {
   test(`${entry.id} takes what it is sent, whatever was asked`, (t) => {
     const { id, provider, responses_only } = entry;
@@ -84,7 +89,7 @@ for (const entry of chats) {
       const bounded = { ...request, maxTokens: Math.min(request.maxTokens ?? maxTokensDefault, maxTokensDefault) };
       const write = () =>
         wires[provider].writeRequest(fitToModel(bounded, entry), { model: id, maxTokensDefault, traits: entry });
-      if (responses_only === 'all' || (responses_only === 'tools' && request.tools.length > 0)) {
+      if (isRefused(entry, request.tools.length > 0)) {
         const error = t.throws(write, { instanceOf: Failure }, feature);
         t.like(
           error,
@@ -92,6 +97,18 @@ for (const entry of chats) {
           feature,
         );
       } else t.is(refusals[provider](write()), undefined, feature);
+    }
+  });
+}
+
+for (const entry of chats.filter((each) => each.responses_only)) {
+  test(`${entry.id} takes what it is sent by OpenAI’s responses, whatever was asked`, (t) => {
+    const { tools_reasoning_effort: _, ...traits } = entry;
+    for (const [feature, fields] of asked) {
+      const request = openAiChat.readRequest({ model: entry.id, messages: [user('Hi.')], ...fields });
+      const options = { model: entry.id, maxTokensDefault: 9, traits };
+      const body = openAiResponses.writeRequest(fitToModel(request, traits), options);
+      t.is(refusalOfResponses(body), undefined, feature);
     }
   });
 }
@@ -124,20 +141,21 @@ for (const wire of ['anthropic', 'openai'] as const) {
       environment: { MODELS_FILE: modelsFile },
     });
     const tools = [{ name: 'look', description: 'Looks.', inputSchema: schema }];
-    for (const { id, provider, responses_only } of chats) {
+    for (const entry of chats) {
+      const { id, provider } = entry;
       if (provider !== wire) continue;
       const bare = { ...question('Hi.'), model: id, temperature: 0.5 };
       const forced = { ...bare, tools, toolChoice: { name: 'look' } };
       for (const input of [bare, { ...bare, tools }, forced]) {
-        const refused = responses_only === 'all' || (responses_only === 'tools' && 'tools' in input);
-        if (refused) await t.throwsAsync(system.ask(input), { code: 'invalid', message: /responses API alone/ }, id);
+        if (isRefused(entry, 'tools' in input))
+          await t.throwsAsync(system.ask(input), { code: 'invalid', message: /responses API alone/ }, id);
         else t.is((await system.ask(input)).answer.text, 'Yes.', id);
       }
     }
   });
 }
 
-test('tools for a model that takes them by the responses API alone go there, and are refused by field elsewhere', async (t) => {
+test('tools for a model that takes them by the responses API alone are refused by field where nothing else is known of the server', async (t) => {
   await using system = await startHttpProxy('openai', {
     script: () => ({ text: 'Yes.' }),
     environment: { MODELS_FILE: modelsFile },

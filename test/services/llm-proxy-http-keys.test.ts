@@ -63,5 +63,5 @@ test("a key's limit of tokens counts beforehand what a request only names", asyn
   const content = [{ type: 'input_file', file_url: 'https://example.com/a.pdf' }];
   const refused = await proxy.post('/v1/responses', { ...body, input: [{ role: 'user', content }] });
   t.is(refused.status, 413, await refused.text());
-  t.is((await proxy.post('/v1/responses', body)).status, 404, 'the fake, which was asked, does not have the path');
+  t.is((await proxy.post('/v1/responses', { ...body, max_output_tokens: 16 })).status, 200);
 });

@@ -90,7 +90,7 @@ const ModelFields = z.strictObject({
   forced_tools: z.boolean().default(true),
   /** Whether the model takes temperature, top_p and top_k; where it does not, none of them is sent. */
   temperature: z.boolean().default(true),
-  /** The reasoning effort that the model needs before it takes tools. */
+  /** The reasoning effort that the model needs before it takes tools by chat completions. */
   tools_reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high']).optional(),
   /** The efforts that the model takes: another becomes the nearest below. Without it: all; an empty list: the model knows no effort. */
   efforts: z.array(z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])).optional(),
@@ -100,7 +100,7 @@ const ModelFields = z.strictObject({
   system_messages: z.boolean().optional(),
   /** Whether the model reads PDFs; where it does not, a request that has one is refused. */
   pdf: z.boolean().default(true),
-  /** What a model of OpenAI's takes by its responses API alone. We ask it by chat completions, so such a request is refused. */
+  /** What a model of OpenAI's takes by its responses API alone: OpenAI is asked by that, and an endpoint that only speaks alike is not asked at all. */
   responses_only: z.enum(['tools', 'all']).optional(),
   /** Which ids of tool calls its server takes; "nine": of nine letters and digits alone, so others are shortened. Without it: by the host. */
   call_ids: z.enum(['any', 'nine']).optional(),

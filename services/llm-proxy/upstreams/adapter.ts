@@ -26,6 +26,8 @@ export type Adapter = {
   openChannel(): Channel;
   /** Throws `upstream` where it is no answer. */
   readWhole(body: Buffer): Whole;
+  /** The same without any thinking of before, where it was that for which the provider has refused it. */
+  withoutThinking?(thrown: unknown): Adapter | undefined;
 };
 
 /** The JSON of a whole answer, and what it tells: a failure, perhaps. Throws `upstream` where it is none. */

@@ -1,6 +1,7 @@
 import { Failure } from '#shared/errors.ts';
-import type { Call, Parts, Run } from '../model-call.ts';
+import type { Call, ModelRoute, Parts, Run } from '../model-call.ts';
 import { unaskedOutput } from '../models/output.ts';
+import type { Traits } from '../models/schema.ts';
 import type { Target } from '../models/target.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { rewriteFields } from '../wires/rewrite.ts';
@@ -10,6 +11,8 @@ import { createPassing } from './passthrough.ts';
 import { runDemo } from './run-demo.ts';
 import { runRemote } from './run-remote.ts';
 import { createTranslating } from './translation.ts';
+import type { Remote } from './upstreams.ts';
+import { wayTo } from './upstreams.ts';
 
 /** What must be done to have a call answered by a target. Throws `invalid` where it cannot. */
 export function prepare(parts: Parts, call: Call, target: Target): Run {
@@ -21,7 +24,7 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   if (isLowered && !call.response.headersSent)
     call.response.setHeader('x-toka-max-output-tokens', String(target.maxOutputTokens));
   const remote = parts.upstreams.remote(endpoint);
-  const native = remote?.native === route.native;
+  const native = remote?.native === route.native && !isRefusedAsChat(remote, route, target.traits, body);
   if (!native && (route.kind === 'embeddings' || route.kind === 'count')) {
     const what = route.kind === 'count' ? 'its tokens cannot be counted' : 'it makes no embeddings';
     throw new Failure('invalid', `model: "${call.model}" is of ${endpoint.name}, where ${what}`);
@@ -35,12 +38,14 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
   const keep = call.keepResponse;
   if (!native) {
     const maxTokensDefault = unaskedOutput(call, target) ?? parts.maxOutputTokens;
-    return runRemote(
-      parts,
-      call,
-      remote,
-      createTranslating({ route, remote, body, target, maxTokensDefault, write, keep }),
-    );
+    const adapter = createTranslating({ route, remote, body, target, maxTokensDefault, write, keep });
+    const run = runRemote(parts, call, remote, adapter);
+    return (signal, marks) =>
+      run(signal, marks).catch((thrown: unknown) => {
+        const plain = adapter.withoutThinking?.(thrown);
+        if (!plain) throw thrown;
+        return runRemote(parts, call, remote, plain)(signal, marks);
+      });
   }
   const rewriteRaw = (next: JsonObject) => {
     if (!read) return write(next);
@@ -65,4 +70,12 @@ export function prepare(parts: Parts, call: Call, target: Target): Run {
       if (!plain) throw thrown;
       return runRemote(parts, call, remote, createPassing({ ...passing, body: plain, rewrite: true }))(signal, marks);
     });
+}
+
+/** Whether a chat that passed as it is would be refused, for the model takes it by OpenAI's responses alone. */
+function isRefusedAsChat(remote: Remote, { kind, client }: ModelRoute, traits: Traits, body: JsonObject): boolean {
+  const { tools, reasoning_effort: effort } = body;
+  const isTaken = effort !== undefined && effort === traits.tools_reasoning_effort;
+  if (kind !== 'chat' || isTaken) return false;
+  return wayTo(remote, traits, Array.isArray(tools) ? tools : []).wire.name !== client.name;
 }

@@ -13,7 +13,7 @@ import { eventsOf } from '../wires/contract/wire.ts';
 import type { Completion } from '../wires/contract/write-answer.ts';
 import { createAnswerWriter } from '../wires/contract/write-answer.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
-import type { PivotEvent, UpstreamWire } from '../wires/pivot.ts';
+import type { JsonObject, PivotEvent, UpstreamWire } from '../wires/pivot.ts';
 import { parseObject } from '../wires/read.ts';
 import { createSseParser } from '../wires/sse.ts';
 import { countSoFar } from './count-said.ts';
@@ -22,6 +22,7 @@ import { callUpstream } from './failures.ts';
 import { newTold } from './stream-watch.ts';
 import { note } from './translation.ts';
 import type { Remote } from './upstreams.ts';
+import { wayTo } from './upstreams.ts';
 
 /** Answers a call of our own contract: its request is written, and the answer read, as a client's is; only the way there is an SDK's. */
 export function runContract(parts: Parts, call: ContractCall, target: Target): Run {
@@ -59,21 +60,23 @@ const askDemo =
     complete(call.request, call.outputMax(target), hearing(call, marks));
 
 function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote: Remote): Make {
-  const { wire, upstream, official, tokenLimitName, send } = remote;
-  const { endpoint, model, traits } = target;
+  const { upstream, official, tokenLimitName } = remote;
+  const { endpoint, model } = target;
+  const { wire, send, traits } = wayTo(remote, target.traits, call.request.tools);
   const maxTokensDefault = call.outputMax(target);
   const options = { model, maxTokensDefault, tokenLimitName, official, traits };
   const write = (request: ChatRequest) => {
     const fitted = fitToModel(readRequest(request, maxTokensDefault), traits);
-    return Buffer.from(JSON.stringify(wire.writeRequest(fitted, options)));
+    return wire.writeRequest(fitted, options);
   };
-  const bound = wire.boundThinking && bindThinking(call.request, { model, endpoint: endpoint.name });
+  const bound = wire.boundThinking?.toPrefix && bindThinking(call.request, { model, endpoint: endpoint.name });
   const body = write({ ...call.request, ...(bound && { messages: bound.messages }) });
-  const ask = async (body: Buffer, origin: Origin, signal: AbortSignal, marks: Marks) => {
+  const ask = async (body: JsonObject, origin: Origin, signal: AbortSignal, marks: Marks) => {
     const { told } = call;
+    const bytes = Buffer.from(JSON.stringify(body));
     const writer = createAnswerWriter({ label: upstream.label, origin, onText: hearing(call, marks) });
     const open = async () => {
-      const response = await send(body, signal);
+      const response = await send(bytes, signal);
       return { data: eventsIn(response, wire, marks.piece), response };
     };
     const onBegin = (status: number, headers: Headers) => {
@@ -97,9 +100,14 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
   };
   return (signal, marks) =>
     ask(body, bound?.binding ?? { model }, signal, marks).catch((thrown: unknown) => {
-      if (!bound || !wire.boundThinking?.isRefused(thrown) || !hasThinking(bound)) throw thrown;
-      const { messages, binding } = withoutThinking(bound);
-      return ask(write({ ...call.request, messages }), binding, signal, marks);
+      if (!wire.boundThinking?.isRefused(thrown)) throw thrown;
+      if (bound && hasThinking(bound)) {
+        const { messages, binding } = withoutThinking(bound);
+        return ask(write({ ...call.request, messages }), binding, signal, marks);
+      }
+      const plain = bound ? undefined : wire.boundThinking.leaveOut(body);
+      if (!plain) throw thrown;
+      return ask(plain, { model }, signal, marks);
     });
 }
 

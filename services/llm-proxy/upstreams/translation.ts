@@ -3,6 +3,7 @@ import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
 import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
+import { sharedFields } from '../wires/openai-responses/shared-fields.ts';
 import type { JsonObject, PivotEvent, WireError } from '../wires/pivot.ts';
 import { createSseParser } from '../wires/sse.ts';
 import { shortenNames } from '../wires/tool-names.ts';
@@ -11,6 +12,7 @@ import { readWholeJson } from './adapter.ts';
 import type { Told } from './stream-watch.ts';
 import { newTold } from './stream-watch.ts';
 import type { Remote } from './upstreams.ts';
+import { wayTo } from './upstreams.ts';
 
 type Options = {
   route: ModelRoute;
@@ -28,14 +30,18 @@ const wholeReasons: ReadonlySet<unknown> = new Set(['end', 'tool-calls', 'stop-s
 /** For a client that speaks another wire than the provider. Throws `invalid` with each field that cannot be carried over. */
 export function createTranslating({ route, remote, body, target, maxTokensDefault, keep, write }: Options): Adapter {
   const { client } = route;
-  const { wire, tokenLimitName, official } = remote;
+  const { tokenLimitName, official } = remote;
   const request = client.readRequest(body);
   const maxTokens = Math.min(request.maxTokens ?? maxTokensDefault, target.maxOutputTokens ?? Number.POSITIVE_INFINITY);
-  const { model, traits } = target;
+  const { model } = target;
+  const { wire, traits } = wayTo(remote, target.traits, request.tools);
   const fitted = shortenNames(fitToModel({ ...request, maxTokens }, traits), wire.toolNameCharsMax);
-  const written = wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits });
+  const written = {
+    ...wire.writeRequest(fitted.request, { model, maxTokensDefault, tokenLimitName, official, traits }),
+    ...(route.native === remote.native ? sharedFields(body) : {}),
+  };
   const reply = { request, model, createdS: Math.floor(Date.now() / 1_000), keep };
-  return {
+  const adapterFor = (written: JsonObject): Adapter => ({
     path: remote.basePath + wire.path,
     body: write(written),
     headers: { ...remote.headers(), ...wire.versionHeaders },
@@ -75,7 +81,12 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
         told: { ...told, whole },
       };
     },
-  };
+    withoutThinking(thrown) {
+      const plain = wire.boundThinking?.isRefused(thrown) ? wire.boundThinking.leaveOut(written) : undefined;
+      return plain && adapterFor(plain);
+    },
+  });
+  return adapterFor(written);
 }
 
 /** What an event tells of its answer. */

@@ -1,14 +1,24 @@
 import type { Dispatcher } from 'undici';
 import { EnvHttpProxyAgent, Pool } from 'undici';
+import type { Traits } from '../models/schema.ts';
 import type { Endpoint, Upstream } from '../models/target.ts';
+import { isResponsesOnly } from '../wires/openai-chat/responses-only.ts';
 import type { ProviderWireName, Transport, UpstreamWire } from '../wires/pivot.ts';
-import { upstreamWires } from '../wires/wires.ts';
+import { openAiResponses, upstreamWires } from '../wires/wires.ts';
 import { fetchFor } from './sdk-fetch.ts';
 
-/** An endpoint that is asked over HTTP, as bytes. */
-export type Remote = {
-  native: ProviderWireName;
+/** How an endpoint is asked by whoever does not speak its wire. */
+type Way = {
   wire: UpstreamWire;
+  /** For calls of our own agents: by the vendor's SDK, over the same connections and with the same credentials. */
+  send: Transport;
+};
+
+/** An endpoint that is asked over HTTP, as bytes. */
+export type Remote = Way & {
+  native: ProviderWireName;
+  /** By OpenAI's responses, where it is known to speak them as well. */
+  byResponses: Way | undefined;
   upstream: Upstream;
   /** Whether it is the wire's own provider. */
   official: boolean;
@@ -18,8 +28,6 @@ export type Remote = {
   basePath: string;
   /** Those of one request, the endpoint's key among them. */
   headers(): Record<string, string>;
-  /** For calls of our own agents: by the vendor's SDK, over the same connections and with the same credentials. */
-  send: Transport;
   tokenLimitName: 'max_tokens' | 'max_completion_tokens';
 };
 
@@ -75,17 +83,36 @@ function openRemote(endpoint: Endpoint, { connections, proxy }: Options): Remote
     : openPool(url.origin, common);
   const basePath = url.pathname.replace(/\/+$/, '');
   const credentials = () => authorization(endpoint, wire, url);
-  return {
-    ...{ native, wire, upstream, official, dispatcher, basePath, origin: url.origin },
-    headers: () => ({ ...fixedHeaders, ...credentials() }),
+  const wayBy = (wire: UpstreamWire): Way => ({
+    wire,
     send: wire.openTransport({
       baseUrl: url.origin + basePath,
       // The call's own signal ends it; the SDK's limit is for what that misses.
       timeoutMs: timeoutMs + 1_000,
       fetch: fetchFor(dispatcher, () => ({ ...credentials(), ...wire.versionHeaders })),
     }),
+  });
+  return {
+    ...wayBy(wire),
+    byResponses: isOpenAi(endpoint) ? wayBy(openAiResponses) : undefined,
+    ...{ native, upstream, official, dispatcher, basePath, origin: url.origin },
+    headers: () => ({ ...fixedHeaders, ...credentials() }),
     tokenLimitName: official ? 'max_completion_tokens' : 'max_tokens',
   };
+}
+
+/** OpenAI itself, whose hosts for regions are its own ("Data residency" of its guides, 2026-11-30). Others that speak alike may know chat completions alone. */
+const isOpenAi = ({ wire, official, baseUrl }: Endpoint): boolean =>
+  wire === 'openai' && (official || /^https:\/\/[a-z]{2}\.api\.openai\.com\/v1$/.test(baseUrl));
+
+/**
+ * The way by which a model takes a request with these tools, and its traits there: OpenAI's responses where it takes them by nothing else, or
+ * only without its thinking.
+ */
+export function wayTo({ wire, send, byResponses }: Remote, traits: Traits, tools: readonly unknown[]) {
+  if (!byResponses || !isResponsesOnly(tools, traits)) return { wire, send, traits };
+  const { tools_reasoning_effort: _, ...own } = traits;
+  return { ...byResponses, traits: own };
 }
 
 /** By key, or by the name and password of the URL, which would else go nowhere. */

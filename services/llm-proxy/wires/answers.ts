@@ -110,8 +110,9 @@ export function extend(answer: PivotAnswer, event: PivotEvent): void {
   }
 }
 
-function think(part: ThinkingPart, { delta, signature, redacted }: ThinkingEvent): ThinkingPart {
+function think(part: ThinkingPart, { delta, id, signature, redacted }: ThinkingEvent): ThinkingPart {
   part.text += delta;
+  if (id !== undefined) part.id = id;
   if (signature !== undefined) part.signature = signature;
   if (redacted !== undefined) part.redacted = redacted;
   return part;

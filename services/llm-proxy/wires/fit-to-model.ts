@@ -9,9 +9,8 @@ type Traits = {
 
 /**
  * The request as this model takes it: no sampling parameters where it refuses them, and a tool it cannot be made to call asked for in words.
- * The effort without which a model refuses tools goes before the client's wish. GPT-5.6 and 6.1 take function tools by chat completions at
- * the effort "none" only ("use /v1/responses or set reasoning_effort to 'none'", OpenAI's own 400, 2026-11-30), and chat completions are
- * the one wire that everything behind this proxy speaks: an answer at less effort is better than none.
+ * The effort without which a model refuses tools goes before the client's wish. GPT-5.6 takes function tools by chat completions at the effort
+ * "none" only ("use /v1/responses or set reasoning_effort to 'none'", OpenAI's own 400, 2026-11-30): an answer at less effort is better than none.
  */
 export function fitToModel(request: PivotRequest, traits: Traits): PivotRequest {
   const { toolChoice, messages, tools, reasoningEffort } = request;

@@ -22,7 +22,7 @@ export type RefusalPart = { type: 'refusal'; text: string };
 /**
  * What a model thought. It goes back as it was, in its place, and only by the wire that it came by to the model that thought it: no other
  * can read it, or would believe it. `signature` is Anthropic's, over the text and all that was said before it; `redacted` is thinking
- * that nobody is shown, in place of a text.
+ * that nobody is shown, in place of a text. Of OpenAI's responses `signature` is the encrypted thinking itself, and `id` its item's.
  */
 export type ThinkingPart = {
   type: 'thinking';
@@ -30,6 +30,7 @@ export type ThinkingPart = {
   /** Whose it is, by the name that its provider was asked for. Undefined: not known; then any model of the wire may have it. */
   model?: string | undefined;
   text: string;
+  id?: string | undefined;
   signature?: string | undefined;
   redacted?: string | undefined;
 };
@@ -122,6 +123,7 @@ export type ThinkingEvent = {
   of: WireName;
   delta: string;
   begins?: true | undefined;
+  id?: string | undefined;
   signature?: string | undefined;
   redacted?: string | undefined;
 };
@@ -244,8 +246,10 @@ export type UpstreamWire = {
   /** Throws `upstream` where it is no answer. */
   readAnswer(body: unknown): PivotAnswer;
   createEventReader(): EventReader;
-  /** Of a wire whose providers bind thinking to what came before it, and refuse it elsewhere. */
+  /** Of a wire whose providers bind thinking to whom it was given, and refuse it elsewhere. */
   boundThinking?: {
+    /** To all that came before it, too. */
+    toPrefix?: true;
     /** Whether a request was refused for the thinking in it: without it, it may be taken. */
     isRefused(thrown: unknown): boolean;
     /** A body of it without any thinking; undefined where there is none in it. */

@@ -15,7 +15,11 @@ import * as chatTransport from './openai-chat/transport.ts';
 import * as chatWrite from './openai-chat/write-request.ts';
 import * as responsesAnswer from './openai-responses/answer.ts';
 import * as responsesEvents from './openai-responses/events.ts';
+import * as responsesReadAnswer from './openai-responses/read-answer.ts';
+import * as responsesReadEvents from './openai-responses/read-events.ts';
 import * as responsesRead from './openai-responses/read-request.ts';
+import * as responsesThinking from './openai-responses/refused-thinking.ts';
+import * as responsesWrite from './openai-responses/write-request.ts';
 import type { ClientWire, ProviderWireName, UpstreamWire, Versions } from './pivot.ts';
 
 const unversioned = (): Versions => ({ headers: {}, query: '' });
@@ -30,7 +34,7 @@ export const openAiChat: ClientWire & UpstreamWire = {
   readVersions: unversioned,
   credentialHeaders: chatHeaders.credentialHeaders,
   versionHeaders: {},
-  openTransport: chatTransport.openTransport,
+  openTransport: chatTransport.transportTo('/chat/completions'),
   readRequest: chatRead.readRequest,
   writeRequest: chatWrite.writeRequest,
   readAnswer: chatAnswer.readAnswer,
@@ -40,15 +44,24 @@ export const openAiChat: ClientWire & UpstreamWire = {
   writeError: writeOpenAiError,
 };
 
-/** OpenAI's responses, as far as nothing has to be stored, from the client's side. */
-export const openAiResponses: ClientWire = {
+/** OpenAI's responses, as far as nothing has to be stored, from both sides. */
+export const openAiResponses: ClientWire & UpstreamWire = {
   name: 'openai-responses',
+  toolNameCharsMax: 64,
   provider: 'openai',
+  path: '/responses',
   requestIdHeader: 'x-request-id',
   readVersions: unversioned,
+  credentialHeaders: chatHeaders.credentialHeaders,
+  versionHeaders: {},
+  openTransport: chatTransport.transportTo('/responses'),
   readRequest: responsesRead.readRequest,
+  writeRequest: responsesWrite.writeRequest,
+  readAnswer: responsesReadAnswer.readAnswer,
   writeAnswer: responsesAnswer.writeAnswer,
+  createEventReader: responsesReadEvents.createEventReader,
   createEventWriter: responsesEvents.createEventWriter,
+  boundThinking: { isRefused: responsesThinking.isRefused, leaveOut: responsesThinking.leaveOut },
   writeError: writeOpenAiError,
 };
 
@@ -70,7 +83,7 @@ export const anthropic: ClientWire & UpstreamWire = {
   writeAnswer: anthropicAnswer.writeAnswer,
   createEventReader: anthropicEvents.createEventReader,
   createEventWriter: anthropicEvents.createEventWriter,
-  boundThinking: { isRefused: anthropicThinking.isRefused, leaveOut: anthropicThinking.leaveOut },
+  boundThinking: { isRefused: anthropicThinking.isRefused, leaveOut: anthropicThinking.leaveOut, toPrefix: true },
   writeError: writeAnthropicError,
 };
 

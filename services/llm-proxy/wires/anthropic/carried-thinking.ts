@@ -3,7 +3,8 @@ import { parseObject } from '../read.ts';
 
 /**
  * Thinking of a model that speaks another wire, as a thinking block of this one. Servers such as DeepSeek's and Kimi's want it back with
- * the calls that it led to, and a client of Anthropic's gives back what a block holds, unread: so its signature is where the thinking is.
+ * the calls that it led to, OpenAI's responses take what they have encrypted, and a client of Anthropic's gives back what a block holds,
+ * unread: so its signature is where the thinking is.
  */
 const prefix = 'toka-thinking-1.';
 /** The rest of what is longer is not carried: the servers want something back, and check no text. */
@@ -13,8 +14,8 @@ const signatureCharsMax = 2_000_000;
 export const clipThought = (text: string): string => text.slice(0, textCharsMax);
 
 /** The signature of a block that carries this thinking. `model`: the only one that gets it back. */
-export function signThinking({ of, model, text }: Pick<ThinkingPart, 'of' | 'model' | 'text'>): string {
-  const carried = JSON.stringify({ of, model, text: clipThought(text) });
+export function signThinking({ of, model, text, id, signature }: ThinkingPart): string {
+  const carried = JSON.stringify({ of, model, text: clipThought(text), id, signature });
   return prefix + Buffer.from(carried).toString('base64url');
 }
 
@@ -22,9 +23,13 @@ export function signThinking({ of, model, text }: Pick<ThinkingPart, 'of' | 'mod
 export function readThinking(signature: unknown): ThinkingPart | undefined {
   if (!isCarried(signature) || signature.length > signatureCharsMax) return undefined;
   const carried = parseObject(Buffer.from(signature.slice(prefix.length), 'base64url').toString()) ?? {};
-  const { of, model, text } = carried;
-  if (of !== 'openai-chat' || typeof text !== 'string' || text.length > textCharsMax) return undefined;
-  return { type: 'thinking', of, text, model: typeof model === 'string' ? model : undefined };
+  const { of, text } = carried;
+  if (of !== 'openai-chat' && of !== 'openai-responses') return undefined;
+  if (typeof text !== 'string' || text.length > textCharsMax) return undefined;
+  const [model, id, sealed] = [carried.model, carried.id, carried.signature].map((each) =>
+    typeof each === 'string' ? each : undefined,
+  );
+  return { type: 'thinking', of, text, model, id, signature: sealed };
 }
 
 const isCarried = (signature: unknown): signature is string =>

@@ -183,12 +183,13 @@ export function createEventWriter({ request, model }: Pick<Reply, 'request' | 'm
     thought = undefined;
     return text;
   };
-  const think = ({ of, delta }: ThinkingEvent) => {
+  const think = ({ of, delta, begins, id, signature }: ThinkingEvent) => {
     // What Claude thought comes to this wire's clients as it is, and never by here.
     if (shown === 'none' || of === 'anthropic') return '';
-    const begun = open === 'thinking' ? '' : begin('thinking', { type: 'thinking', thinking: '', signature: '' });
-    thought = { type: 'thinking', of, text: clipThought((thought?.text ?? '') + delta) };
-    return shown === 'shown' ? `${begun}${extend({ type: 'thinking_delta', thinking: delta })}` : begun;
+    const goesOn = open === 'thinking' && !(begins && thought?.signature !== undefined);
+    const begun = goesOn ? '' : begin('thinking', { type: 'thinking', thinking: '', signature: '' });
+    thought = { type: 'thinking', of, text: clipThought((thought?.text ?? '') + delta), id, signature };
+    return shown === 'shown' && delta !== '' ? `${begun}${extend({ type: 'thinking_delta', thinking: delta })}` : begun;
   };
   const begin = (kind: 'text' | 'call' | 'thinking', content_block: JsonObject) => {
     const text = `${close()}${send({ type: 'content_block_start', index: blocks, content_block })}`;

@@ -109,8 +109,8 @@ export function* eventsOf({ id, model, parts, usage, stopReason, stopSequence }:
   let index = 0;
   for (const part of parts) {
     if (part.type === 'thinking') {
-      const { of, text, signature, redacted } = part;
-      yield { type: 'thinking', of, delta: text, begins: true, signature, redacted };
+      const { of, text, id, signature, redacted } = part;
+      yield { type: 'thinking', of, delta: text, begins: true, id, signature, redacted };
     } else if (part.type !== 'toolCall') yield { type: part.type, delta: part.text };
     else {
       yield { type: 'toolCallStart', index, id: part.id, name: part.name };

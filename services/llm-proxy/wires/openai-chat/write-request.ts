@@ -1,9 +1,8 @@
 import type OpenAI from 'openai';
 import type { Problem } from '#shared/errors.ts';
 import { callsOf, fieldOf, isThoughtBy, textsOf } from '../conversation.ts';
-import { nearestEffort } from '../efforts.ts';
+import { takenEffort } from '../efforts.ts';
 import type {
-  Effort,
   FilePart,
   ImagePart,
   JsonObject,
@@ -112,19 +111,9 @@ function formatField(format: PivotRequest['responseFormat']): Fields {
   return { response_format: { type: 'json_schema', json_schema: { ...format, strict } } };
 }
 
-/**
- * An order not to think goes only to a model that is known to take it: one that cannot think, or whose thinking has no such step, refuses
- * it. Where some thinking is the least, that is asked for.
- */
 function effortField({ reasoningEffort: asked }: PivotRequest, traits: ModelTraits | undefined): Fields {
   const effort = asked && traits ? takenEffort(asked, traits) : asked;
   return effort ? { reasoning_effort: effort } : {};
-}
-
-function takenEffort(asked: Effort, { efforts, tools_reasoning_effort }: ModelTraits): Effort | undefined {
-  if (asked === tools_reasoning_effort || efforts?.includes(asked)) return asked;
-  if (efforts) return nearestEffort(asked, efforts);
-  return asked === 'none' ? undefined : asked;
 }
 
 /** A chat template may know the system at the beginning only, and no two turns of the user's in a row: its later words join the user's. */
