@@ -1,0 +1,91 @@
+import { gzipSync } from 'node:zlib';
+import test from 'ava';
+import { isLlmEvent } from '#shared/contracts/events.ts';
+import { shortMessages, startHttpProxy } from '#test/helpers/http-proxy.ts';
+import { startProxySystem, wires } from '#test/helpers/proxy.ts';
+import { startRaw } from '#test/helpers/raw-provider.ts';
+
+const script = () => ({ text: 'unused' });
+const sse = (data: { type?: string; [field: string]: unknown }) =>
+  `${data.type ? `event: ${data.type}\n` : ''}data: ${JSON.stringify(data)}\n\n`;
+const mebibyte = Buffer.alloc(1_048_576, 'x');
+
+for (const wire of wires)
+  test(`of an error that does not end, an agent's call reads the beginning only: ${wire}`, async (t) => {
+    let isPacked = false;
+    let sent = 0;
+    await using raw = await startRaw((_, __, response) => {
+      const packed = isPacked ? { 'content-encoding': 'gzip' } : {};
+      response.writeHead(500, { 'content-type': 'application/json', ...packed });
+      if (isPacked) return void response.end(gzipSync(Buffer.alloc(200 * mebibyte.length)));
+      const more = () => {
+        if (response.destroyed || sent === 200) return void response.end();
+        sent++;
+        response.write(mebibyte, more);
+      };
+      more();
+    });
+    await using proxy = await startProxySystem(wire, { script, environment: raw.environment });
+    for (isPacked of [false, true]) {
+      const beganMs = performance.now();
+      await t.throwsAsync(proxy.ask(), { code: 'unavailable', message: /answered 500/ });
+      t.true(performance.now() - beganMs < 10_000);
+    }
+    t.true(sent < 100, `${sent} MiB`);
+  });
+
+const start = sse({
+  type: 'message_start',
+  message: {
+    id: 'msg_1',
+    type: 'message',
+    role: 'assistant',
+    model: 'one',
+    usage: { input_tokens: 900, output_tokens: 1 },
+  },
+});
+const block = sse({ type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } });
+const delta = sse({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'x'.repeat(300) } });
+const overloaded = sse({ type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } });
+
+test('a stream that fails once it has said something may have cost, and one that has said nothing has not', async (t) => {
+  let pieces = [start, block, delta, overloaded];
+  await using raw = await startRaw((_, __, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).end(pieces.join(''));
+  });
+  await using proxy = await startHttpProxy('anthropic', { script, environment: raw.environment });
+  const translated = { model: 'one', messages: [{ role: 'user', content: 'Hi' }], stream: true };
+  const ask = async () => {
+    await (await proxy.post('/v1/messages', { ...shortMessages, stream: true })).text();
+    await (await proxy.post('/v1/chat/completions', translated)).text();
+    await t.throwsAsync(proxy.ask(), { code: 'unavailable' });
+  };
+  await ask();
+  pieces = [start, block, overloaded];
+  await ask();
+  const agents = (await proxy.bus.read('llm', 'internal')).filter(isLlmEvent);
+  const told = [...(await proxy.calls(4)), ...agents].map(({ data }) => [data.costUsd === 0, data.usage.outputTokens]);
+  const [mayHaveCost, isFree] = [
+    [false, 100],
+    [true, 1],
+  ];
+  t.deepEqual(told, [mayHaveCost, mayHaveCost, isFree, isFree, mayHaveCost, isFree]);
+});
+
+test('that no more tokens can be counted now keeps nobody from the model', async (t) => {
+  const said = sse({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 1 } });
+  await using raw = await startRaw(({ url }, _, response) => {
+    if (!url?.endsWith('/count_tokens'))
+      return void response
+        .writeHead(200, { 'content-type': 'text/event-stream' })
+        .end([start, block, delta, said, sse({ type: 'message_stop' })].join(''));
+    const error = { type: 'error', error: { type: 'rate_limit_error', message: 'slow down' } };
+    response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '60' }).end(JSON.stringify(error));
+  });
+  await using proxy = await startHttpProxy('anthropic', { script, environment: raw.environment });
+  const { max_tokens: _, ...counted } = shortMessages;
+  t.is((await proxy.post('/v1/messages/count_tokens', counted)).status, 429);
+  const answer = await proxy.post('/v1/messages', { ...shortMessages, stream: true });
+  t.is(answer.status, 200, await answer.text());
+  t.is((await proxy.ask({ model: shortMessages.model })).answer.text.length, 300);
+});
