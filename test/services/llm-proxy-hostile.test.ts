@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import { isLlmEvent } from '#shared/contracts/events.ts';
-import { shortMessages, startHttpProxy } from '#test/helpers/http-proxy.ts';
+import { shortChat, shortMessages, startHttpProxy } from '#test/helpers/http-proxy.ts';
 import { startProxySystem, wires } from '#test/helpers/proxy.ts';
 import { startRaw } from '#test/helpers/raw-provider.ts';
 
@@ -54,7 +54,7 @@ test('a stream that fails once it has said something may have cost, and one that
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end(pieces.join(''));
   });
   await using proxy = await startHttpProxy('anthropic', { script, environment: raw.environment });
-  const translated = { model: 'one', messages: [{ role: 'user', content: 'Hi' }], stream: true };
+  const translated = { ...shortChat, stream: true };
   const ask = async () => {
     await (await proxy.post('/v1/messages', { ...shortMessages, stream: true })).text();
     await (await proxy.post('/v1/chat/completions', translated)).text();
@@ -88,4 +88,28 @@ test('that no more tokens can be counted now keeps nobody from the model', async
   const answer = await proxy.post('/v1/messages', { ...shortMessages, stream: true });
   t.is(answer.status, 200, await answer.text());
   t.is((await proxy.ask({ model: shortMessages.model })).answer.text.length, 300);
+});
+
+test('a model that calls itself by a name without end is in the ledger all the same', async (t) => {
+  const model = 'm'.repeat(2_000_000);
+  const ended = sse({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 1 } });
+  const named = start.replace('"one"', JSON.stringify(model));
+  const pieces = [named, block, delta, ended, sse({ type: 'message_stop' })];
+  const usage = { input_tokens: 1, output_tokens: 1 };
+  const content = [{ type: 'text', text: 'Hi' }];
+  const whole = { id: 'm', type: 'message', role: 'assistant', model, content, stop_reason: 'end_turn', usage };
+  await using raw = await startRaw((_, body, response) => {
+    if (!JSON.parse(body).stream)
+      return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(whole));
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).end(pieces.join(''));
+  });
+  await using proxy = await startHttpProxy('anthropic', { script, environment: raw.environment });
+  for (const stream of [true, false]) {
+    await (await proxy.post('/v1/messages', { ...shortMessages, stream })).text();
+    await (await proxy.post('/v1/chat/completions', { ...shortChat, stream })).text();
+  }
+  t.is((await proxy.ask()).facts.model.length, 200);
+  const agents = (await proxy.bus.read('llm', 'internal')).filter(isLlmEvent);
+  for (const { data } of [...(await proxy.calls(4)), ...agents]) t.is(data.model.length, 200);
+  t.is(agents.length, 1);
 });

@@ -41,7 +41,8 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
       const { told } = channel;
       const isUnseen = fault !== undefined && !received.began();
       const failure = isUnseen ? refusalAtFirst(call, upstream, adapter, received, fault) : fault;
-      if (failure && (signal.aborted || mayHaveCost(failure))) countSoFar(told);
+      if (failure && (signal.aborted || mayHaveCost(failure, told.saidBytes))) countSoFar(told);
+      if (told.saidBytes > 0) marks.said();
       // Some tell of the prompt first, which alone is not what it took.
       if (told.ended || told.stopped || told.estimated) marks.took(told.usage);
       if (isUnseen) throw failure;
@@ -61,7 +62,9 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
   };
 }
 
-function observe({ limits }: Parts['asker'], { target }: Call, { status, headers }: Received): void {
+/** To count tokens has limits of its own at Anthropic, and says nothing of those of messages (Token counting, read 2026-11-30). */
+function observe({ limits }: Parts['asker'], { target, operation }: Call, { status, headers }: Received): void {
+  if (operation === 'count_tokens') return;
   const read = (name: string) => {
     const value = headers[name];
     return Array.isArray(value) ? value[0] : value;
