@@ -113,3 +113,45 @@ test('a model that calls itself by a name without end is in the ledger all the s
   for (const { data } of [...(await proxy.calls(4)), ...agents]) t.is(data.model.length, 200);
   t.is(agents.length, 1);
 });
+
+const chunk = (delta: object, finish_reason: string | null = null) =>
+  sse({ id: 'c', model: 'one', choices: [{ index: 0, delta, finish_reason }] });
+
+test('an answer that the bus cannot carry, and one too deep to be written again, are faults of the provider', async (t) => {
+  const deep = '['.repeat(200_000) + ']'.repeat(200_000);
+  const call = `{"id":"1","function":{"name":"look","arguments":${deep}}}`;
+  const whole = `{"id":"c","model":"one","choices":[{"index":0,"message":{"tool_calls":[${call}]},"finish_reason":"stop"}]}`;
+  let letter = '\u0000';
+  await using raw = await startRaw((_, body, response) => {
+    if (!JSON.parse(body).stream)
+      return void response.writeHead(200, { 'content-type': 'application/json' }).end(whole);
+    const piece = chunk({ content: letter.repeat(30_000) });
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(`${piece.repeat(100)}${chunk({}, 'stop')}data: [DONE]\n\n`);
+  });
+  await using proxy = await startHttpProxy('openai', { script, environment: raw.environment });
+  for (letter of ['\u0000', '語'])
+    await t.throwsAsync(proxy.ask(), { code: 'upstream', message: /longer than 7000000 bytes/ });
+  const answer = await proxy.post('/v1/messages', shortMessages);
+  t.is(answer.status, 502);
+  t.regex(await answer.text(), /the answer of OpenAI cannot be read/);
+});
+
+test('a number that is not as JavaScript writes it is no object', async (t) => {
+  await using proxy = await startHttpProxy('openai', { script });
+  const ask = async (messages: string, tools: string) => {
+    const answer = await proxy.post(
+      '/v1/messages',
+      `{"model":"one","max_tokens":9,"messages":${messages},"tools":${tools}}`,
+    );
+    t.is(answer.status, 400);
+    return answer.text();
+  };
+  const called =
+    '[{"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"b","input":1.0}]}]';
+  t.regex(await ask(called, '[]'), /messages\.1\.content\.0\.input: .*expected record, received number/);
+  t.regex(
+    await ask('[{"role":"user","content":"Hi"}]', '[{"name":"b","input_schema":1.0}]'),
+    /tools\.0\.input_schema: /,
+  );
+});

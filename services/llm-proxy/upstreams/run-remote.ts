@@ -55,11 +55,22 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
     }
     if (broken) throw broken;
     if (status !== 200) throw refusal(call, upstream, adapter, received);
-    const { body: answer, told } = adapter.readWhole(received.bytes());
+    const { body: answer, told } = readWhole(adapter, received, upstream);
     call.told = told;
     marks.took(told.usage);
     return { body: answer, type: 'application/json', keep: told.whole && !told.failure };
   };
+}
+
+/** What nests so deep that it cannot be written again is no fault of ours. */
+function readWhole(adapter: Adapter, { bytes }: Received, { label }: Upstream): ReturnType<Adapter['readWhole']> {
+  try {
+    return adapter.readWhole(bytes());
+  } catch (thrown) {
+    if (thrown instanceof RangeError)
+      throw new Failure('upstream', `the answer of ${label} cannot be read: ${thrown.message}`);
+    throw thrown;
+  }
 }
 
 /** To count tokens has limits of its own at Anthropic, and says nothing of those of messages (Token counting, read 2026-11-30). */
