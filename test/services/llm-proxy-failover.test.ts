@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
@@ -72,6 +73,19 @@ test('one that does not pass goes on to the fallback, under its own name', async
   t.is(system.a.requests.length, 3, 'the first, and two retries');
   t.is(system.b.requests[0]?.model, 'n');
   t.deepEqual(await system.metric('llmFallbacks'), [['a/m', 'b/n', 1]]);
+});
+
+test('who got leave too late is not asked any more, and gives it back', async (t) => {
+  await using system = await setUp();
+  const endings: boolean[] = [];
+  const deadlineMs = performance.now() + 500;
+  const admit = async () => {
+    await delay(600);
+    return ({ reached }: { reached: boolean }) => void endings.push(reached);
+  };
+  await t.throwsAsync(system.call('m', { deadlineMs, admit }), { code: 'timeout', message: /no time left/ });
+  t.deepEqual(endings, [false]);
+  t.is(system.a.requests.length + system.b.requests.length, 0);
 });
 
 const notRetried: [FakeReply, code: string, asksNext: boolean][] = [
