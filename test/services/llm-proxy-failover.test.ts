@@ -138,7 +138,7 @@ test('a Retry-After that is long goes to another endpoint; one beyond the deadli
 });
 
 test('an endpoint that does not begin to answer in time is left, and one that has begun may take longer', async (t) => {
-  await using system = await setUp('first_byte_timeout = 1');
+  await using system = await setUp('first_byte_timeout = 1\ntimeout = 3');
   system.a.play(() => ({ fault: 'hang' }));
   system.b.play(() => ({ text: 'Awake.' }));
   t.is(await system.call('m', { retriesMax: 1 }), 'Awake.');
@@ -149,8 +149,8 @@ test('an endpoint that does not begin to answer in time is left, and one that ha
   });
   system.a.play(() => ({ fault: 'stall' }));
   const began = performance.now();
-  await t.throwsAsync(system.call('m', { deadlineMs: began + 4_000 }), { code: 'timeout', message: /did not end/ });
-  t.true(performance.now() - began >= 3_990, 'it had until the deadline, for it had begun');
+  await t.throwsAsync(system.call('m'), { code: 'timeout', message: /sent no more of its answer within 3 s/ });
+  t.true(performance.now() - began >= 2_990, 'it had the time between two pieces, for it had begun');
   t.is(system.b.requests.length, 1, 'what was paid for is not asked for again');
 });
 
