@@ -34,7 +34,7 @@ export const Config = CommonConfig.extend({
   LLM_REQUEST_TIMEOUT: setting.number(0.1, 3_600).default(120),
   /** How often a call is tried again where that may help, at all endpoints together. */
   LLM_RETRIES: setting.integer(0, 10).default(2),
-  /** Calls of agents that wait for a limit or for room, at most. */
+  /** Calls that wait for a limit or for room, at most; clients' leave LLM_AGENTS_SHARE of it to agents. */
   LLM_QUEUE_MAX: setting.integer(0, 100_000).default(1_000),
   /** Seconds that a call of an agent waits for a limit or for room. */
   LLM_QUEUE_TIMEOUT: setting.number(0, 3_600).default(30),

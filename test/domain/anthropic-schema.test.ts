@@ -1,6 +1,7 @@
 import { transformJSONSchema } from '@anthropic-ai/sdk/lib/transform-json-schema';
 import test from 'ava';
 import fc from 'fast-check';
+import { parseExact } from '#shared/exact-json.ts';
 import { fitSchema, isOpen } from '../../services/llm-proxy/wires/anthropic/fit-schema.ts';
 
 const text = fc.string({ maxLength: 8 });
@@ -97,4 +98,9 @@ test('an object is open where nobody has named its fields', (t) => {
   t.false(isOpen({ type: 'object', properties: { a: { type: 'string' } } }));
   t.false(isOpen({ type: 'object', properties: {}, additionalProperties: false }));
   t.false(isOpen({ type: 'string' }));
+});
+
+test('numbers of a schema are held to as any others, however they are written', (t) => {
+  const said = '{"type":"array","minItems":1.0,"items":{"enum":[1.0,12345678901234567890,2],"const":1e2}}';
+  t.is(JSON.stringify(fitSchema(parseExact(said) as Record<string, unknown>)), said);
 });

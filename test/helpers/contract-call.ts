@@ -13,6 +13,7 @@ const unmarked: Marks = {
   began: () => undefined,
   piece: () => undefined,
   sent: () => undefined,
+  said: () => undefined,
   took: () => undefined,
 };
 

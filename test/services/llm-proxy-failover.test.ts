@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
@@ -74,6 +75,19 @@ test('one that does not pass goes on to the fallback, under its own name', async
   t.deepEqual(await system.metric('llmFallbacks'), [['a/m', 'b/n', 1]]);
 });
 
+test('who got leave too late is not asked any more, and gives it back', async (t) => {
+  await using system = await setUp();
+  const endings: boolean[] = [];
+  const deadlineMs = performance.now() + 500;
+  const admit = async () => {
+    await delay(600);
+    return ({ reached }: { reached: boolean }) => void endings.push(reached);
+  };
+  await t.throwsAsync(system.call('m', { deadlineMs, admit }), { code: 'timeout', message: /no time left/ });
+  t.deepEqual(endings, [false]);
+  t.is(system.a.requests.length + system.b.requests.length, 0);
+});
+
 const notRetried: [FakeReply, code: string, asksNext: boolean][] = [
   [{ status: 400 }, 'invalid', false],
   [{ status: 413 }, 'too-large', false],
@@ -136,7 +150,7 @@ test('an endpoint that does not begin to answer in time is left, and one that ha
   system.a.play(() => ({ fault: 'stall' }));
   const began = performance.now();
   await t.throwsAsync(system.call('m'), { code: 'timeout', message: /sent no more of its answer within 3 s/ });
-  t.true(performance.now() - began >= 2_990, 'it had its time from the last piece on');
+  t.true(performance.now() - began >= 2_990, 'it had the time between two pieces, for it had begun');
   t.is(system.b.requests.length, 1, 'what was paid for is not asked for again');
 });
 

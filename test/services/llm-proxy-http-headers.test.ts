@@ -20,7 +20,6 @@ const ofRequests = {
   ...{ 'user-agent': 'claude-cli/2.1', 'x-stainless-retry-count': '1', 'anthropic-user-profile-id': 'p' },
   ...{
     'openai-beta': 'responses=x',
-    'openai-project': 'proj',
     'x-claude-code-session-id': 'c',
     'x-app': 'cli',
     accept: 'application/json',
@@ -43,6 +42,7 @@ const heldOfRequests = {
     traceparent: '00-x',
     baggage: 'tenant=a',
   },
+  ...{ 'openai-organization': 'org-of-the-client', 'openai-project': 'proj' },
   ...{ origin: 'https://a.example', referer: 'https://a.example/b', 'sec-fetch-mode': 'cors' },
   ...{
     'idempotency-key': 'one',

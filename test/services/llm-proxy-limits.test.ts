@@ -201,6 +201,29 @@ test('who waits leaves at the end of its patience or its own will, and too many 
   t.is((await limits.metrics[0]?.llmQueueDepth.get())?.values[0]?.value, 0);
 });
 
+test('clients that wait leave room for agents that want to wait', async (t) => {
+  const client = { isClient: true, key: 'key_1', estimate: { tokens: 60, usd: 0 } };
+  const rule: Rule = { by: 'endpoint', match: '*', kind: 'tokens', limit: 100, windowMs: 60_000 };
+  await using limits = await startLimits([rule], { queueMax: 4, agentsShare: 0.5 });
+  const first = await limits.reserve(client);
+  // What others hold is known a moment later.
+  await eventually(async () => {
+    const refused = await limits.reserve(client).catch((thrown: unknown) => thrown);
+    return refused instanceof Failure && refused.message.startsWith('calls under way hold');
+  });
+  const leave = new AbortController();
+  const wait = (asking: object) => limits.reserve({ ...client, ...asking }, 60_000, 0, leave.signal);
+  const agent = { isClient: false, key: 'internal' };
+  const waiting = [wait({}), wait({})];
+  await t.throwsAsync(wait({}), { code: 'unavailable', message: /^2 calls of clients wait already.*LLM_AGENTS_SHARE/ });
+  waiting.push(wait(agent), wait(agent));
+  await t.throwsAsync(wait(agent), { code: 'unavailable', message: /^LLM_QUEUE_MAX is reached: 4/ });
+  leave.abort(new Error('no longer'));
+  for (const each of waiting) await t.throwsAsync(each, { message: 'no longer' });
+  first.settle(undefined);
+  t.truthy(await eventually(() => limits.reserve(client).catch(() => undefined)));
+});
+
 test('a provider that wants to be left alone is, by all, for as long as it says', async (t) => {
   await using limits = await startLimits([], { instances: 2 });
   const headers = (given: Record<string, string>) => (name: string) => given[name];

@@ -12,6 +12,8 @@ export type Marks = {
   piece(): void;
   /** The caller has got something of the answer: from here on nothing is tried anew. */
   sent(): void;
+  /** The model said something, whether or not the caller has got it: that may cost, whatever comes behind it. */
+  said(): void;
   /** What it took, as the endpoint says. */
   took(usage: Usage | undefined): void;
 };
@@ -26,6 +28,7 @@ export type Progress = {
   reached: boolean;
   began: boolean;
   sent: boolean;
+  said: boolean;
   /** From the attempt's beginning until the caller had something of the answer. */
   firstMs: number | undefined;
   usage: Usage | undefined;
@@ -35,6 +38,7 @@ export const noProgress = (): Progress => ({
   reached: false,
   began: false,
   sent: false,
+  said: false,
   firstMs: undefined,
   usage: undefined,
 });
@@ -86,6 +90,9 @@ export async function tryOnce<T>(
   const marks: Marks = {
     reached() {
       progress.reached = true;
+    },
+    said() {
+      progress.said = true;
     },
     took(usage) {
       progress.usage = usage;

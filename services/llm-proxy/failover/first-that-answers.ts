@@ -106,6 +106,8 @@ async function tryTarget<T>(
   }
 }
 
+const noTime = () => ({ failure: new Failure('timeout', 'there is no time left to ask a model'), refused: false });
+
 type OwnTries = Tries & {
   mayGoOn(): boolean;
   /** Whether the caller has got something. */
@@ -124,8 +126,7 @@ async function tryRepeatedly<T>(
   let last: { failure: Failure; refused: boolean; began: boolean } | undefined;
   for (;;) {
     signal.throwIfAborted();
-    if (performance.now() >= deadlineMs)
-      return last ?? { failure: new Failure('timeout', 'there is no time left to ask a model'), refused: false };
+    if (performance.now() >= deadlineMs) return last ?? noTime();
     if (last && !tries.mayGoOn()) return last;
     let end: Ending | undefined;
     try {
@@ -136,6 +137,11 @@ async function tryRepeatedly<T>(
       return last ?? { failure: error, refused: true };
     }
     const progress = noProgress();
+    // To wait for leave took what was left: what is asked now could not be answered in time, and may cost all the same.
+    if (performance.now() >= deadlineMs) {
+      end?.(progress);
+      return last ?? noTime();
+    }
     try {
       const result = await tryOnce(target, attempt, options, progress);
       end?.(progress);

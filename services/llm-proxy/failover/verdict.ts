@@ -113,6 +113,6 @@ function shouldRetryAfter({ failure, began = false }: Failed, { isPatient, retri
   return retriesMax > 0 ? false : shouldRetry;
 }
 
-/** A provider that answers with an error does not charge; one that was cut off or that is too slow may. */
-export const mayHaveCost = (failure: unknown): boolean =>
-  !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';
+/** A provider that answers with an error does not charge; one that was cut off, that is too slow, or that fails once it has said something, may. */
+export const mayHaveCost = (failure: unknown, saidBytes = 0): boolean =>
+  saidBytes > 0 || !(failure instanceof Failure) || failure.code === 'upstream' || failure.code === 'timeout';

@@ -48,7 +48,7 @@ type Options = {
   ledger: Ledger;
   /** Calls that wait. */
   queueMax: number;
-  /** Calls that are made at a time, and the share of them that client keys never get. */
+  /** Calls that are made at a time, and the share of them, and of those that wait, that client keys never get. */
   activeMax: number;
   agentsShare: number;
 };
@@ -68,8 +68,8 @@ export function createLimits(
   const reservations = createReservations();
   const counts = createCounts(redis, shown, instance, ledger, reservations, logger, metrics);
   const holds = createHolds(redis);
-  const queue = createQueue<Grant>(queueMax, (depth) => metrics.llmQueueDepth.set(depth));
-  const places = createPlaces({ max: activeMax, agents: Math.floor(activeMax * agentsShare) }, metrics);
+  const queue = createQueue<Grant>(shareOf(queueMax, agentsShare), (depth) => metrics.llmQueueDepth.set(depth));
+  const places = createPlaces(shareOf(activeMax, agentsShare), metrics);
 
   const grantOf = ({ recorded }: Asking, shares: readonly Share[], taking: Taking, leave: () => void): Grant => {
     const close = openGrant(shares, taking, recorded, reservations);
@@ -135,6 +135,9 @@ export function createLimits(
   };
 }
 
+/** So many places, and those of them that are kept for agents. */
+const shareOf = (max: number, share: number) => ({ max, agents: Math.floor(max * share) });
+
 const isTooOld = (shares: readonly Share[], { askedMs }: Taking) =>
   performance.now() - askedMs > Math.min(...shares.map(({ counter }) => usableMsOf(counter.rule)));
 
@@ -142,6 +145,7 @@ const isTooOld = (shares: readonly Share[], { askedMs }: Taking) =>
 const waiterFor = (asking: Asking, shares: readonly Share[], attempt: () => Promise<Tried<Grant>>): Waiter<Grant> => ({
   priority: asking.priority,
   turn: asking.agent ?? asking.key,
+  isClient: asking.isClient === true,
   needs: [room, placeOf(asking), ...shares.map(({ counter }) => counter.id)],
   setting: asking.isClient ? 'LLM_CLIENT_QUEUE_TIMEOUT' : 'LLM_QUEUE_TIMEOUT',
   async try() {

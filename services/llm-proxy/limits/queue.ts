@@ -10,6 +10,7 @@ export type Waiter<T> = {
   priority: Priority;
   /** Whose turn it is among those of one priority. */
   turn: string;
+  isClient: boolean;
   /** All that may be in its way. */
   needs: readonly string[];
   /** What says how long it waits. */
@@ -41,17 +42,26 @@ type Entry<T> = Waiter<T> & {
 
 const longestMs = 60_000;
 
+/** How many may wait, and how many of these places clients never get. */
+type Room = { max: number; agents: number };
+
 /**
  * Who waits goes by priority, then in turns (one call of each agent), then as they came. One that cannot go on yet holds up only
  * those that need the same.
  */
-export function createQueue<T>(max: number, onDepth: (depth: number) => void): Queue<T> {
+export function createQueue<T>({ max, agents }: Room, onDepth: (depth: number) => void): Queue<T> {
+  const clientsMax = max - agents;
   const lanes = createLanes<Entry<T>>();
   const serving = createServing(lanes);
+  let clients = 0;
   return {
     join(waiter, waitMs, signal) {
-      if (lanes.count() >= max) {
-        const text = `LLM_QUEUE_MAX is reached: ${max} model calls wait already`;
+      const { isClient } = waiter;
+      const isFull = lanes.count() >= max;
+      if (isFull || (isClient && clients >= clientsMax)) {
+        const text = isFull
+          ? `LLM_QUEUE_MAX is reached: ${max} model calls wait already`
+          : `${clientsMax} calls of clients wait already, which is all that LLM_QUEUE_MAX and LLM_AGENTS_SHARE leave to them`;
         return Promise.reject(new Failure('unavailable', text, { retryAfterMs: 1_000 }));
       }
       return new Promise<T>((resolve, reject) => {
@@ -65,12 +75,14 @@ export function createQueue<T>(max: number, onDepth: (depth: number) => void): Q
             clearTimeout(late);
             signal.removeEventListener('abort', onAbort);
             lanes.remove(entry, wasServed);
+            if (isClient) clients--;
             onDepth(lanes.count());
             tell();
           },
         };
         const late = setTimeout(() => entry.end(false, () => reject(tooLate(entry, waitMs))), waitMs);
         lanes.add(entry);
+        if (isClient) clients++;
         onDepth(lanes.count());
         signal.addEventListener('abort', onAbort, { once: true });
         if (signal.aborted) return onAbort();

@@ -57,7 +57,7 @@ export function askModel<T>(asker: Asker, question: Question, attempt: Attempt<T
       const grant = await usableGrant(() => limits.reserve(asking, more ? 0 : waitMs, signal), check);
       return (progress, failure) => {
         if (progress.firstMs !== undefined) onFirst(target, progress.firstMs);
-        const isFree = failure !== undefined && !signal.aborted && !mayHaveCost(failure);
+        const isFree = failure !== undefined && !signal.aborted && !progress.said && !mayHaveCost(failure);
         grant.settle(isFree && progress.reached ? nothing : usedBy(target, progress, estimate.tokens));
       };
     },

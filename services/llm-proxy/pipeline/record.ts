@@ -74,7 +74,7 @@ function costOf({ told, target, operation, reached }: AnyCall, failure: unknown)
   if (!reached || !target || operation === 'count_tokens') return 0;
   if (told.guessed) return null;
   if (told.usage && (told.ended || told.stopped || told.estimated)) return target.cost(told.usage);
-  return failure === undefined || failure === clientLeft || mayHaveCost(failure) ? null : 0;
+  return failure === undefined || failure === clientLeft || mayHaveCost(failure, told.saidBytes) ? null : 0;
 }
 
 /** In a word, for the ledger and for metrics. */

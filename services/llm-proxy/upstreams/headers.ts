@@ -60,6 +60,9 @@ function isHeld(name: string): boolean {
   return held;
 }
 
+/** On whose account a call is, which the operator's key says, and no client's environment (OPENAI_ORG_ID, OPENAI_PROJECT_ID): asked with another's, OpenAI refuses it. */
+const accounts: ReadonlySet<string> = new Set(['openai-organization', 'openai-project']);
+
 /** What both undici and Node would refuse to write. */
 const writable = /^[\t\x20-\x7e\x80-\xff]*$/;
 
@@ -79,7 +82,7 @@ export function headersForProvider(headers: IncomingHttpHeaders): Record<string,
   const passed: Record<string, string> = {};
   const named = namedBy(headers.connection);
   for (const name in headers) {
-    if (isHeld(name) || named?.has(name)) continue;
+    if (isHeld(name) || accounts.has(name) || named?.has(name)) continue;
     const value = headers[name];
     if (typeof value === 'string' && writable.test(value)) passed[name] = value;
   }
@@ -91,7 +94,8 @@ export function choosingHeaders(headers: IncomingHttpHeaders): Record<string, st
   const chosen: Record<string, string> = {};
   for (const name in headers) {
     const value = headers[name];
-    if (typeof value === 'string' && /^(x-)?(anthropic|openai)-/.test(name) && !isHeld(name)) chosen[name] = value;
+    if (typeof value === 'string' && /^(x-)?(anthropic|openai)-/.test(name) && !isHeld(name) && !accounts.has(name))
+      chosen[name] = value;
   }
   return chosen;
 }

@@ -19,7 +19,7 @@ import { createSseParser } from '../wires/sse.ts';
 import { countSoFar } from './count-said.ts';
 import { complete } from './demo.ts';
 import { callUpstream } from './failures.ts';
-import { newTold } from './stream-watch.ts';
+import { clipModel, newTold } from './stream-watch.ts';
 import { note } from './translation.ts';
 import type { Remote } from './upstreams.ts';
 import { wayTo } from './upstreams.ts';
@@ -31,7 +31,9 @@ export function runContract(parts: Parts, call: ContractCall, target: Target): R
   return async (signal, marks) => {
     // An attempt before this one may have told something.
     call.told = newTold();
-    const { answer, usage, model } = await make(signal, marks);
+    const made = await make(signal, marks);
+    const { answer, usage } = made;
+    const model = clipModel(made.model);
     const { told } = call;
     Object.assign(told, { model, usage, ended: true });
     if (!usage) Object.assign(told, { usage: estimate(call.request, answer), estimated: true, guessed: true });
@@ -92,7 +94,8 @@ function askRemote({ asker }: Parts, call: ContractCall, target: Target, remote:
     try {
       await callUpstream(upstream, signal, open, onBegin, read);
     } catch (thrown) {
-      if (signal.aborted || mayHaveCost(thrown)) countSoFar(told);
+      if (signal.aborted || mayHaveCost(thrown, told.saidBytes)) countSoFar(told);
+      if (told.saidBytes > 0) marks.said();
       if (told.estimated) marks.took(told.usage);
       throw thrown;
     }

@@ -41,7 +41,8 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
       const { told } = channel;
       const isUnseen = fault !== undefined && !received.began();
       const failure = isUnseen ? refusalAtFirst(call, upstream, adapter, received, fault) : fault;
-      if (failure && (signal.aborted || mayHaveCost(failure))) countSoFar(told);
+      if (failure && (signal.aborted || mayHaveCost(failure, told.saidBytes))) countSoFar(told);
+      if (told.saidBytes > 0) marks.said();
       // Some tell of the prompt first, which alone is not what it took.
       if (told.ended || told.stopped || told.estimated) marks.took(told.usage);
       if (isUnseen) throw failure;
@@ -54,14 +55,27 @@ export function runRemote({ asker }: Parts, call: Call, remote: Remote, adapter:
     }
     if (broken) throw broken;
     if (status !== 200) throw refusal(call, upstream, adapter, received);
-    const { body: answer, told } = adapter.readWhole(received.bytes());
+    const { body: answer, told } = readWhole(adapter, received, upstream);
     call.told = told;
     marks.took(told.usage);
     return { body: answer, type: 'application/json', keep: told.whole && !told.failure };
   };
 }
 
-function observe({ limits }: Parts['asker'], { target }: Call, { status, headers }: Received): void {
+/** What nests so deep that it cannot be written again is no fault of ours. */
+function readWhole(adapter: Adapter, { bytes }: Received, { label }: Upstream): ReturnType<Adapter['readWhole']> {
+  try {
+    return adapter.readWhole(bytes());
+  } catch (thrown) {
+    if (thrown instanceof RangeError)
+      throw new Failure('upstream', `the answer of ${label} cannot be read: ${thrown.message}`);
+    throw thrown;
+  }
+}
+
+/** To count tokens has limits of its own at Anthropic, and says nothing of those of messages (Token counting, read 2026-11-30). */
+function observe({ limits }: Parts['asker'], { target, operation }: Call, { status, headers }: Received): void {
+  if (operation === 'count_tokens') return;
   const read = (name: string) => {
     const value = headers[name];
     return Array.isArray(value) ? value[0] : value;

@@ -91,10 +91,13 @@ const wholeReasons: ReadonlySet<unknown> = new Set([
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** What a provider calls its model, as the ledger has it. */
+export const clipModel = (model: string): string => model.slice(0, 200);
+
 /** Reads what a parsed body, or the JSON of one event, tells; `name`: the event's, where that says it. */
 export function readTold(json: JsonObject, told: Told, name?: string): void {
   const inner = isObject(json.message) ? json.message : isObject(json.response) ? json.response : json;
-  if (typeof inner.model === 'string' && inner.model !== '') told.model = inner.model.slice(0, 200);
+  if (typeof inner.model === 'string' && inner.model !== '') told.model = clipModel(inner.model);
   told.usage = usageIn(json, told.usage) ?? told.usage;
   for (const reason of reasonsIn(json, inner)) {
     if (typeof reason !== 'string') continue;

@@ -10,7 +10,7 @@ import { shortenNames } from '../wires/tool-names.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
 import type { Told } from './stream-watch.ts';
-import { newTold } from './stream-watch.ts';
+import { clipModel, newTold } from './stream-watch.ts';
 import type { Remote } from './upstreams.ts';
 import { wayTo } from './upstreams.ts';
 
@@ -91,7 +91,7 @@ export function createTranslating({ route, remote, body, target, maxTokensDefaul
 
 /** What an event tells of its answer. */
 export function note(event: PivotEvent, told: Told): void {
-  if (event.type === 'start') told.model = event.model;
+  if (event.type === 'start') told.model = clipModel(event.model);
   if ((event.type === 'start' || event.type === 'usage') && event.usage) told.usage = event.usage;
   if ('delta' in event) told.saidBytes += Buffer.byteLength(event.delta);
   if (event.type === 'stop') {

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Problem } from '#shared/errors.ts';
 import { Failure } from '#shared/errors.ts';
-import { parseExact } from '#shared/exact-json.ts';
+import { parseExact, rawNumberOf } from '#shared/exact-json.ts';
 import { leftOut } from './left-out.ts';
 import type { ImagePart, JsonObject, WireName } from './pivot.ts';
 import { imageTypes } from './pivot.ts';
@@ -69,7 +69,11 @@ export const partsOf = <T extends z.ZodType>(part: T, textType = 'text') =>
 /** A field that may be left out or null. */
 export const maybe = <T extends z.ZodType>(schema: T) => schema.nullish().transform((value) => value ?? undefined);
 
-export const ObjectSchema = z.record(z.string(), z.unknown());
+/** A number that is kept as it was written is an object in JavaScript alone. */
+export const ObjectSchema = z.preprocess(
+  (value) => (rawNumberOf(value) === undefined ? value : Number(rawNumberOf(value))),
+  z.record(z.string(), z.unknown()),
+);
 /** Clients write image/jpg and capitals, too. */
 export const MediaType = z.preprocess((value) => {
   const lower = typeof value === 'string' ? value.toLowerCase() : value;

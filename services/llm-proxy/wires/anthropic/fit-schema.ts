@@ -1,3 +1,4 @@
+import { rawNumberOf } from '#shared/exact-json.ts';
 import type { JsonObject } from '../pivot.ts';
 
 /**
@@ -28,7 +29,7 @@ function fitNode(schema: unknown, depth: number): unknown {
     else if (keyword === 'properties') fitted.properties = eachOf(value, inner);
     else if (keyword === 'items') fitted.items = inner(value);
     else if (keyword === 'format' && formats.has(value)) fitted.format = value;
-    else if (keyword === 'minItems' && (value === 0 || value === 1)) fitted.minItems = value;
+    else if (keyword === 'minItems' && isNoneOrOne(value)) fitted.minItems = value;
     else if (keyword !== 'additionalProperties') rest[keyword] = value;
   }
   // Beside a reference the API takes its definitions alone.
@@ -40,9 +41,12 @@ function fitNode(schema: unknown, depth: number): unknown {
   return described(fitted, { ...rest, ...open });
 }
 
+/** As far as the API counts; `1.0` is one, too. */
+const isNoneOrOne = (value: unknown): boolean => [0, 1].includes(Number(rawNumberOf(value) ?? value));
+
 /** Literals that are objects or lists are not taken. */
 function isLiteral(keyword: string, value: unknown): boolean {
-  const isSimple = (each: unknown) => each === null || typeof each !== 'object';
+  const isSimple = (each: unknown) => each === null || typeof each !== 'object' || rawNumberOf(each) !== undefined;
   if (keyword === 'const') return isSimple(value);
   return keyword === 'enum' && Array.isArray(value) && value.length > 0 && value.every(isSimple);
 }

@@ -11,6 +11,8 @@ import type { Origin } from './reasoning.ts';
 import { packReasoning } from './reasoning.ts';
 
 const answerCharsMax = 4_000_000;
+/** As JSON, which the bus has to carry: a letter may need six bytes there, and arguments may be there twice. It takes 8 MiB. */
+const answerBytesMax = 7_000_000;
 const problemCharsMax = 200;
 
 /** What a provider answered: `model` is what it says it used, and `usage` is undefined where it does not say. */
@@ -47,6 +49,8 @@ export function createAnswerWriter({ label, origin, onText }: Options): AnswerWr
     },
     completion() {
       const answer = Answer.safeParse(toAnswer(said, origin));
+      if (answer.success && Buffer.byteLength(JSON.stringify(answer.data)) > answerBytesMax)
+        throw new Failure('upstream', `the answer of ${label} is longer than ${answerBytesMax} bytes`);
       if (answer.success) return { answer: answer.data, usage: said.usage, model: said.model || origin.model };
       throw new Failure('upstream', `the answer of ${label} does not hold: ${z.prettifyError(answer.error)}`);
     },
