@@ -258,43 +258,54 @@ const anthropicSdk: Library = {
 type AiModel = Parameters<typeof generateText>[0]['model'];
 const aiTools = { get_weather: aiTool({ description, inputSchema: Town, execute: async (town) => look(town) }) };
 
-const aiLibrary = (name: string, wire: Wire, model: (at: At) => AiModel): Library => ({
+type AiOptions = { providerOptions?: NonNullable<Parameters<typeof generateText>[0]['providerOptions']> };
+
+const aiLibrary = (name: string, wire: Wire, model: (at: At) => AiModel, options: AiOptions = {}): Library => ({
   name,
   wire,
   async text(at) {
-    const { text, usage } = await generateText({ model: model(at), prompt: hello, maxRetries: 0 });
+    const { text, usage } = await generateText({ model: model(at), prompt: hello, maxRetries: 0, ...options });
     return { text, inputTokens: usage.inputTokens, outputTokens: usage.outputTokens };
   },
   async stream(at) {
-    const result = streamText({ model: model(at), prompt: hello, maxRetries: 0, onError: () => undefined });
+    const result = streamText({
+      ...{ model: model(at), prompt: hello, maxRetries: 0, ...options },
+      onError: () => undefined,
+    });
     const [text, usage] = [await result.text, await result.usage];
     return { text, inputTokens: usage.inputTokens, outputTokens: usage.outputTokens };
   },
   async tools(at) {
     const { text } = await generateText({
-      ...{ model: model(at), prompt: weather, tools: aiTools, maxRetries: 0, stopWhen: isStepCount(3) },
+      ...{ model: model(at), prompt: weather, tools: aiTools, maxRetries: 0, ...options, stopWhen: isStepCount(3) },
     });
     return { text };
   },
   async streamedTools(at) {
     const result = streamText({
-      ...{ model: model(at), prompt: weather, tools: aiTools, maxRetries: 0, stopWhen: isStepCount(3) },
+      ...{ model: model(at), prompt: weather, tools: aiTools, maxRetries: 0, ...options, stopWhen: isStepCount(3) },
       onError: () => undefined,
     });
     return { text: await result.text };
   },
   async object(at) {
     const { output } = await generateText({
-      ...{ model: model(at), prompt: asked, maxRetries: 0, output: Output.object({ schema: Person }) },
+      ...{ model: model(at), prompt: asked, maxRetries: 0, ...options, output: Output.object({ schema: Person }) },
     });
     return output;
   },
-  failure: (at, prompt) => failureOf(() => generateText({ model: model(at), prompt, maxRetries: 0 })),
+  failure: (at, prompt) => failureOf(() => generateText({ model: model(at), prompt, maxRetries: 0, ...options })),
 });
 
 const aiLibraries = [
   aiLibrary('ai, openai (responses)', 'responses', ({ url, key, model }) =>
     createOpenAI({ baseURL: `${url}/v1`, apiKey: key })(model),
+  ),
+  aiLibrary(
+    'ai, openai, store: false',
+    'responses',
+    ({ url, key, model }) => createOpenAI({ baseURL: `${url}/v1`, apiKey: key })(model),
+    { providerOptions: { openai: { store: false } } },
   ),
   aiLibrary('ai, openai.chat', 'chat', ({ url, key, model }) =>
     createOpenAI({ baseURL: `${url}/v1`, apiKey: key }).chat(model),
