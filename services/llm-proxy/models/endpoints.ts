@@ -104,3 +104,7 @@ function fromFile(entry: EndpointEntry, times: Times, keys: KeyStore, key: strin
     },
   };
 }
+
+/** Whether it is known to speak OpenAI's responses: OpenAI itself does, whose hosts for regions are its own ("Data residency" of its guides, 2026-11-30). Others that speak alike may know chat completions alone. */
+export const speaksResponses = ({ wire, official, baseUrl }: Endpoint): boolean =>
+  wire === 'openai' && (official || /^https:\/\/[a-z]{2}\.api\.openai\.com\/v1$/.test(baseUrl));

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { EnvHttpProxyAgent, Pool } from 'undici';
+import { speaksResponses } from '../models/endpoints.ts';
 import type { Traits } from '../models/schema.ts';
 import type { Endpoint, Upstream } from '../models/target.ts';
 import { isResponsesOnly } from '../wires/openai-chat/responses-only.ts';
@@ -94,16 +95,12 @@ function openRemote(endpoint: Endpoint, { connections, proxy }: Options): Remote
   });
   return {
     ...wayBy(wire),
-    byResponses: isOpenAi(endpoint) ? wayBy(openAiResponses) : undefined,
+    byResponses: speaksResponses(endpoint) ? wayBy(openAiResponses) : undefined,
     ...{ native, upstream, official, dispatcher, basePath, origin: url.origin },
     headers: () => ({ ...fixedHeaders, ...credentials() }),
     tokenLimitName: official ? 'max_completion_tokens' : 'max_tokens',
   };
 }
-
-/** OpenAI itself, whose hosts for regions are its own ("Data residency" of its guides, 2026-11-30). Others that speak alike may know chat completions alone. */
-const isOpenAi = ({ wire, official, baseUrl }: Endpoint): boolean =>
-  wire === 'openai' && (official || /^https:\/\/[a-z]{2}\.api\.openai\.com\/v1$/.test(baseUrl));
 
 /**
  * The way by which a model takes a request with these tools, and its traits there: OpenAI's responses where it takes them by nothing else, or
