@@ -69,6 +69,8 @@ export function openPeople(db: Database, known: Known) {
   };
   const applyRun = (event: Recorded<RunEvent>, run: Run) => {
     if (event.type === 'toka.run.approval-requested.v1') {
+      // Its runner had not heard yet that somebody cancelled it: nobody is asked any more.
+      if (hasEnded(run)) return;
       const { agentId, definition } = run;
       const { id: runId } = run;
       const facts = { runId, agentId, workstream: definition.workstream, requestedAt: event.time, decided: null };

@@ -89,9 +89,10 @@ test('a system whose log has lost its oldest part to the archive knows everythin
   t.deepEqual((await toka.getRunState({ id: run.id })).messages, before.messages);
   t.is(await status(toka.createAgent({ body: agentInput({ name: 'scout' }) })), 'conflict', 'the name is taken');
 
-  const seen = await system.bus.lastSeq();
+  const runs = async () => (await toka.listRuns({ limit: 100 })).items.map(({ id, status }) => ({ id, status }));
+  const seen = await runs();
   t.like(await toka.retryRun({ id: given.id }), { id: again.id, status: 'cancelled' }, 'it was done again before');
-  t.is(await system.bus.lastSeq(), seen, 'nothing begins anew');
+  t.deepEqual(await runs(), seen, 'nothing begins anew');
 
   const [asked] = (await toka.listApprovals({ open: 'true' })).items;
   await toka.decideApproval({ id: asked?.id ?? '', body: { decision: 'answered', answer: 'the first' } });
