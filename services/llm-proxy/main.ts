@@ -40,16 +40,16 @@ export async function open(context: Context<Config>): Promise<number> {
     client.disconnect(),
   );
   watchRedis(stack, redis, metrics);
+  const endpoints = () => [
+    ...new Set([
+      ...models.targets(undefined).map(({ endpoint }) => endpoint.name),
+      ...models.list().flatMap((listed) => listed.endpoints),
+    ]),
+  ];
   const limitsOptions = {
     ledger: createLedger(bus, logger, metrics),
-    ...{ instance, queueMax: config.LLM_QUEUE_MAX, activeMax: config.LLM_CONCURRENCY },
+    ...{ instance, queueMax: config.LLM_QUEUE_MAX, activeMax: config.LLM_CONCURRENCY, endpoints },
     agentsShare: config.LLM_AGENTS_SHARE / 100,
-    endpoints: () => [
-      ...new Set([
-        ...models.targets(undefined).map(({ endpoint }) => endpoint.name),
-        ...models.list().flatMap(({ endpoints }) => endpoints),
-      ]),
-    ],
   };
   const limits = stack.use(createLimits(redis, models.rules, limitsOptions, logger, metrics));
   context.check('redis', () => (limits.state() === 'shared' ? 'ok' : withoutRedis));
@@ -67,8 +67,11 @@ export async function open(context: Context<Config>): Promise<number> {
     }),
   );
   const labelOf = createModelLabel();
+  const breakers = createBreakers(metrics);
+  // Whether one is open is to be seen before the first call, too.
+  for (const endpoint of endpoints()) breakers.of(endpoint);
   const asker: Asker = {
-    ...{ limits, breakers: createBreakers(metrics), ...createFailoverCounter(metrics, labelOf) },
+    ...{ limits, breakers, ...createFailoverCounter(metrics, labelOf) },
     ...{ retriesMax: config.LLM_RETRIES, timeoutMs: config.LLM_TIMEOUT * 1_000 },
   };
   const giveUp = whenOver(context);
