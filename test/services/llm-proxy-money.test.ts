@@ -292,7 +292,14 @@ const bodyFor: Record<string, (model: string) => Json> = {
   '/v1/responses': (model) => ({ model, max_output_tokens: 50, input: 'Hi', store: false }),
 };
 
+/** Of more than 64 events of one key the archive is asked for earlier ones, and there is no store here that would answer. */
+const rowsAtOnce = 10;
+
 async function testRows(t: ExecutionContext, rows: readonly Row[]) {
+  for (let from = 0; from < rows.length; from += rowsAtOnce) await testSomeRows(t, rows.slice(from, from + rowsAtOnce));
+}
+
+async function testSomeRows(t: ExecutionContext, rows: readonly Row[]) {
   await using money = await startMoney();
   for (const [name, model, told, costUsd, usage = {}] of rows) {
     const calls = Object.entries(bodyFor).flatMap(([path, body]) =>
