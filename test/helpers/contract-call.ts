@@ -3,8 +3,8 @@ import { chat } from '#shared/contracts/llm.ts';
 import type { Marks } from '../../services/llm-proxy/failover/attempt.ts';
 import type { ContractCall, Parts } from '../../services/llm-proxy/model-call.ts';
 import type { Target } from '../../services/llm-proxy/models/target.ts';
+import { newTold } from '../../services/llm-proxy/stream-facts.ts';
 import { runContract } from '../../services/llm-proxy/upstreams/run-contract.ts';
-import { newTold } from '../../services/llm-proxy/upstreams/stream-watch.ts';
 import { openUpstreams } from '../../services/llm-proxy/upstreams/upstreams.ts';
 import { decodeEntry } from '../../services/llm-proxy/wires/contract/entry.ts';
 

@@ -1,3 +1,4 @@
+import { isObject } from '../wires/is-object.ts';
 import type { CachedWire } from './key.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -7,8 +8,6 @@ type Known = Readonly<Record<string, Check>>;
 
 const any: Check = () => true;
 const nothing: Check = (value) => value === undefined || value === null || value === false;
-const isObject = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const names = (...all: string[]): Known => Object.fromEntries(all.map((name) => [name, any]));
 const every =
   (check: Check): Check =>

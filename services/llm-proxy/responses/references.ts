@@ -1,3 +1,4 @@
+import { isObject } from '../wires/is-object.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import type { Kept } from './kept-responses.ts';
 
@@ -75,6 +76,3 @@ const withoutId = (item: unknown): unknown => {
   const { id: _, ...rest } = item;
   return rest;
 };
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,8 +1,8 @@
 import { Failure } from '#shared/errors.ts';
+import type { Told } from '../stream-facts.ts';
+import { newTold, readTold } from '../stream-facts.ts';
 import type { JsonObject } from '../wires/pivot.ts';
 import { parseObject } from '../wires/read.ts';
-import type { Told } from './stream-watch.ts';
-import { newTold, readTold } from './stream-watch.ts';
 
 /** A stream of the provider's on its way to the client. */
 export type Channel = {

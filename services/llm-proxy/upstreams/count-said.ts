@@ -1,5 +1,5 @@
+import type { Told } from '../stream-facts.ts';
 import { tokensOfBytes } from '../tokens.ts';
-import type { Told } from './stream-watch.ts';
 
 const [quote, backslash, colon, space] = [34, 92, 58, 32];
 const delta = Buffer.from('"delta"');

@@ -1,9 +1,9 @@
 import { ChatRequest } from '#shared/contracts/llm.ts';
 import { Failure } from '#shared/errors.ts';
 import type { Call, Parts, Run } from '../model-call.ts';
+import { newTold } from '../stream-facts.ts';
 import { eventsOf, fromAnswer, toChatRequest } from '../wires/contract/wire.ts';
 import { complete } from './demo.ts';
-import { newTold } from './stream-watch.ts';
 
 /** Asks a provider that speaks our own contract. Throws `invalid` with each field that this cannot carry. */
 export function runDemo({ maxOutputTokens }: Parts, call: Call): Run {

@@ -4,6 +4,7 @@ import { clip } from '#shared/text.ts';
 import { mayHaveCost } from '../failover/verdict.ts';
 import type { Call, Parts, Run } from '../model-call.ts';
 import type { Upstream } from '../models/target.ts';
+import { newTold } from '../stream-facts.ts';
 import { keepProviderError, providerErrorOf, toWireError } from '../wires/errors.ts';
 import { parseObject } from '../wires/read.ts';
 import type { Adapter } from './adapter.ts';
@@ -13,7 +14,6 @@ import { answered, failureOfProvider, unreachable } from './failures.ts';
 import { keepRawAnswer } from './raw-answer.ts';
 import type { Received } from './receiver.ts';
 import { createReceiver } from './receiver.ts';
-import { newTold } from './stream-watch.ts';
 import type { Remote } from './upstreams.ts';
 
 /** Asks a provider over HTTP. A stream goes to the client as it comes; all else is the caller's to send. */

@@ -1,6 +1,8 @@
 import type { Failure } from '#shared/errors.ts';
 import type { ModelRoute } from '../model-call.ts';
 import type { Target } from '../models/target.ts';
+import type { Told } from '../stream-facts.ts';
+import { clipModel, newTold } from '../stream-facts.ts';
 import { providerErrorOf, toFailure, tornOff, toWireError } from '../wires/errors.ts';
 import { fitToModel } from '../wires/fit-to-model.ts';
 import { sharedFields } from '../wires/openai-responses/shared-fields.ts';
@@ -9,8 +11,6 @@ import { createSseParser } from '../wires/sse.ts';
 import { shortenNames } from '../wires/tool-names.ts';
 import type { Adapter, Channel } from './adapter.ts';
 import { readWholeJson } from './adapter.ts';
-import type { Told } from './stream-watch.ts';
-import { clipModel, newTold } from './stream-watch.ts';
 import type { Remote } from './upstreams.ts';
 import { wayTo } from './upstreams.ts';
 

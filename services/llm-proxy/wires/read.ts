@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Problem } from '#shared/errors.ts';
 import { Failure } from '#shared/errors.ts';
 import { parseExact, rawNumberOf } from '#shared/exact-json.ts';
+import { isObject } from './is-object.ts';
 import { leftOut } from './left-out.ts';
 import type { ImagePart, JsonObject, WireName } from './pivot.ts';
 import { imageTypes } from './pivot.ts';
@@ -101,9 +102,6 @@ export const ImageUrl = z.string().transform((url, context): ImagePart['source']
 /** The URL that says the same as an image's source. */
 export const urlOf = (source: ImagePart['source']): string =>
   source.kind === 'url' ? source.url : `data:${source.mediaType};base64,${source.data}`;
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 // What stands in these is a tool's or its author's, and not the wire's: arguments, and schemas of them.
 const free: ReadonlySet<string> = new Set([

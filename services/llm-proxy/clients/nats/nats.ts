@@ -15,9 +15,9 @@ import { logCall } from '../../pipeline/debug.ts';
 import type { CheckFresh } from '../../pipeline/freshness.ts';
 import { createCheckFresh } from '../../pipeline/freshness.ts';
 import { factsOf, recordCall } from '../../pipeline/record.ts';
+import { newTold } from '../../stream-facts.ts';
 import { tokensMaxOf } from '../../tokens.ts';
 import { runContract } from '../../upstreams/run-contract.ts';
-import { newTold } from '../../upstreams/stream-watch.ts';
 import { decodeEntry } from '../../wires/contract/entry.ts';
 import { createChunks } from './chunks.ts';
 

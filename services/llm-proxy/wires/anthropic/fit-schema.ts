@@ -1,4 +1,5 @@
 import { rawNumberOf } from '#shared/exact-json.ts';
+import { isObject } from '../is-object.ts';
 import type { JsonObject } from '../pivot.ts';
 
 /**
@@ -83,5 +84,3 @@ const eachOf = (value: unknown, inner: (value: unknown) => unknown): unknown =>
   isObject(value) ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, inner(each)])) : value;
 const listOf = (value: unknown, inner: (value: unknown) => unknown): unknown =>
   Array.isArray(value) ? value.map(inner) : value;
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

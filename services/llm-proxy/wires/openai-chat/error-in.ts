@@ -1,4 +1,5 @@
 import { upstreamError } from '../errors.ts';
+import { isObject } from '../is-object.ts';
 import type { JsonObject, WireError } from '../pivot.ts';
 
 // What is a number is an HTTP status: vLLM, llama.cpp's server and OpenRouter have it as their `code` (2026-11-30).
@@ -11,9 +12,6 @@ const wordOf = new Map<unknown, string>([
   [504, 'timeout_error'],
   [529, 'overloaded_error'],
 ]);
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const toError = ({ code, type, message, detail }: JsonObject): WireError =>
   upstreamError(

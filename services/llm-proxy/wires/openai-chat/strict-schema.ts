@@ -1,3 +1,4 @@
+import { isObject } from '../is-object.ts';
 import type { JsonObject } from '../pivot.ts';
 
 /**
@@ -14,9 +15,6 @@ const formats: ReadonlySet<unknown> = new Set([
   ...['date-time', 'time', 'date', 'duration', 'email', 'hostname', 'ipv4', 'ipv6', 'uuid'],
 ]);
 const levelsMax = 10;
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Whether a schema can be held to the letter; any other is refused there, and is a wish only where it is sent. */
 export function isStrictSchema(schema: JsonObject): boolean {
